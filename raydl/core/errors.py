@@ -1,0 +1,39 @@
+"""The error that a user's mistake raises, and the words that it is told in."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SpecError(ValueError):
+    """Something was asked for that cannot be run.
+
+    The message names what was given, what is allowed and what to do. It is raised before any work
+    starts; the command line prints it without a traceback and exits with 2.
+    """
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> SpecError:
+    """The error for a name that does not exist, with its nearest match.
+
+    Example:
+        >>> print(unknown("algorithm", "FedAgv", ["FedAvg", "FedSGD"]))
+        unknown algorithm 'FedAgv'; did you mean 'FedAvg'? Allowed: FedAvg, FedSGD
+    """
+    allowed = sorted(allowed)
+    lowered = {each.lower(): each for each in reversed(allowed)}
+    near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"; did you mean {lowered[near[0]]!r}?" if near else "."
+    return SpecError(f"unknown {kind} {name!r}{hint} Allowed: {', '.join(allowed)}")
+
+
+def require(condition: bool, field: str, given: object, allowed: str) -> None:
+    """Raises a SpecError unless ``condition`` holds.
+
+    Args:
+        condition: what must be true.
+        field: the name of the field, dotted as on the command line.
+        given: the value that was given.
+        allowed: what is allowed, or what to do; completes "must be ...".
+    """
+    if not condition:
+        raise SpecError(f"{field} is {given!r}; it must be {allowed}")
