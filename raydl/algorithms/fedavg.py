@@ -1,0 +1,94 @@
+"""FedAvg: each client of the cohort trains by itself, and the server averages what came of it.
+
+    wₖ ← SGD from x on client k's own samples
+    x ← x + ηₛ Σₖ nₖ (wₖ − x) / Σₖ nₖ
+
+B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas, "Communication-Efficient Learning of
+Deep Networks from Decentralized Data", AISTATS 2017. The server's rate ηₛ is that of S. Reddi et
+al., "Adaptive Federated Optimization", ICLR 2021; ηₛ = 1 is the plain average.
+"""
+
+from dataclasses import dataclass
+from operator import itemgetter
+
+from raydl.core import tree
+from raydl.core.algorithm import Algorithm, Client, Metrics, Plan
+from raydl.core.errors import SpecError, require
+from raydl.core.grad import Batch, Gradient
+from raydl.core.reduce import mean
+from raydl.core.tree import Params, Tree
+from raydl.optim import sgd
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """Local SGD on each client of the cohort, then the average weighted by samples.
+
+    Args:
+        lr: the clients' learning rate η.
+        batch_size: samples of a client's minibatch (B); null takes all of its samples at once.
+        epochs: passes over a client's samples in a round (E); 1 if neither this nor steps is given.
+        steps: minibatches in a round (J), instead of epochs.
+        momentum: of the clients' SGD, from 0 in each round.
+        nesterov: whether that momentum looks ahead.
+        weight_decay: L2 decay of the clients' SGD.
+        server_lr: the server's learning rate ηₛ; 1 is the plain average.
+    """
+
+    lr: float = 0.1
+    batch_size: int | None = 10
+    epochs: int | None = None
+    steps: int | None = None
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    server_lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "algorithm.lr", self.lr, "above 0")
+        require(self.server_lr > 0, "algorithm.server_lr", self.server_lr, "above 0")
+        for name in ("batch_size", "epochs", "steps"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"algorithm.{name}", value, "1 or larger, or null")
+        if self.epochs is not None and self.steps is not None:
+            raise SpecError(
+                f"algorithm.epochs is {self.epochs} and algorithm.steps is {self.steps}; a round is "
+                "counted in one of them: leave the other out"
+            )
+        sgd(self.momentum, self.nesterov, self.weight_decay)
+
+    def build(self) -> Algorithm:
+        """The algorithm with these hyperparameters."""
+        epochs = 1 if self.epochs is None and self.steps is None else self.epochs
+        plan = Plan(self.batch_size, epochs, self.steps)
+        return Algorithm(
+            init=lambda params: {"params": params},
+            params=itemgetter("params"),
+            plan=lambda state: plan,
+            broadcast=itemgetter("params"),
+            client=_client(self),
+            reduce=mean(),
+            server=lambda state, delta: _server(self, state, delta),
+        )
+
+
+def _client(spec: FedAvg) -> Client:
+    rule = sgd(spec.momentum, spec.nesterov, spec.weight_decay)
+
+    def init(broadcast: Params, kept: Tree) -> Tree:
+        return {"params": broadcast, "momentum": rule.init(broadcast)}
+
+    def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
+        grads, buffers, metrics = gradient(local["params"], batch)
+        params, momentum = rule.update(local["params"], grads, local["momentum"], spec.lr)
+        return {"params": params | buffers, "momentum": momentum}, metrics
+
+    def final(broadcast: Params, local: Tree) -> tuple[Tree, Tree]:
+        return tree.sub(local["params"], broadcast), {}
+
+    return Client(init, step, final)
+
+
+def _server(spec: FedAvg, state: Tree, delta: Params) -> tuple[Tree, Metrics]:
+    step = delta if spec.server_lr == 1 else tree.scale(delta, spec.server_lr)
+    return {"params": tree.add(state["params"], step)}, {}

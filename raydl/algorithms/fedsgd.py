@@ -1,0 +1,96 @@
+"""FedSGD: one step of gradient descent a round, on the samples of the cohort.
+
+By gradients, gₖ = ∇fₖ(x) is sent and the server steps:  x ← x − η Σₖ nₖ gₖ / Σₖ nₖ.
+By weights, each client steps and sends wₖ = x − η gₖ, and the server averages:  x ← Σₖ nₖ wₖ / Σₖ nₖ.
+Both are the same update; they differ in what an observer of the messages sees.
+
+B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas, "Communication-Efficient Learning of
+Deep Networks from Decentralized Data", AISTATS 2017: FedSGD is its C-fraction, E = 1, B = ∞ case.
+"""
+
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Literal
+
+from raydl.core.algorithm import Algorithm, Client, Metrics, Plan
+from raydl.core.errors import require
+from raydl.core.grad import Batch, Gradient
+from raydl.core.reduce import mean
+from raydl.core.tree import Params, Tree
+from raydl.optim import sgd
+
+
+@dataclass(frozen=True)
+class FedSGD:
+    """One full-batch gradient step a round, averaged over the cohort by samples.
+
+    Args:
+        lr: the learning rate η.
+        send: what a client sends: its gradient, or the weights after its own step.
+    """
+
+    lr: float = 0.1
+    send: Literal["gradients", "weights"] = "gradients"
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "algorithm.lr", self.lr, "above 0")
+        require(
+            self.send in ("gradients", "weights"),
+            "algorithm.send",
+            self.send,
+            "'gradients' or 'weights'",
+        )
+
+    def build(self) -> Algorithm:
+        """The algorithm with these hyperparameters."""
+        plan = Plan(batch_size=None, epochs=1)
+        by_gradients = self.send == "gradients"
+        return Algorithm(
+            init=lambda params: {"params": params},
+            params=itemgetter("params"),
+            plan=lambda state: plan,
+            broadcast=itemgetter("params"),
+            client=_gradients() if by_gradients else _weights(self.lr),
+            reduce=mean(),
+            server=_descend(self.lr) if by_gradients else _replace,
+        )
+
+
+def _gradients() -> Client:
+    def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
+        grads, buffers, metrics = gradient(local["params"], batch)
+        return {"params": local["params"], "sent": {"grads": grads, "buffers": buffers}}, metrics
+
+    return Client(
+        init=lambda broadcast, kept: {"params": broadcast},
+        step=step,
+        final=lambda broadcast, local: (local["sent"], {}),
+    )
+
+
+def _weights(lr: float) -> Client:
+    rule = sgd()
+
+    def step(gradient: Gradient, params: Params, batch: Batch) -> tuple[Tree, Metrics]:
+        grads, buffers, metrics = gradient(params, batch)
+        return rule.update(params, grads, {}, lr)[0] | buffers, metrics
+
+    return Client(
+        init=lambda broadcast, kept: broadcast,
+        step=step,
+        final=lambda broadcast, params: (params, {}),
+    )
+
+
+def _descend(lr: float):
+    rule = sgd()
+
+    def server(state: Tree, mean: Tree) -> tuple[Tree, Metrics]:
+        params, _ = rule.update(state["params"], mean["grads"], {}, lr)
+        return {"params": params | mean["buffers"]}, {}
+
+    return server
+
+
+def _replace(state: Tree, mean: Params) -> tuple[Tree, Metrics]:
+    return {"params": mean}, {}

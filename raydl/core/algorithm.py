@@ -1,0 +1,124 @@
+"""What an algorithm is: a value of pure functions, which any runtime can run.
+
+An algorithm names no model, no data and no runtime. A runtime gives the client's ``step`` the
+gradient of the loss, eager or under ``torch.func.vmap``; everything else that passes between the
+functions is a tree of tensors (`raydl.core.tree`), which is all that a checkpoint must hold.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+from torch import Tensor
+
+from raydl.core.grad import Batch, Gradient
+from raydl.core.tree import Params, Tree
+
+Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
+
+
+class Plan(NamedTuple):
+    """How long a client trains in a round: some epochs, or some local steps.
+
+    Attributes:
+        batch_size: samples of a minibatch (B); None takes all of the client's at once.
+        epochs: passes over the client's samples (E), each in a new order; the last minibatch of a
+            pass may be smaller.
+        steps: minibatches (J), drawn from one order after another; instead of ``epochs``.
+    """
+
+    batch_size: int | None
+    epochs: int | None = None
+    steps: int | None = None
+
+    def batch(self, samples: int) -> int:
+        """The size of a client's full minibatch: never more than its samples."""
+        return samples if self.batch_size is None else min(self.batch_size, samples)
+
+    def local_steps(self, samples: int) -> int:
+        """The minibatches that a client with so many samples takes."""
+        if self.steps is not None:
+            return self.steps
+        return (self.epochs or 0) * -(-samples // self.batch(samples))
+
+
+class Work(NamedTuple):
+    """What a runtime is asked for: the local training of these clients in this round."""
+
+    round: int
+    clients: tuple[int, ...]
+    plan: Plan
+
+    def blocks(self, size: int) -> Iterator["Work"]:
+        """Cuts the cohort into blocks of ``size`` consecutive clients.
+
+        A block is the unit of scheduling, batching, reduction and retry. Its size must not depend
+        on the workers: then neither does the result.
+        """
+        for start in range(0, len(self.clients), size):
+            yield self._replace(clients=self.clients[start : start + size])
+
+
+class Update(NamedTuple):
+    """What one client sent, and how many samples stand behind it."""
+
+    message: Tree
+    samples: int
+
+
+class Client(NamedTuple):
+    """One client's local training, in three parts; all pure, ``step`` also safe under vmap.
+
+    Attributes:
+        init: (broadcast, kept) -> local, the state that the local steps pass on.
+        step: (gradient, local, batch) -> (local, metrics), one minibatch.
+        final: (broadcast, local) -> (message, kept): what is sent, and what the client keeps for
+            the next round that it takes part in (``{}`` for most).
+        start: broadcast -> kept, for a client that takes part for the first time.
+    """
+
+    init: Callable[[Tree, Tree], Tree]
+    step: Callable[[Gradient, Tree, Batch], tuple[Tree, Metrics]]
+    final: Callable[[Tree, Tree], tuple[Tree, Tree]]
+    start: Callable[[Tree], Tree] = lambda broadcast: {}
+
+
+class Reduce(NamedTuple):
+    """How updates become one value: a monoid that folds updates and merges what was folded.
+
+    ``add`` and ``merge`` may write into their first argument, which they are handed for good.
+    """
+
+    zero: Callable[[], Tree]
+    add: Callable[[Tree, Update], Tree]
+    merge: Callable[[Tree, Tree], Tree]
+    result: Callable[[Tree], Tree]
+
+
+class Algorithm(NamedTuple):
+    """A round with a server: broadcast, local training, reduction, server step.
+
+    Attributes:
+        init: parameters -> the server's state.
+        params: state -> the parameters to evaluate and to keep.
+        plan: state -> how long the clients of the coming round train.
+        broadcast: state -> what every client of the cohort receives.
+        client: the local training.
+        reduce: how the cohort's updates become one.
+        server: (state, reduced) -> (state, metrics).
+    """
+
+    init: Callable[[Params], Tree]
+    params: Callable[[Tree], Params]
+    plan: Callable[[Tree], Plan]
+    broadcast: Callable[[Tree], Tree]
+    client: Client
+    reduce: Reduce
+    server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
+
+
+class AlgorithmSpec(Protocol):
+    """The hyperparameters of an algorithm: a frozen dataclass that builds the value."""
+
+    def build(self) -> Algorithm:
+        """The algorithm with these hyperparameters."""
+        ...

@@ -1,0 +1,42 @@
+"""Random draws that depend on what is drawn for, never on who draws.
+
+Every draw of a run comes from a seed folded from the run's seed and a path such as
+``(round, client, "order")``. So the numbers do not change with the number of workers, the order in
+which blocks run, or whether one had to run twice.
+"""
+
+import hashlib
+
+import torch
+
+
+def fold_in(seed: int, *path: int | str) -> int:
+    """A 63-bit seed for the draw that ``path`` names.
+
+    Distinct paths give independent seeds: they are the first bytes of a BLAKE2b digest.
+
+    Example:
+        >>> fold_in(0, 3, 17, "order") == fold_in(0, 3, 17, "order")
+        True
+        >>> fold_in(0, 3, 17, "order") == fold_in(0, 3, 18, "order")
+        False
+    """
+    digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(seed: int, *path: int | str) -> torch.Generator:
+    """A CPU generator seeded by ``fold_in(seed, *path)``."""
+    return torch.Generator().manual_seed(fold_in(seed, *path))
+
+
+def seed_dropout(seed: int, *path: int | str) -> None:
+    """Seeds the global generators that dropout draws from, on the CPU and on the current GPU.
+
+    The callers are the runtimes, once for each client; they wrap the block in
+    ``torch.random.fork_rng`` so that the user's own draws are left alone.
+    """
+    folded = fold_in(seed, *path)
+    torch.default_generator.manual_seed(folded)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(folded)

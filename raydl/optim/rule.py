@@ -1,0 +1,19 @@
+"""What every optimizer is: its state's first value and one step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from raydl.core.tree import Params, Tree
+
+
+class Rule(NamedTuple):
+    """An optimizer as two pure functions.
+
+    Attributes:
+        init: parameters -> state.
+        update: (params, grads, state, lr) -> (params, state), one step. ``grads`` may name fewer
+            parameters than ``params``; the others stay as they are.
+    """
+
+    init: Callable[[Params], Tree]
+    update: Callable[[Params, Params, Tree, float], tuple[Params, Tree]]

@@ -1,0 +1,46 @@
+"""Stochastic gradient descent, step by step the numbers of ``torch.optim.SGD``.
+
+g ← g + λ w;  v ← μ v + g;  w ← w − η v, or with Nesterov momentum w ← w − η (g + μ v).
+"""
+
+import torch
+
+from raydl.core import tree
+from raydl.core.errors import require
+from raydl.core.tree import Params, Tree
+from raydl.optim.rule import Rule
+
+
+def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Rule:
+    """Gradient descent with momentum μ and L2 weight decay λ.
+
+    Args:
+        momentum: μ in [0, 1).
+        nesterov: looks ahead; needs a momentum above 0.
+        weight_decay: λ ≥ 0, added to the gradient as λ w.
+
+    Raises:
+        SpecError: if a value is out of its range.
+    """
+    require(0 <= momentum < 1, "momentum", momentum, "in [0, 1)")
+    require(weight_decay >= 0, "weight_decay", weight_decay, "0 or larger")
+    require(momentum > 0 or not nesterov, "momentum", momentum, "above 0 with nesterov")
+
+    def init(params: Params) -> Tree:
+        return tree.zeros_like(params) if momentum else {}
+
+    def update(params: Params, grads: Params, state: Tree, lr: float) -> tuple[Params, Tree]:
+        if weight_decay:
+            grads = {name: torch.add(g, params[name], alpha=weight_decay) for name, g in grads.items()}
+        direction = grads
+        if momentum:
+            state = state | {name: g + momentum * state[name] for name, g in grads.items()}
+            direction = {name: state[name] for name in grads}
+            if nesterov:
+                direction = {
+                    name: torch.add(g, state[name], alpha=momentum) for name, g in grads.items()
+                }
+        stepped = {name: torch.sub(params[name], d, alpha=lr) for name, d in direction.items()}
+        return params | stepped, state
+
+    return Rule(init, update)

@@ -1,0 +1,128 @@
+"""The training loop: an endless generator of rounds, which needs no Ray.
+
+Whoever iterates decides when to evaluate, to log, to checkpoint and to stop. Everything that the
+next round depends on is in the `Round`'s state, the number of the round, and what the runtime's
+clients keep.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from time import perf_counter
+from typing import Literal, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from raydl.core import tree
+from raydl.core.algorithm import Algorithm, Metrics, Work
+from raydl.core.tree import Params, Tree
+from raydl.runtimes.runtime import Runtime
+
+
+class NonFiniteError(ArithmeticError):
+    """A client's update holds a NaN or an infinity."""
+
+
+class Round(NamedTuple):
+    """What a round did, and the state it left.
+
+    Attributes:
+        number: of the round, from 1.
+        state: the server's, after the round.
+        clients: columns over the cohort, see `raydl.runtimes.block.Folded`.
+        messages: sent in the round, down and up.
+        bytes_down: the broadcast's bytes, times the cohort.
+        bytes_up: the bytes of all the clients' messages.
+        wall_seconds: of the whole round, as it ran.
+        simulated_seconds: of an ideal one with a machine for each client: set-up + slowest client
+            + aggregation.
+        metrics: what the server reports.
+    """
+
+    number: int
+    state: Tree
+    clients: dict[str, Tensor]
+    messages: int
+    bytes_down: int
+    bytes_up: int
+    wall_seconds: float
+    simulated_seconds: float
+    metrics: Metrics
+
+    @property
+    def samples(self) -> int:
+        """Samples trained on, each as often as it was."""
+        return int(self.clients["samples"].sum())
+
+    @property
+    def local_steps(self) -> int:
+        """Minibatches trained on."""
+        return int(self.clients["steps"].sum())
+
+    def mean(self, metric: str) -> float:
+        """A client metric's mean over the samples trained on."""
+        samples = self.clients["samples"]
+        return float((self.clients[metric] * samples).sum() / samples.sum())
+
+
+def rounds(
+    algorithm: Algorithm,
+    runtime: Runtime,
+    state: Tree,
+    cohorts: Iterator[np.ndarray],
+    start: int = 0,
+    on_nonfinite: Literal["fail", "drop"] = "fail",
+) -> Iterator[Round]:
+    """Runs an algorithm, round by round, for as long as it is asked to.
+
+    Args:
+        algorithm: what to run.
+        runtime: where to run it.
+        state: the server's, ``algorithm.init(params)`` for a new run.
+        cohorts: the clients of round 0, 1, ...: int64 [cohort] each, from the first round on.
+        start: rounds already done; so many cohorts are skipped.
+        on_nonfinite: whether an update with a NaN or an infinity ends the run or is left out.
+
+    Yields:
+        The rounds from ``start + 1`` on.
+
+    Raises:
+        NonFiniteError: naming the clients, if ``on_nonfinite`` is ``"fail"``.
+    """
+    for number, cohort in enumerate(islice(cohorts, start, None), start):
+        began = perf_counter()
+        broadcast = algorithm.broadcast(state)
+        work = Work(number, tuple(cohort.tolist()), algorithm.plan(state))
+        prepared = perf_counter()
+        reduced = runtime.map_reduce(broadcast, work)
+        returned = perf_counter()
+        if on_nonfinite == "fail":
+            _check_finite(number + 1, reduced.clients)
+        metrics: Metrics = {}
+        if reduced.clients["finite"].any():  # of no updates there is nothing to make a step from
+            state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
+        ended = perf_counter()
+        yield Round(
+            number=number + 1,
+            state=state,
+            clients=reduced.clients,
+            messages=2 * len(work.clients),
+            bytes_down=tree.nbytes(broadcast) * len(work.clients),
+            bytes_up=int(reduced.clients["bytes_up"].sum()),
+            wall_seconds=ended - began,
+            simulated_seconds=(prepared - began)
+            + float(reduced.clients["seconds"].max())
+            + reduced.merge_seconds
+            + (ended - returned),
+            metrics=metrics,
+        )
+
+
+def _check_finite(number: int, clients: dict[str, Tensor]) -> None:
+    broken = clients["client"][clients["finite"] == 0].long().tolist()
+    if broken:
+        named = ", ".join(map(str, broken[:10])) + (", ..." if len(broken) > 10 else "")
+        raise NonFiniteError(
+            f"round {number}: the update of client {named} holds a NaN or an infinity; lower the "
+            "learning rate, or leave such updates out with --on_nonfinite drop"
+        )

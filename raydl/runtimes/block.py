@@ -1,0 +1,145 @@
+"""One block of clients, trained and folded into one accumulator: eagerly, or as one vmap."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import perf_counter
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from raydl.core import tree
+from raydl.core.algorithm import Algorithm, Update, Work
+from raydl.core.grad import Batch, Gradient
+from raydl.core.rng import seed_dropout
+from raydl.core.tree import Tree
+from raydl.data.batches import ClientData
+
+Kept: TypeAlias = dict[int, Tree]  # what clients keep between rounds, by client
+
+
+class Folded(NamedTuple):
+    """What came of a block.
+
+    Attributes:
+        accumulator: the block's finite updates, folded in cohort order.
+        kept: what its clients keep, of those that keep anything.
+        clients: columns over the block's clients, in cohort order, float64 [clients]: ``client``,
+            ``samples`` and ``steps`` trained on, ``bytes_up``, ``seconds``, ``finite`` (1 or 0) and
+            the mean of each metric over the samples trained on (``loss``).
+    """
+
+    accumulator: Tree
+    kept: Kept
+    clients: dict[str, Tensor]
+
+
+Fold: TypeAlias = Callable[[Algorithm, Gradient, ClientData, int, Work, Tree, Kept], Folded]
+
+
+def fold_eager(
+    algorithm: Algorithm,
+    gradient: Gradient,
+    data: ClientData,
+    seed: int,
+    work: Work,
+    broadcast: Tree,
+    kept: Mapping[int, Tree],
+) -> Folded:
+    """Trains the clients of a block one after the other."""
+    accumulator, keeps, rows = algorithm.reduce.zero(), {}, []
+    for client in work.clients:
+        started = perf_counter()
+        seed_dropout(seed, work.round, client, "dropout")
+        local = algorithm.client.init(broadcast, _start(algorithm, broadcast, kept, client))
+        row = {"samples": 0.0, "steps": 0.0}
+        sums: dict[str, Tensor] = {}
+        for batch in data.batches(work, client):
+            local, metrics = algorithm.client.step(gradient, local, batch)
+            size = len(batch.targets)
+            row["samples"] += size
+            row["steps"] += 1
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + value * size
+        message, keep = algorithm.client.final(broadcast, local)
+        row |= {name: float(total) / row["samples"] for name, total in sums.items()}
+        row |= {"client": client, "bytes_up": tree.nbytes(message)}
+        row["finite"] = float(tree.is_finite(message))
+        if row["finite"]:
+            accumulator = algorithm.reduce.add(accumulator, Update(message, data.samples(client)))
+            if keep:
+                keeps[client] = keep
+        row["seconds"] = perf_counter() - started
+        rows.append(row)
+    columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
+    return Folded(accumulator, keeps, columns)
+
+
+def fold_vmapped(
+    algorithm: Algorithm,
+    gradient: Gradient,
+    data: ClientData,
+    seed: int,
+    work: Work,
+    broadcast: Tree,
+    kept: Mapping[int, Tree],
+) -> Folded:
+    """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
+    started = perf_counter()
+    seed_dropout(seed, work.round, work.clients[0], "dropout")
+    starts = [_start(algorithm, broadcast, kept, client) for client in work.clients]
+    each = torch.arange(len(work.clients))
+    local = torch.vmap(lambda _, start: algorithm.client.init(broadcast, start))(
+        each, tree.map(lambda *leaves: torch.stack(leaves), *starts)
+    )
+    step = torch.vmap(partial(algorithm.client.step, gradient), randomness="different")
+    samples = torch.zeros(len(each), dtype=torch.float64)
+    steps = torch.zeros_like(samples)
+    sums: dict[str, Tensor] = {}
+    for batch, active in data.stacked(work):
+        stepped, metrics = step(local, batch)
+        local = stepped if active.all() else _where(active, stepped, local)
+        sizes = batch.weights.sum(1).double().cpu()
+        samples += sizes
+        steps += active.cpu()
+        for name, value in metrics.items():
+            sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
+    final = torch.vmap(lambda _, local: algorithm.client.final(broadcast, local))
+    messages, keeps = final(each, local)
+
+    finite = _finite_each(messages, len(each))
+    accumulator, kept_now = algorithm.reduce.zero(), {}
+    for position, client in enumerate(work.clients):
+        if finite[position]:
+            message = tree.map(lambda leaf, at=position: leaf[at], messages)
+            accumulator = algorithm.reduce.add(accumulator, Update(message, data.samples(client)))
+            if keeps:
+                kept_now[client] = tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
+    columns = {name: total / samples for name, total in sums.items()} | {
+        "client": torch.tensor(work.clients, dtype=torch.float64),
+        "samples": samples,
+        "steps": steps,
+        "bytes_up": torch.full_like(samples, tree.nbytes(messages) / len(each)),
+        "finite": finite.double(),
+        "seconds": torch.full_like(samples, (perf_counter() - started) / len(each)),
+    }
+    return Folded(accumulator, kept_now, columns)
+
+
+def _start(algorithm: Algorithm, broadcast: Tree, kept: Mapping[int, Tree], client: int) -> Tree:
+    return kept[client] if client in kept else algorithm.client.start(broadcast)
+
+
+def _where(active: Tensor, stepped: Tree, local: Tree) -> Tree:
+    def choose(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(active.view(-1, *(1,) * (new.dim() - 1)), new, old)
+
+    return tree.map(choose, stepped, local)
+
+
+def _finite_each(messages: Tree, clients: int) -> Tensor:
+    finite = torch.ones(clients, dtype=torch.bool)
+    for _, leaf in tree.leaves(messages):
+        if leaf.is_floating_point():
+            finite &= leaf.reshape(clients, -1).isfinite().all(1).cpu()
+    return finite

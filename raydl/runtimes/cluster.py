@@ -1,0 +1,45 @@
+"""The Ray cluster that a run works on: its own on this machine, or the one it is pointed to."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from raydl.core.errors import SpecError
+
+
+@contextmanager
+def connected(address: str | None, cpus: int) -> Iterator[None]:
+    """Connects to a cluster for as long as the block lasts.
+
+    In this order: the one that this process is connected to already; ``address``; ``RAY_ADDRESS``,
+    which Ray sets for submitted jobs; a new one on this machine, which ends with the block. Another
+    head that happens to run on this machine is never joined.
+
+    Args:
+        address: ``auto``, ``HOST:PORT`` or ``ray://...``; None for none.
+        cpus: logical CPUs of a new cluster on this machine.
+
+    Raises:
+        SpecError: if there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        # Ray runs its workers at niceness 15, where any other load starves them.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+    where = {"address": address} if address else {"address": "local", "num_cpus": cpus}
+    try:
+        ray.init(**where, include_dashboard=None if address else False, log_to_driver=False, logging_level="error")
+    except ConnectionError as error:
+        raise SpecError(
+            f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "
+            "with `ray start --head`, or leave the address out for one on this machine"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,55 @@
+"""The runtimes without Ray: blocks one after the other, in the process that drives the run."""
+
+from collections.abc import Callable
+
+from raydl.core.algorithm import Work
+from raydl.core.tree import Params, Tree
+from raydl.runtimes.block import Folded, Kept
+from raydl.runtimes.runtime import Reduced, merge
+from raydl.runtimes.worker import Problem, Score, Worker, stretches
+
+
+class InProcess:
+    """Runs a problem's blocks in this process.
+
+    Args:
+        problem: what is to be learned.
+        threads: of torch.
+        batched: whether the clients of a block train as one ``vmap``.
+        device: where they train.
+    """
+
+    def __init__(
+        self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
+    ) -> None:
+        self._problem = problem
+        self._worker = Worker(problem, threads, batched, device)
+        self._kept: Kept = {}
+
+    def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
+        """Trains the cohort block by block."""
+
+        def fold(block: Work) -> Folded:
+            folded = self._worker.fold(block, broadcast, self._kept)
+            self._kept |= folded.kept
+            return folded
+
+        return merge(self._problem.algorithm.reduce, map(fold, self._problem.blocks(work)))
+
+    def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
+        """Scores at once; nothing runs beside this process."""
+        score = Score()
+        for stretch in stretches(self._problem.dataset, split):
+            score = score.plus(self._worker.evaluate(params, stretch))
+        return lambda: score
+
+    def kept(self) -> Kept:
+        """What every client keeps by now."""
+        return dict(self._kept)
+
+    def restore(self, kept: Kept) -> None:
+        """Takes up what the clients of an interrupted run kept."""
+        self._kept = dict(kept)
+
+    def close(self) -> None:
+        """Nothing to give back."""

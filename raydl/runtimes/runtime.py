@@ -1,0 +1,63 @@
+"""What every runtime does: map the local training over a cohort, and reduce what comes of it."""
+
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from raydl.core.algorithm import Reduce, Work
+from raydl.core.tree import Params, Tree
+from raydl.runtimes.block import Folded, Kept
+from raydl.runtimes.worker import Score
+
+
+class Reduced(NamedTuple):
+    """What came of a cohort.
+
+    Attributes:
+        accumulator: the blocks' accumulators, merged in block order.
+        clients: the columns of `Folded`, over the cohort.
+        merge_seconds: what merging the blocks took.
+    """
+
+    accumulator: Tree
+    clients: dict[str, Tensor]
+    merge_seconds: float
+
+
+class Runtime(Protocol):
+    """Where an algorithm runs."""
+
+    def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
+        """Trains the cohort from the broadcast and reduces its updates."""
+        ...
+
+    def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
+        """Starts to score the model on a split; the call that is returned waits for the score."""
+        ...
+
+    def kept(self) -> Kept:
+        """What every client keeps by now, for a checkpoint."""
+        ...
+
+    def restore(self, kept: Kept) -> None:
+        """Takes up what the clients of an interrupted run kept."""
+        ...
+
+    def close(self) -> None:
+        """Gives back the workers."""
+        ...
+
+
+def merge(reduce: Reduce, blocks: Iterable[Folded]) -> Reduced:
+    """Merges blocks in the order in which they come."""
+    accumulator, columns, seconds = reduce.zero(), [], 0.0
+    for block in blocks:
+        started = perf_counter()
+        accumulator = reduce.merge(accumulator, block.accumulator)
+        seconds += perf_counter() - started
+        columns.append(block.clients)
+    clients = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
+    return Reduced(accumulator, clients, seconds)
