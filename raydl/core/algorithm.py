@@ -85,7 +85,8 @@ class Client(NamedTuple):
 class Reduce(NamedTuple):
     """How updates become one value: a monoid that folds updates and merges what was folded.
 
-    ``add`` and ``merge`` may write into their first argument, which they are handed for good.
+    ``add`` and ``merge`` may write into their first argument, which they are handed for good, but
+    neither into their second nor keep it: it may lie in memory that is shared.
     """
 
     zero: Callable[[], Tree]

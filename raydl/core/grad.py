@@ -96,9 +96,7 @@ def eager(task: Task) -> Gradient:
         buffers = {name: params[name].detach().clone() for name in buffered}
         loss = _mean_loss(task, inner | buffers, batch)
         grads = torch.autograd.grad(loss, list(inner.values()))
-        return Gradients(
-            dict(zip(inner, grads, strict=True)), buffers, {"loss": loss.detach()}
-        )
+        return Gradients(dict(zip(inner, grads, strict=True)), buffers, {"loss": loss.detach()})
 
     return _accumulated(piece, task.microbatch)
 

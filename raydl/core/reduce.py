@@ -26,7 +26,7 @@ def mean() -> Reduce:
 
     def merge(accumulator: Tree, other: Tree) -> Tree:
         if not accumulator["sum"]:
-            return other
+            return tree.map(torch.clone, other)
         if other["sum"]:
             accumulator["samples"] += other["samples"]
             tree.axpy_(accumulator["sum"], 1.0, other["sum"])

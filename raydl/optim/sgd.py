@@ -31,7 +31,9 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
 
     def update(params: Params, grads: Params, state: Tree, lr: float) -> tuple[Params, Tree]:
         if weight_decay:
-            grads = {name: torch.add(g, params[name], alpha=weight_decay) for name, g in grads.items()}
+            grads = {
+                name: torch.add(g, params[name], alpha=weight_decay) for name, g in grads.items()
+            }
         direction = grads
         if momentum:
             state = state | {name: g + momentum * state[name] for name, g in grads.items()}

@@ -2,51 +2,175 @@
 
 A round sends an actor a block's clients and one reference to the broadcast; back comes one
 accumulator. The data set lies once on every node, in Ray's object store, and the actors read it
-there. What clients keep stays in the object store, beside the accumulator: the driver holds only
-its reference.
+there. What clients keep stays in the object store beside the accumulator: the driver holds only the
+reference.
 """
 
-import heapq
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import count
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import ray
 import torch
-from ray.exceptions import RayActorError, RayTaskError
 
 from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.tree import Packed, Params, Tree
 from raydl.data.dataset import Dataset, Split
 from raydl.runtimes.block import Folded, Kept
+from raydl.runtimes.evaluation import Score, Stretch, stretches
+from raydl.runtimes.pool import Call, Pool, Task
+from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, merge
-from raydl.runtimes.worker import Problem, Score, Stretch, Worker, stretches
+from raydl.runtimes.worker import Worker, check_batchable
 
-
-class Failed(RuntimeError):
-    """A block that ended its worker again and again."""
+_PARTS = ("train", "validation", "test")
 
 
 class Host:
     """The actor: a `Worker` whose trees arrive and leave packed."""
 
-    def __init__(self, problem: Problem, arrays: dict, threads: int, batched: bool, device: str):
-        problem = replace(problem, dataset=_attach(problem.dataset, arrays))
-        self._worker = Worker(problem, threads, batched, device)
-
-    def fold(self, work: Work, broadcast: tuple, *kept: dict[int, tuple]) -> tuple[Any, Any]:
-        keeps = {client: _receive(wire) for part in kept for client, wire in part.items()}
-        folded = self._worker.fold(work, _receive(broadcast), keeps)
-        wired = {client: _send(keep) for client, keep in folded.kept.items()}
-        columns = {name: column.numpy() for name, column in folded.clients.items()}
-        return (_send(folded.accumulator), columns, list(wired)), wired
-
-    def evaluate(self, stretch: Stretch, params: tuple) -> Score:
-        return self._worker.evaluate(_receive(params), stretch)
+    def __init__(self, problem: Problem, arrays: dict[str, np.ndarray], **worker: Any) -> None:
+        dataset = _attach(problem.dataset, arrays)
+        self._worker = Worker(replace(problem, dataset=dataset), **worker)
 
     def ready(self) -> None:
         """Returns when the worker is built, or raises what hindered it."""
+
+    def fold(self, work: Work, broadcast: Packed, *kept: dict[int, Packed]) -> tuple[Any, Any]:
+        """A block's accumulator, columns and keepers; apart from them, what the clients keep."""
+        keeps = {client: _receive(wire) for part in kept for client, wire in part.items()}
+        folded = self._worker.fold(work, _receive(broadcast), keeps)
+        columns = {name: column.numpy() for name, column in folded.clients.items()}
+        kept_now = {client: _send(keep) for client, keep in folded.kept.items()}
+        return (_send(folded.accumulator), columns, list(kept_now)), kept_now
+
+    def evaluate(self, stretch: Stretch, params: Packed) -> Score:
+        """The score on a stretch of a split."""
+        return self._worker.evaluate(_receive(params), stretch)
+
+
+class Actors:
+    """Runs a problem's blocks on a pool of Ray actors; Ray must be connected.
+
+    Args:
+        problem: what is to be learned.
+        workers: how many actors.
+        cpus: logical CPUs that each of them reserves.
+        gpus: GPUs that each of them reserves; a fraction shares one. Above 0 they train on it.
+        threads: of torch, in each.
+        batched: whether the clients of a block train as one ``vmap``.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        workers: int,
+        cpus: float = 1,
+        gpus: float = 0,
+        threads: int = 1,
+        batched: bool = False,
+    ) -> None:
+        if batched:
+            check_batchable(problem.task.model)
+        self._problem = problem
+        self._kept: dict[int, ray.ObjectRef] = {}
+        arrays = ray.put(_detach(problem.dataset))
+        built_from = ray.put(replace(problem, dataset=_without_samples(problem.dataset)))
+        host = ray.remote(num_cpus=cpus, num_gpus=gpus)(Host)
+        device = "cuda" if gpus else "cpu"
+        self._pool = Pool(
+            lambda: host.remote(
+                built_from, arrays, threads=threads, batched=batched, device=device
+            ),
+            workers,
+        )
+
+    def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
+        """Trains the cohort, the longest blocks first, and merges them in block order."""
+        sent = ray.put(_send(broadcast))
+        blocks = self._problem.blocks(work)
+        tasks = self._pool.submit(
+            (-self._steps(block), self._fold(block, sent)) for block in blocks
+        )
+        return merge(self._problem.algorithm.reduce, map(self._folded, tasks))
+
+    def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
+        """Scores on workers that have no block to train, so beside the next round."""
+        sent = ray.put(_send(params))
+
+        def call(stretch: Stretch) -> Call:
+            return lambda host: [host.evaluate.remote(stretch, sent)]
+
+        parts = stretches(self._problem.dataset, split)
+        tasks = self._pool.submit((1, call(stretch)) for stretch in parts)
+
+        return lambda: sum((self._pool.wait(task).value for task in tasks), Score())
+
+    def kept(self) -> Kept:
+        """Fetches what every client keeps by now."""
+        return {client: _receive(ray.get(ref)[client]) for client, ref in self._kept.items()}
+
+    def restore(self, kept: Kept) -> None:
+        """Takes up what the clients of an interrupted run kept."""
+        self._kept = {client: ray.put({client: _send(keep)}) for client, keep in kept.items()}
+
+    def close(self) -> None:
+        """Ends the actors."""
+        self._pool.close()
+
+    def _fold(self, block: Work, broadcast: ray.ObjectRef) -> Call:
+        kept = {self._kept[client]: None for client in block.clients if client in self._kept}
+        return lambda host: host.fold.options(num_returns=2).remote(block, broadcast, *kept)
+
+    def _folded(self, task: Task) -> Folded:
+        accumulator, columns, keepers = self._pool.wait(task).value
+        self._kept |= dict.fromkeys(keepers, task.refs[1])
+        clients = {name: _tensor(column) for name, column in columns.items()}
+        return Folded(_receive(accumulator), {}, clients)
+
+    def _steps(self, block: Work) -> int:
+        sizes = self._problem.partition.sizes
+        return sum(block.plan.local_steps(int(sizes[client])) for client in block.clients)
+
+
+def _send(value: Tree) -> Packed:
+    """A tree with its buffer as an array, which Ray moves without a copy."""
+    buffer, layout = tree.pack(value)
+    return Packed(buffer.numpy(), layout)
+
+
+def _receive(wire: Packed) -> Tree:
+    """A tree that was sent; its leaves lie in Ray's memory and must not be written to."""
+    return tree.unpack(Packed(_tensor(wire.buffer), wire.layout))
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():  # that the array is read-only is known here
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _detach(dataset: Dataset) -> dict[str, np.ndarray]:
+    """The samples as arrays, which all the actors of a node share."""
+    return {
+        f"{part}.{name}": tensor.numpy()
+        for part in _PARTS
+        for name, tensor in getattr(dataset, part)._asdict().items()
+    }
+
+
+def _attach(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
+    """The data set with the samples that were detached from it."""
+    splits = {
+        part: Split(**{name: _tensor(arrays[f"{part}.{name}"]) for name in Split._fields})
+        for part in _PARTS
+    }
+    return replace(dataset, **splits)
+
+
+def _without_samples(dataset: Dataset) -> Dataset:
+    empty = {part: Split(*(each[:0].clone() for each in getattr(dataset, part))) for part in _PARTS}
+    return replace(dataset, owners=None, **empty)

@@ -71,7 +71,9 @@ def fold_eager(
                 keeps[client] = keep
         row["seconds"] = perf_counter() - started
         rows.append(row)
-    columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
+    columns = {
+        name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]
+    }
     return Folded(accumulator, keeps, columns)
 
 

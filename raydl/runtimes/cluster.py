@@ -33,7 +33,12 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
         os.environ.setdefault("RAY_worker_niceness", "0")
     where = {"address": address} if address else {"address": "local", "num_cpus": cpus}
     try:
-        ray.init(**where, include_dashboard=None if address else False, log_to_driver=False, logging_level="error")
+        ray.init(
+            **where,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="error",
+        )
     except ConnectionError as error:
         raise SpecError(
             f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from raydl.core.algorithm import Work
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
+from raydl.runtimes.evaluation import Score, stretches
+from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, merge
-from raydl.runtimes.worker import Problem, Score, Worker, stretches
+from raydl.runtimes.worker import Worker
 
 
 class InProcess:
@@ -38,9 +40,8 @@ class InProcess:
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores at once; nothing runs beside this process."""
-        score = Score()
-        for stretch in stretches(self._problem.dataset, split):
-            score = score.plus(self._worker.evaluate(params, stretch))
+        parts = stretches(self._problem.dataset, split)
+        score = sum((self._worker.evaluate(params, part) for part in parts), Score())
         return lambda: score
 
     def kept(self) -> Kept:

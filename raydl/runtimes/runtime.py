@@ -10,7 +10,7 @@ from torch import Tensor
 from raydl.core.algorithm import Reduce, Work
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
-from raydl.runtimes.worker import Score
+from raydl.runtimes.evaluation import Score
 
 
 class Reduced(NamedTuple):

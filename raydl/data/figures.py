@@ -1,0 +1,199 @@
+"""Figures of how labels, sizes and participation fall over the clients."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raydl.data.partitions import Partition
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+_MOST_BARS = 100  # clients; more than that make a heat map
+_COLUMNS = 500  # of a heat map
+_INK, _MUTED, _BLUE, _RED = "#22272e", "#6b7480", "#4e79a7", "#c4503c"
+_TABLEAU = (
+    *("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f"),
+    *("#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac"),
+)
+_MOST_NAMED = len(_TABLEAU)  # classes with a legend; more than that make a colour bar
+
+
+def label_counts(labels: np.ndarray, partition: Partition, classes: int) -> np.ndarray:
+    """How many samples of each class each client has.
+
+    Args:
+        labels: the class of each sample, int64 [n].
+        partition: which samples each client has.
+        classes: number of classes.
+
+    Returns:
+        Counts, int64 [clients, classes].
+    """
+    clients = len(partition)
+    owner = np.repeat(np.arange(clients), partition.sizes)
+    cells = owner * classes + labels[partition.indices]
+    return np.bincount(cells, minlength=clients * classes).reshape(clients, classes)
+
+
+def plot_partition(counts: np.ndarray, title: str) -> "Figure":
+    """How labels and sizes fall over the clients.
+
+    Up to 100 clients are stacked bars, a colour for each class; more are a heat map of each class's
+    share, clients sorted by their main class. Beside it stands a histogram of the client sizes.
+
+    Args:
+        counts: samples by client and class, [clients, classes].
+        title: what stands above.
+
+    Returns:
+        A figure that belongs to no window and to no global state.
+    """
+    figure = _figure(title, width=11)
+    left, right = figure.subplots(1, 2, width_ratios=[2.6, 1])
+    if len(counts) <= _MOST_BARS:
+        _plot_bars(left, counts)
+    else:
+        _plot_shares(left, counts)
+    _plot_sizes(right, counts.sum(axis=1))
+    return figure
+
+
+def plot_participation(probabilities: np.ndarray, title: str) -> "Figure":
+    """The clients' probabilities to be drawn, in descending order, against equal ones.
+
+    Args:
+        probabilities: of each client, [clients], summing to 1.
+        title: what stands above.
+
+    Returns:
+        A figure that belongs to no window and to no global state.
+    """
+    figure = _figure(title, width=7)
+    axes = figure.subplots()
+    clients = len(probabilities)
+    sorted_down = np.sort(probabilities)[::-1]
+    edges = np.arange(clients + 1)
+    axes.stairs(sorted_down, edges, fill=True, color=_BLUE)
+    axes.axhline(1 / clients, color=_RED, linewidth=1.2, linestyle="--")
+    axes.set(xlim=(0, clients), ylim=(0, max(sorted_down[0], 1 / clients) * 1.1))
+    half = int(np.searchsorted(np.cumsum(sorted_down), 0.5 - 1e-9)) + 1
+    note = f"half of all on {half:,} of {clients:,} clients; dashed: equal, 1/{clients:,}"
+    axes.set_title(note, fontsize=9, color=_MUTED, loc="left")
+    _style(axes, "clients, most likely first", "probability to be drawn")
+    return figure
+
+
+def _figure(title: str, width: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 4.2), dpi=150, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
+    return figure
+
+
+def _style(axes: "Axes", across: str, up: str) -> None:
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel(across, color=_INK)
+    axes.set_ylabel(up, color=_INK)
+    axes.tick_params(colors=_MUTED, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_MUTED)
+
+
+def _palette(classes: int) -> "Colormap":
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    if classes <= _MOST_NAMED:
+        return ListedColormap(_TABLEAU[:classes])
+    return colormaps["Spectral"].resampled(classes)
+
+
+def _plot_bars(axes: "Axes", counts: np.ndarray) -> None:
+    clients, classes = counts.shape
+    palette = _palette(classes)
+    tops = counts.cumsum(axis=1)
+    for label in range(classes):
+        axes.bar(
+            np.arange(clients),
+            counts[:, label],
+            bottom=tops[:, label] - counts[:, label],
+            width=0.85 if clients <= 40 else 1.0,
+            color=palette(label),
+            label=str(label),
+            linewidth=0,
+        )
+    axes.set(xlim=(-0.6, clients - 0.4), ylim=(0, tops[:, -1].max() * 1.04))
+    if clients <= 20:
+        axes.set_xticks(range(clients))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    _style(axes, "client", "samples")
+    if classes <= _MOST_NAMED:
+        axes.legend(
+            title="class",
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+            reverse=True,
+            handlelength=1,
+            handleheight=1,
+        )
+    else:
+        _colour_bar(axes, palette, classes)
+
+
+def _colour_bar(axes: "Axes", palette: "Colormap", classes: int) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    scale = ScalarMappable(Normalize(-0.5, classes - 0.5), palette)
+    bar = axes.figure.colorbar(scale, ax=axes, pad=0.01, aspect=30, label="class")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=_MUTED, labelsize=9)
+
+
+def _plot_shares(axes: "Axes", counts: np.ndarray) -> None:
+    """A row for each class, a column for each client or for the mean of some neighbours."""
+    clients, classes = counts.shape
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    main = shares.argmax(axis=1)
+    shares = shares[np.lexsort((-shares.max(axis=1), main))]
+    starts = np.linspace(0, clients, min(clients, _COLUMNS), endpoint=False).astype(int)
+    widths = np.diff(starts, append=clients)
+    columns = np.add.reduceat(shares, starts, axis=0) / widths[:, None]
+    image = axes.imshow(
+        columns.T,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="magma_r",
+        vmin=0,
+        origin="lower",
+        extent=(0, clients, -0.5, classes - 0.5),
+    )
+    if classes <= 20:
+        axes.set_yticks(range(classes))
+    _style(axes, "clients, sorted by main class", "class")
+    bar = axes.figure.colorbar(image, ax=axes, pad=0.01, aspect=30, format="{x:.0%}")
+    bar.set_label("share of a client's samples")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=_MUTED, labelsize=9)
+
+
+def _plot_sizes(axes: "Axes", sizes: np.ndarray) -> None:
+    low, high = int(sizes.min()), int(sizes.max())
+    bins = min(30, 2 * len(sizes) ** 0.5)
+    step = max(1, round((high - low) / bins))
+    edges = np.arange(low, high + step + 1, step) - 0.5
+    axes.hist(sizes, edges, color=_BLUE)
+    axes.axvline(sizes.mean(), color=_RED, linewidth=1.2, linestyle="--")
+    margin = 2 if low == high else 0.5 * step
+    axes.set_xlim(edges[0] - margin, edges[-1] + margin)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True, nbins=5)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    _style(axes, "samples of a client", "clients")
+    spread = f"{low:,} each" if low == high else f"{low:,} to {high:,}, mean {sizes.mean():,.1f}"
+    axes.set_title(spread, fontsize=9, color=_MUTED, loc="left")

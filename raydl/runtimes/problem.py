@@ -1,0 +1,53 @@
+"""What is to be learned, by what, from which data."""
+
+from dataclasses import dataclass
+
+from raydl.core.algorithm import Algorithm, Work
+from raydl.core.grad import Task
+from raydl.data.batches import Augmentation
+from raydl.data.dataset import Dataset
+from raydl.data.partitions import Partition
+
+_BLOCK_OPERATIONS = 1e8  # about 10 ms of one core
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learned, by what, from which data: all that a worker is built from.
+
+    Args:
+        algorithm: the algorithm's value.
+        task: the model and its loss.
+        dataset: the samples.
+        partition: which training samples each client holds.
+        seed: the run's seed, which every draw is folded from.
+        augmentation: of training minibatches; none by default.
+        block_size: clients of a block; by default it follows from the model and the cohort.
+    """
+
+    algorithm: Algorithm
+    task: Task
+    dataset: Dataset
+    partition: Partition
+    seed: int = 0
+    augmentation: Augmentation | None = None
+    block_size: int | None = None
+
+    def blocks(self, work: Work) -> list[Work]:
+        """The cohort in blocks; no worker, and no number of workers, has a say in their size.
+
+        A block is worth its overhead: cheap clients share one, up to 32 of them, while a cohort
+        keeps at least 4 blocks for the workers to divide between them.
+        """
+        size = self.block_size
+        if size is None:
+            cohort = len(work.clients)
+            samples = sum(self._samples_trained_on(work, client) for client in work.clients)
+            parameters = sum(each.numel() for each in self.task.model.parameters())
+            operations = 6 * parameters * samples / cohort  # of one client, at least
+            size = max(1, min(int(_BLOCK_OPERATIONS / operations), 32, -(-cohort // 4)))
+        return list(work.blocks(size))
+
+    def _samples_trained_on(self, work: Work, client: int) -> int:
+        samples = int(self.partition.sizes[client])
+        return work.plan.local_steps(samples) * work.plan.batch(samples)
