@@ -7,17 +7,20 @@ whole run; ``raydl.rounds`` is the loop under it, which needs no Ray.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from raydl.core.errors import SpecError
+
 if TYPE_CHECKING:
-    from raydl.run import History, Run, run
+    from raydl.spec import Checkpointing, Evaluation, Model, Run
+    from raydl.training import History, run
 
 __version__ = "0.1.0"
-__all__ = ["History", "Run", "SpecError", "run"]
+__all__ = ["Checkpointing", "Evaluation", "History", "Model", "Run", "SpecError", "run"]
 
-from raydl.core.errors import SpecError
+_HOMES = {"History": "training", "run": "training"}
 
 
 def __getattr__(name: str) -> Any:
     """Imports torch and Ray only when something that needs them is asked for."""
     if name in __all__:
-        return getattr(import_module("raydl.run"), name)
+        return getattr(import_module(f"raydl.{_HOMES.get(name, 'spec')}"), name)
     raise AttributeError(f"module 'raydl' has no attribute {name!r}")

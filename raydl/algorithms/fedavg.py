@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Client, Metrics, Plan
-from raydl.core.errors import SpecError, require
+from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient
 from raydl.core.reduce import mean
 from raydl.core.tree import Params, Tree
@@ -27,8 +27,8 @@ class FedAvg:
     Args:
         lr: the clients' learning rate η.
         batch_size: samples of a client's minibatch (B); null takes all of its samples at once.
-        epochs: passes over a client's samples in a round (E); 1 if neither this nor steps is given.
-        steps: minibatches in a round (J), instead of epochs.
+        epochs: passes over a client's samples in a round (E).
+        steps: minibatches in a round (J); where given, it counts instead of epochs.
         momentum: of the clients' SGD, from 0 in each round.
         nesterov: whether that momentum looks ahead.
         weight_decay: L2 decay of the clients' SGD.
@@ -37,7 +37,7 @@ class FedAvg:
 
     lr: float = 0.1
     batch_size: int | None = 10
-    epochs: int | None = None
+    epochs: int = 5
     steps: int | None = None
     momentum: float = 0.0
     nesterov: bool = False
@@ -47,20 +47,15 @@ class FedAvg:
     def __post_init__(self) -> None:
         require(self.lr > 0, "algorithm.lr", self.lr, "above 0")
         require(self.server_lr > 0, "algorithm.server_lr", self.server_lr, "above 0")
-        for name in ("batch_size", "epochs", "steps"):
+        require(self.epochs >= 1, "algorithm.epochs", self.epochs, "1 or larger")
+        for name in ("batch_size", "steps"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"algorithm.{name}", value, "1 or larger, or null")
-        if self.epochs is not None and self.steps is not None:
-            raise SpecError(
-                f"algorithm.epochs is {self.epochs} and algorithm.steps is {self.steps}; a round is "
-                "counted in one of them: leave the other out"
-            )
         sgd(self.momentum, self.nesterov, self.weight_decay)
 
     def build(self) -> Algorithm:
         """The algorithm with these hyperparameters."""
-        epochs = 1 if self.epochs is None and self.steps is None else self.epochs
-        plan = Plan(self.batch_size, epochs, self.steps)
+        plan = Plan(self.batch_size, self.epochs, self.steps)
         return Algorithm(
             init=lambda params: {"params": params},
             params=itemgetter("params"),

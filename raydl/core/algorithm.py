@@ -17,17 +17,18 @@ Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
 
 
 class Plan(NamedTuple):
-    """How long a client trains in a round: some epochs, or some local steps.
+    """How long a client trains in a round: some local steps, or else some epochs.
 
     Attributes:
         batch_size: samples of a minibatch (B); None takes all of the client's at once.
         epochs: passes over the client's samples (E), each in a new order; the last minibatch of a
             pass may be smaller.
-        steps: minibatches (J), drawn from one order after another; instead of ``epochs``.
+        steps: minibatches (J), drawn from one order after another; where given, it counts instead
+            of ``epochs``.
     """
 
     batch_size: int | None
-    epochs: int | None = None
+    epochs: int = 1
     steps: int | None = None
 
     def batch(self, samples: int) -> int:
@@ -38,7 +39,7 @@ class Plan(NamedTuple):
         """The minibatches that a client with so many samples takes."""
         if self.steps is not None:
             return self.steps
-        return (self.epochs or 0) * -(-samples // self.batch(samples))
+        return self.epochs * -(-samples // self.batch(samples))
 
 
 class Work(NamedTuple):

@@ -165,7 +165,7 @@ def minibatches(samples: int, plan: Plan, draws: torch.Generator) -> Iterator[Te
         for _ in range(plan.local_steps(samples)):
             yield torch.arange(samples)
     elif plan.steps is None:
-        for _ in range(plan.epochs or 0):
+        for _ in range(plan.epochs):
             yield from torch.randperm(samples, generator=draws).split(batch)
     else:
         passes = -(-plan.steps * batch // samples)

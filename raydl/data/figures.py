@@ -80,7 +80,7 @@ def plot_participation(probabilities: np.ndarray, title: str) -> "Figure":
     axes.axhline(1 / clients, color=_RED, linewidth=1.2, linestyle="--")
     axes.set(xlim=(0, clients), ylim=(0, max(sorted_down[0], 1 / clients) * 1.1))
     half = int(np.searchsorted(np.cumsum(sorted_down), 0.5 - 1e-9)) + 1
-    note = f"half of all on {half:,} of {clients:,} clients; dashed: equal, 1/{clients:,}"
+    note = f"{half:,} of {clients:,} clients have half of it; dashed: equal, 1/{clients:,}"
     axes.set_title(note, fontsize=9, color=_MUTED, loc="left")
     _style(axes, "clients, most likely first", "probability to be drawn")
     return figure

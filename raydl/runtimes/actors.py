@@ -52,7 +52,7 @@ class Host:
         return self._worker.evaluate(_receive(params), stretch)
 
 
-class Actors:
+class ActorPool:
     """Runs a problem's blocks on a pool of Ray actors; Ray must be connected.
 
     Args:

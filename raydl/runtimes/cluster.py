@@ -48,3 +48,26 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def most_workers(cpus: float, gpus: float) -> int:
+    """How many workers with these reservations the cluster holds, counting all that it has."""
+    total = ray.cluster_resources()
+    fits = [total.get(name, 0) // need for name, need in _needs(cpus, gpus)]
+    return max(1, int(min(fits)))
+
+
+def check_capacity(workers: int, cpus: float, gpus: float) -> None:
+    """Raises a SpecError if the cluster can never hold so many workers."""
+    total = ray.cluster_resources()
+    for name, need in _needs(cpus, gpus):
+        if workers * need > total.get(name, 0):
+            raise SpecError(
+                f"runtime.workers is {workers}, each reserving {need:g} {name}, but the cluster has "
+                f"{total.get(name, 0):g} {name}: at most {int(total.get(name, 0) // need)} workers; "
+                f"ask for fewer, or for less with runtime.{name.lower()}s"
+            )
+
+
+def _needs(cpus: float, gpus: float) -> list[tuple[str, float]]:
+    return [(name, need) for name, need in (("CPU", cpus), ("GPU", gpus)) if need]

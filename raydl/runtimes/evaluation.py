@@ -10,6 +10,7 @@ from raydl.core.tree import Params
 from raydl.data.batches import Preparation
 from raydl.data.dataset import Dataset, Split
 
+
 class Score(NamedTuple):
     """Sums over the samples evaluated, so that scores add up.
 

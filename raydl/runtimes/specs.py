@@ -1,0 +1,146 @@
+"""The runtimes as a user names them: where clients train, with what resources."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from raydl.core.errors import SpecError, require
+from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import Runtime
+
+
+class RuntimeSpec(Protocol):
+    """Where a run's clients train."""
+
+    def open(self, problem: Problem) -> AbstractContextManager[Runtime]:
+        """The runtime for a problem, given back at the end of the block."""
+        ...
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What of this the numbers depend on, in their last bits."""
+        ...
+
+
+def _check(threads: int, device: str = "cpu") -> None:
+    require(threads >= 1, "runtime.threads", threads, "1 or larger")
+    try:
+        available = torch.device(device).type != "cuda" or torch.cuda.is_available()
+    except RuntimeError:
+        available = False
+    require(available, "runtime.device", device, "a device that torch finds here, such as 'cpu'")
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """One client after the other in one process, without Ray: for notebooks and debugging.
+
+    Args:
+        threads: of torch.
+        device: where the clients train: cpu or cuda.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _check(self.threads, self.device)
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What of this the numbers depend on."""
+        return {"threads": self.threads, "batched": False, "device": self.device}
+
+    @contextmanager
+    def open(self, problem: Problem) -> Iterator[Runtime]:
+        """The runtime for a problem."""
+        yield InProcess(problem, self.threads, batched=False, device=self.device)
+
+
+@dataclass(frozen=True)
+class Batched:
+    """Many clients side by side as one vmap, in one process without Ray: for small dense models.
+
+    Args:
+        threads: of torch.
+        device: where the clients train: cpu or cuda.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _check(self.threads, self.device)
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What of this the numbers depend on."""
+        return {"threads": self.threads, "batched": True, "device": self.device}
+
+    @contextmanager
+    def open(self, problem: Problem) -> Iterator[Runtime]:
+        """The runtime for a problem."""
+        yield InProcess(problem, self.threads, batched=True, device=self.device)
+
+
+@dataclass(frozen=True)
+class Actors:
+    """A pool of Ray actors, on this machine or on a cluster.
+
+    Args:
+        workers: actors; by default as many as the cluster has CPUs (or GPUs) for.
+        threads: of torch, in each of them.
+        cpus: logical CPUs that each of them reserves.
+        gpus: GPUs that each of them reserves, and trains on; a fraction shares one.
+        batched: whether the clients of a block train side by side as one vmap.
+        address: of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. By default RAY_ADDRESS, or
+            a cluster of its own on this machine.
+    """
+
+    workers: int | None = None
+    threads: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    batched: bool = False
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.threads)
+        require(
+            self.workers is None or self.workers >= 1,
+            "runtime.workers",
+            self.workers,
+            "1 or larger",
+        )
+        require(self.cpus >= 0, "runtime.cpus", self.cpus, "0 or larger")
+        require(self.gpus >= 0, "runtime.gpus", self.gpus, "0 or larger")
+        require(
+            self.cpus + self.gpus > 0, "runtime.cpus", self.cpus, "above 0, or runtime.gpus must be"
+        )
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What of this the numbers depend on: not the number of workers."""
+        device = "cuda" if self.gpus else "cpu"
+        return {"threads": self.threads, "batched": self.batched, "device": device}
+
+    @contextmanager
+    def open(self, problem: Problem) -> Iterator[Runtime]:
+        """The pool for a problem.
+
+        Raises:
+            SpecError: if the cluster can never hold the workers.
+        """
+        from raydl.runtimes import actors, cluster
+
+        with cluster.connected(self.address, os.cpu_count() or 1):
+            workers = self.workers or cluster.most_workers(self.cpus, self.gpus)
+            cluster.check_capacity(workers, self.cpus, self.gpus)
+            pool = actors.ActorPool(
+                problem, workers, self.cpus, self.gpus, self.threads, self.batched
+            )
+            try:
+                yield pool
+            finally:
+                pool.close()

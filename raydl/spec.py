@@ -1,0 +1,179 @@
+"""The spec of a run: everything that a user configures, as frozen dataclasses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+from torch import nn
+
+from raydl import models
+from raydl.algorithms import FedAvg
+from raydl.core.algorithm import AlgorithmSpec
+from raydl.core.errors import SpecError, require, unknown
+from raydl.core.grad import Precision
+from raydl.data.augmentation import CropFlip
+from raydl.data.dataset import Source
+from raydl.data.participation import ParticipationSpec, Uniform
+from raydl.data.partitions import IID, PartitionSpec
+from raydl.data.sources import Digits
+from raydl.runtimes.specs import Actors, RuntimeSpec
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by name or factory, and its options.
+
+    Args:
+        factory: one of raydl's models by name; ``package.module:name`` of an ``nn.Module`` class or
+            of a function that makes a module; or such a class or function itself. It is called
+            with ``shape`` (of one sample) and ``classes``, if its signature has them.
+        options: its other arguments.
+    """
+
+    factory: str | Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As ``--model`` takes it."""
+        if isinstance(self.factory, str):
+            return self.factory
+        return f"{self.factory.__module__}:{self.factory.__qualname__}"
+
+    def build(self, shape: Sequence[int], classes: int) -> nn.Module:
+        """The module for samples of a shape and a number of classes."""
+        from inspect import signature
+
+        factory = find_model(self.factory)
+        given = {"shape": tuple(shape), "classes": classes}
+        takes = signature(factory).parameters
+        given = {name: value for name, value in given.items() if name in takes}
+        try:
+            return factory(**given, **self.options)
+        except TypeError as error:
+            raise SpecError(f"model {self.name} cannot be made: {error}") from error
+
+
+def find_model(factory: str | Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """The class or function that a model's name means.
+
+    Raises:
+        SpecError: if there is none of that name.
+    """
+    if not isinstance(factory, str):
+        return factory
+    module, colon, name = factory.partition(":")
+    if not colon:
+        if factory not in models.__all__:
+            raise unknown("model", factory, [*models.__all__, "package.module:name"])
+        return getattr(models, factory)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(
+            f"model {factory!r} cannot be imported: {error}; it must be package.module:name, with "
+            "the module on Python's path"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """When the run is written down.
+
+    Args:
+        every: rounds from one checkpoint to the next; there is always one at the end.
+        keep: how many checkpoints stay; the older ones are removed.
+    """
+
+    every: int = 10
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, "checkpoint.every", self.every, "1 or larger")
+        require(self.keep >= 1, "checkpoint.keep", self.keep, "1 or larger")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When the model is scored.
+
+    Args:
+        every: rounds from one scoring on the validation set to the next; the last is always scored.
+        test: when the test set is scored: at the end, or each time for a published protocol that
+            does so.
+    """
+
+    every: int = 1
+    test: Literal["end", "each"] = "end"
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, "evaluation.every", self.every, "1 or larger")
+        require(self.test in ("end", "each"), "evaluation.test", self.test, "'end' or 'each'")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to train, on which data, by which algorithm, and where.
+
+    Args:
+        algorithm: the algorithm.
+        data: the data set.
+        partition: how the training samples fall to the clients.
+        participation: which clients take part in a round.
+        model: the model; what is usual for the data by default.
+        augmentation: of training images; none by default.
+        runtime: where the clients train.
+        clients: how many there are (N).
+        rounds: how many to run.
+        seed: of every draw: first parameters, partition, cohorts, order of samples, dropout.
+        precision: of the models' arithmetic: float32, or bf16 (autocast; parameters stay float32).
+        microbatch: at most so many samples go through the model at once; the gradient of a larger
+            minibatch is put together from pieces, in less memory.
+        block_size: clients that are trained and reduced as one unit of scheduling; by default it
+            follows from the model and the cohort. The numbers depend on it, in their last bits.
+        on_nonfinite: whether a client's update with a NaN or an infinity ends the run (fail) or is
+            left out (drop).
+        checkpoint: when the run is written down.
+        evaluation: when the model is scored.
+        storage: folder of the runs' folders: a path, or a URI such as s3://bucket/folder.
+        name: of the run's folder; by default from algorithm, data and time.
+    """
+
+    algorithm: AlgorithmSpec = FedAvg()
+    data: Source = Digits()
+    partition: PartitionSpec = IID()
+    participation: ParticipationSpec = Uniform()
+    model: Model | None = None
+    augmentation: CropFlip | None = None
+    runtime: RuntimeSpec = Actors()
+    clients: int = 100
+    rounds: int = 30
+    seed: int = 0
+    precision: Precision = "float32"
+    microbatch: int | None = None
+    block_size: int | None = None
+    on_nonfinite: Literal["fail", "drop"] = "fail"
+    checkpoint: Checkpointing = Checkpointing()
+    evaluation: Evaluation = Evaluation()
+    storage: str = "runs"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.clients >= 1, "clients", self.clients, "1 or larger")
+        require(self.rounds >= 1, "rounds", self.rounds, "1 or larger")
+        require(self.seed >= 0, "seed", self.seed, "0 or larger")
+        for name in ("microbatch", "block_size"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "1 or larger, or null")
+        for name, allowed in (
+            ("precision", ("float32", "bf16")),
+            ("on_nonfinite", ("fail", "drop")),
+        ):
+            value = getattr(self, name)
+            require(value in allowed, name, value, " or ".join(map(repr, allowed)))
+        if self.name is not None:
+            sound = self.name and not set(self.name) & set("/\\:") and not self.name.startswith(".")
+            require(
+                bool(sound), "name", self.name, "a folder's name, without / \\ : or a leading dot"
+            )

@@ -1,0 +1,1 @@
+"""What raydl costs on this machine: ``python -m tests.benchmarks.engine``."""

@@ -1,0 +1,209 @@
+"""The loop without a framework that raydl is compared to: federated averaging in plain torch.
+
+It has all that can be had for nothing: the samples normalized beforehand, the minibatches drawn
+beforehand, convolutions in ``channels_last``, SGD in place. Either one process trains the whole
+cohort, or persistent processes train a part each, with samples and parameters in shared memory.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import nullcontext
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing import get_context
+
+from raydl.core.grad import Precision
+from raydl.core.rng import fold_in, generator
+from raydl.core.tree import Params
+from raydl.data.batches import Preparation, minibatches
+from tests.benchmarks.workloads import SEED, Prepared
+
+
+class Local(NamedTuple):
+    """One client's training in one round.
+
+    Attributes:
+        share: of the cohort's samples.
+        dropout_seed: the one that raydl would use.
+        minibatches: the samples of each, int64 [B].
+    """
+
+    share: float
+    dropout_seed: int
+    minibatches: list[np.ndarray]
+
+
+class Loop(NamedTuple):
+    """What a process needs to train: all of it there before the first round.
+
+    Attributes:
+        model: whose parameters are trained in place.
+        inputs: float32, normalized, images as [n, H, W, C].
+        targets: int64 [n].
+        rounds: the clients that this process trains, round by round.
+        lr: the learning rate.
+        precision: of the forward and backward pass.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    rounds: list[list[Local]]
+    lr: float
+    precision: Precision
+
+
+def draw(prepared: Prepared) -> list[list[Local]]:
+    """The minibatches that raydl will draw, for every round."""
+    return [list(_cohort(prepared, number)) for number in range(len(prepared.work))]
+
+
+def _cohort(prepared: Prepared, number: int) -> Iterator[Local]:
+    work, partition = prepared.work[number], prepared.partition
+    total = sum(int(partition.sizes[client]) for client in work.clients)
+    for client in work.clients:
+        samples = int(partition.sizes[client])
+        order = minibatches(samples, work.plan, generator(SEED, number, client, "order"))
+        yield Local(
+            samples / total,
+            fold_in(SEED, number, client, "dropout"),
+            [partition[client][positions] for positions in order],
+        )
+
+
+def train(loop: Loop, number: int, start: list[Tensor], average: list[Tensor]) -> None:
+    """Trains this process's part of a cohort, and adds its share to the average."""
+    parameters = list(loop.model.parameters())
+    bf16 = torch.autocast("cpu", torch.bfloat16) if loop.precision == "bf16" else nullcontext()
+    for local in loop.rounds[number]:
+        torch.default_generator.manual_seed(local.dropout_seed)
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, start)
+        for indices in map(torch.from_numpy, local.minibatches):
+            inputs = loop.inputs.index_select(0, indices)
+            if inputs.dim() == 4:
+                inputs = inputs.permute(0, 3, 1, 2)
+            with bf16:
+                outputs = loop.model(inputs)
+            nn.functional.cross_entropy(
+                outputs.float(), loop.targets.index_select(0, indices)
+            ).backward()
+            with torch.no_grad():
+                for parameter in parameters:
+                    parameter.sub_(parameter.grad, alpha=loop.lr)
+                    parameter.grad = None
+        with torch.no_grad():
+            torch._foreach_add_(average, parameters, alpha=local.share)
+
+
+class Bare:
+    """The loop in one process, or divided among processes of one thread each.
+
+    Args:
+        prepared: what is trained.
+        rounds: what `draw` gave.
+        precision: of the forward and backward pass.
+        processes: 0 for this one.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        rounds: list[list[Local]],
+        precision: Precision,
+        processes: int = 0,
+    ) -> None:
+        model = copy.deepcopy(prepared.model).to(memory_format=torch.channels_last)
+        self._names = [name for name, _ in model.named_parameters()]
+        self._start = [each.detach().clone() for each in model.parameters()]
+        self._averages = [
+            [torch.zeros_like(each) for each in self._start] for _ in range(processes or 1)
+        ]
+        self._number = 0
+        inputs, targets = _normalized(prepared)
+        loops = [
+            Loop(
+                model,
+                inputs,
+                targets,
+                [cohort[part :: processes or 1] for cohort in rounds],
+                prepared.workload.algorithm.lr,
+                precision,
+            )
+            for part in range(processes or 1)
+        ]
+        self._loop = loops[0]
+        self._processes = [
+            _Process(loop, self._start, average)
+            for loop, average in zip(loops[:processes], self._averages, strict=False)
+        ]
+        for process in self._processes:
+            process.wait()
+
+    def round(self) -> None:
+        """Trains one cohort and averages."""
+        for average in self._averages:
+            torch._foreach_zero_(average)
+        for process in self._processes:
+            process.begin(self._number)
+        if not self._processes:
+            train(self._loop, self._number, self._start, self._averages[0])
+        for process in self._processes:
+            process.wait()
+        first, *others = self._averages
+        torch._foreach_copy_(self._start, first)
+        for other in others:
+            torch._foreach_add_(self._start, other)
+        self._number += 1
+
+    def params(self) -> Params:
+        """The averaged parameters."""
+        return dict(zip(self._names, self._start, strict=True))
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self._processes:
+            process.close()
+
+
+class _Process:
+    """A persistent process that trains its part of each cohort when it is told to."""
+
+    def __init__(self, loop: Loop, start: list[Tensor], average: list[Tensor]) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, loop, start, average), daemon=True
+        )
+        self._process.start()
+
+    def begin(self, number: int) -> None:
+        self._pipe.send(number)
+
+    def wait(self) -> None:
+        self._pipe.recv()
+
+    def close(self) -> None:
+        self._pipe.send(None)
+        self._process.join()
+
+
+def _serve(pipe: Connection, loop: Loop, start: list[Tensor], average: list[Tensor]) -> None:
+    """Trains on request; ``start`` and ``average`` lie in memory shared with the one who asks."""
+    torch.set_num_threads(1)
+    loop = loop._replace(model=copy.deepcopy(loop.model))  # what was sent is shared, too
+    pipe.send(None)
+    while (number := pipe.recv()) is not None:
+        train(loop, number, start, average)
+        pipe.send(None)
+
+
+def _normalized(prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """The training samples as the model takes them, images still as [n, H, W, C]."""
+    train = prepared.dataset.train
+    inputs = Preparation.of(prepared.dataset, torch.device("cpu"))(train.inputs)
+    return (inputs.movedim(1, -1) if inputs.dim() == 4 else inputs), train.targets

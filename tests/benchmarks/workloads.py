@@ -1,0 +1,147 @@
+"""The workloads that are timed: a model, an algorithm, and data made from a seed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import nn
+
+from raydl.algorithms import FedAvg
+from raydl.core.algorithm import Work
+from raydl.core.grad import Precision, Task, cross_entropy
+from raydl.data import IID, Dataset, Partition, Synthetic, Tensors, Uniform
+from raydl.models import CifarCNN, MnistCNN, Softmax
+from raydl.runtimes.problem import Problem
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained, by how many clients, on what.
+
+    Args:
+        title: what the table says of it.
+        data: makes the data set.
+        model: makes the model, of a sample's shape and the number of classes.
+        algorithm: what is run.
+        clients: registered clients (N).
+        fraction: of the clients that take part in a round (C).
+        precisions: that are timed; the bare loop in the first is what everything is compared to.
+        turn: rounds that one contender runs before it is the next one's turn.
+    """
+
+    title: str
+    data: Callable[[], Dataset]
+    model: Callable[[Sequence[int], int], nn.Module]
+    algorithm: FedAvg
+    clients: int
+    fraction: float = 0.1
+    precisions: tuple[Precision, ...] = ("float32", "bf16")
+    turn: int = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A workload with its data made, its clients given theirs, and its cohorts drawn.
+
+    Args:
+        workload: what this is.
+        dataset: the samples.
+        partition: who has which.
+        model: whose parameters every contender starts from.
+        work: the cohorts of round 0, 1, ...
+    """
+
+    workload: Workload
+    dataset: Dataset
+    partition: Partition
+    model: nn.Module
+    work: list[Work]
+
+    def problem(self, precision: Precision = "float32") -> Problem:
+        """What raydl's runtimes are built from."""
+        return Problem(
+            self.workload.algorithm.build(),
+            Task(self.model, cross_entropy, precision),
+            self.dataset,
+            self.partition,
+            SEED,
+        )
+
+    def cohorts(self) -> list[np.ndarray]:
+        """The cohorts alone."""
+        return [np.array(work.clients) for work in self.work]
+
+
+def prepare(workload: Workload, rounds: int) -> Prepared:
+    """Makes all that the contenders share, for so many rounds."""
+    dataset = workload.data()
+    partition = IID().assign(dataset.train.targets.numpy(), workload.clients, SEED)
+    torch.manual_seed(SEED)
+    model = workload.model(dataset.shape, dataset.classes)
+    algorithm = workload.algorithm.build()
+    plan = algorithm.plan({})
+    cohorts = Uniform(workload.fraction).cohorts(workload.clients, SEED)
+    work = [
+        Work(number, tuple(cohort.tolist()), plan)
+        for number, cohort in enumerate(islice(cohorts, rounds))
+    ]
+    return Prepared(workload, dataset, partition, model, work)
+
+
+def _images(samples: int, size: int, channels: int, classes: int) -> Dataset:
+    return Synthetic(samples, 0, classes, size, channels, validation=0).load()
+
+
+def _features(samples: int, width: int, classes: int) -> Dataset:
+    """Normalized features, float32; a random linear rule gives the classes."""
+    draws = torch.Generator().manual_seed(SEED)
+    inputs = torch.randn(samples, width, generator=draws)
+    targets = (inputs @ torch.randn(width, classes, generator=draws)).argmax(1)
+    return Tensors(inputs, targets, classes=classes, validation=0, test=0).load()
+
+
+def mnist_cnn(quick: bool) -> Workload:
+    """W1: one pass over 600 images of each of 10 clients."""
+    clients, samples, batch = (20, 20, 10) if quick else (100, 600, 100)
+    return Workload(
+        f"MNIST CNN, N={clients}, C=.1, E=1, B={batch}, {samples} samples a client",
+        partial(_images, clients * samples, 28, 1, 10),
+        MnistCNN,
+        FedAvg(lr=0.01, batch_size=batch, epochs=1),
+        clients,
+    )
+
+
+def softmax(quick: bool) -> Workload:
+    """W2: so little work for each client that everything else shows."""
+    clients, width = (100, 16) if quick else (1000, 784)
+    return Workload(
+        f"softmax regression on {width} features, N={clients}, C=.1, E=1, B=20, 60 samples a client",
+        partial(_features, clients * 60, width, 10),
+        Softmax,
+        FedAvg(lr=0.1, batch_size=20, epochs=1),
+        clients,
+        precisions=("float32",),
+        turn=1 if quick else 10,
+    )
+
+
+def cifar_cnn(quick: bool) -> Workload:
+    """W3: four minibatches of each of 10 clients."""
+    clients, samples, batch = (20, 20, 10) if quick else (100, 500, 64)
+    steps = 1 if quick else 4
+    return Workload(
+        f"CIFAR CNN, K={clients}, C=.1, J={steps}, B={batch}",
+        partial(_images, clients * samples, 32, 3, 100),
+        CifarCNN,
+        FedAvg(lr=0.01, batch_size=batch, steps=steps),
+        clients,
+    )
+
+
+TIMED = {"W1": mnist_cnn, "W2": softmax, "W3": cifar_cnn}

@@ -1,0 +1,228 @@
+"""What every partition promises, at 10,000 clients, and what each adds to that."""
+
+import numpy as np
+import pytest
+
+from raydl.core.errors import SpecError
+from raydl.data import IID, Dirichlet, Labels, Natural, Partition, Quantity, Shards, label_counts
+
+N = 10_000
+LABELS = np.random.default_rng(0).integers(0, 10, 100_000)
+OWNERS = np.random.default_rng(1).permutation(np.arange(len(LABELS)) % N) * 7
+SPECS = [
+    IID(),
+    Shards(),
+    Shards(per_client=3),
+    Labels(per_client=1),
+    Labels(per_client=2),
+    Labels(per_client=5),
+    Dirichlet(alpha=1.0, min_size=1),
+    Dirichlet(alpha=1.0, min_size=1, cap=False),
+    Quantity(),
+    Quantity(alpha=0.05, min_size=3),
+    Natural(),
+]
+
+
+def few_classes(per_client: int, clients: int, labels: np.ndarray) -> np.ndarray:
+    """The counts [clients, classes] of a Labels partition."""
+    partition = Labels(per_client).assign(labels, clients, 0)
+    return label_counts(labels, partition, labels.max() + 1)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_no_sample_twice_and_no_client_empty(spec):
+    partition = spec.assign(LABELS, N, 0, OWNERS)
+    assert len(partition) == N
+    assert partition.indices.dtype == partition.offsets.dtype == np.int64
+    assert partition.indices.min() >= 0
+    assert partition.indices.max() < len(LABELS)
+    assert len(np.unique(partition.indices)) == len(partition.indices)
+    assert partition.sizes.min() >= 1
+    assert partition.sizes.sum() == len(partition.indices) == len(LABELS)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_labels_and_seed_decide(spec):
+    one, same = (spec.assign(LABELS.copy(), N, 3, OWNERS) for _ in range(2))
+    other = spec.assign(LABELS, N, 4, OWNERS)
+    assert np.array_equal(one.indices, same.indices)
+    assert np.array_equal(one.offsets, same.offsets)
+    assert np.array_equal(one.indices, other.indices) == isinstance(spec, Natural)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("clients", [0, len(LABELS) + 1])
+def test_as_many_clients_as_samples_at_most(spec, clients):
+    with pytest.raises(SpecError, match=f"clients is {clients}"):
+        spec.assign(LABELS, clients, 0, OWNERS)
+
+
+def test_a_partition_is_a_sequence_of_views():
+    partition = Partition.cut(np.array([4, 2, 0, 1]), np.array([1, 0, 3]))
+    assert [each.tolist() for each in partition] == [[4], [], [2, 0, 1]]
+    assert partition.sizes.tolist() == [1, 0, 3]
+    assert partition[2].base is partition.indices
+    for client in (-1, 3):
+        with pytest.raises(IndexError):
+            partition[client]
+
+
+@pytest.mark.parametrize(("n", "clients"), [(60_000, 100), (1003, 10), (100_000, 9_999)])
+def test_iid_is_a_permutation_cut_evenly(n, clients):
+    partition = IID().assign(np.zeros(n, np.int64), clients, 10)
+    reference = np.array_split(np.random.default_rng(10).permutation(n), clients)
+    assert all(map(np.array_equal, partition, reference))
+
+
+@pytest.mark.parametrize(("n", "clients"), [(60_000, 100), (1003, 10)])
+def test_shards_are_dealt_as_in_the_paper(n, clients):
+    labels = LABELS[:n]
+    shards = np.array_split(np.argsort(labels, kind="stable"), 2 * clients)
+    dealt = np.random.default_rng(10).permutation(2 * clients)
+    partition = Shards().assign(labels, clients, 10)
+    for client, own in enumerate(partition):
+        first, second = dealt[2 * client : 2 * client + 2]
+        assert np.array_equal(own, np.concatenate([shards[first], shards[second]]))
+
+
+@pytest.mark.parametrize("per_client", [1, 5, 10, 50, 100])
+def test_labels_of_balanced_classes_come_out_even(per_client):
+    labels = np.random.default_rng(0).permutation(np.arange(50_000) % 100)
+    counts = few_classes(per_client, 100, labels)
+    assert ((counts > 0).sum(axis=1) == per_client).all()
+    assert ((counts > 0).sum(axis=0) == per_client).all()
+    assert (counts.sum(axis=1) == 500).all()
+
+
+@pytest.mark.parametrize("clients", [10, 100, 1000, N])
+@pytest.mark.parametrize("per_client", [1, 2, 5])
+def test_labels_of_random_classes_come_out_nearly_even(clients, per_client):
+    counts = few_classes(per_client, clients, LABELS)
+    share = len(LABELS) / clients
+    holders = (counts > 0).sum(axis=0)
+    assert ((counts > 0).sum(axis=1) == per_client).all()
+    assert np.abs(holders * 10 / (per_client * clients) - 1).max() < 0.05
+    assert np.abs(counts.sum(axis=1) - share).max() <= max(1, 0.05 * share)
+
+
+def test_labels_mixes_classes_freely():
+    labels = np.arange(50_000) % 100
+    together = {tuple(np.flatnonzero(row)) for row in few_classes(5, 100, labels)}
+    assert len(together) > 90
+
+
+def test_labels_serves_large_classes_with_more_clients():
+    labels = np.repeat([0, 1, 2], [7000, 2000, 1000])
+    counts = few_classes(1, 10, labels)
+    assert (counts > 0).sum(axis=0).tolist() == [7, 2, 1]
+    assert (counts.sum(axis=1) == 1000).all()
+
+
+def test_labels_keeps_few_holders_near_the_equal_share():
+    counts = few_classes(1, 15, np.arange(15_000) % 10)  # 5 of 10 classes have one holder only
+    assert counts.sum(axis=1).max() == 1100
+
+
+def test_labels_with_fewer_places_than_classes():
+    counts = few_classes(2, 10, np.arange(10_000) % 100)
+    assert (counts > 0).sum() == 20
+    assert (counts > 0).sum(axis=0).max() == 1
+
+
+def test_dirichlet_shares_vary_as_the_distribution():
+    labels = np.repeat(np.arange(4000), 100)
+    partition = Dirichlet(alpha=0.5, min_size=1, cap=False).assign(labels, 2, 0)
+    shares = label_counts(labels, partition, 4000)[:, :] / 100
+    variance = 1 / (4 * (2 * 0.5 + 1))  # of Beta(α, α)
+    assert abs(shares[0].mean() - 0.5) < 0.03
+    assert abs(shares[0].var() / variance - 1) < 0.1
+
+
+@pytest.mark.parametrize("clients", [4, 10, 100])
+def test_dirichlet_keeps_its_minimum_and_its_cap(clients):
+    partition = Dirichlet().assign(LABELS, clients, 0)
+    assert partition.sizes.min() >= 10
+    # What lies above the share came with the one class that crossed it.
+    assert partition.sizes.max() <= len(LABELS) / clients + np.bincount(LABELS).max()
+
+
+def test_dirichlet_gives_a_full_client_nothing_more():
+    labels = np.repeat([0, 1, 2], [9000, 500, 500])
+    counts = label_counts(labels, Dirichlet(min_size=1).assign(labels, 3, 5), 3)
+    full = counts[:, 0] >= len(labels) / 3
+    assert full.any()
+    assert counts[full, 1:].sum() == 0
+
+
+def test_dirichlet_nears_iid_as_alpha_grows():
+    partition = Dirichlet(alpha=1e6).assign(LABELS, 10, 0)
+    counts = label_counts(LABELS, partition, 10)
+    assert np.abs(counts / (np.bincount(LABELS) / 10) - 1).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("clients", "alpha", "min_size"), [(N, 0.1, 1), (1000, 0.1, 10), (N, 1, 9)]
+)
+def test_dirichlet_says_what_would_do(clients, alpha, min_size):
+    with pytest.raises(SpecError, match="Try ") as raised:
+        Dirichlet(alpha, min_size).assign(LABELS, clients, 0)
+    advice = str(raised.value).split("Try ")[1].split(", or ")[-2]
+    words = advice.split()
+    better = dict(zip(words[::1], words[1::1], strict=False))
+    alpha, min_size = float(better["alpha"]), int(better.get("min_size", min_size))
+    assert Dirichlet(alpha, min_size).assign(LABELS, clients, 0).sizes.min() >= min_size
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.5, 5.0])
+def test_quantity_sizes_vary_as_the_distribution(alpha):
+    n, clients = 2_000_000, 10_000
+    sizes = Quantity(alpha).assign(np.zeros(n, np.int64), clients, 0).sizes
+    variance = (1 / clients) * (1 - 1 / clients) / (alpha * clients + 1)
+    assert abs((sizes / n).var() / variance - 1) < 0.1
+
+
+def test_quantity_leaves_labels_alone():
+    partition = Quantity().assign(LABELS, 10, 0)
+    counts = label_counts(LABELS, partition, 10)
+    shares = counts / partition.sizes[:, None]
+    large = partition.sizes > 2000
+    assert large.any()
+    assert np.abs(shares[large] - 0.1).max() < 0.03
+
+
+def test_natural_gives_each_owner_its_own():
+    owners = np.array([30, 10, 30, 20, 10, 30])
+    partition = Natural().assign(np.zeros(6, np.int64), 3, 0, owners)
+    assert [each.tolist() for each in partition] == [[1, 4], [3], [0, 2, 5]]
+
+
+def test_sequences_have_no_label_to_sort_by():
+    targets = np.zeros((100, 5), np.int64)
+    assert IID().assign(targets, 10, 0).sizes.tolist() == [10] * 10
+    for spec in (Shards(), Labels(), Dirichlet()):
+        with pytest.raises(SpecError, match="one label for each sample"):
+            spec.assign(targets, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: Shards(0), "1 or larger"),
+        (lambda: Labels(0), "1 or larger"),
+        (lambda: Dirichlet(alpha=0), "above 0"),
+        (lambda: Dirichlet(min_size=0), "1 or larger"),
+        (lambda: Quantity(alpha=-1), "above 0"),
+        (lambda: Quantity(min_size=0), "1 or larger"),
+        (lambda: Shards(11).assign(LABELS, N, 0), "at most 10"),
+        (lambda: Labels(11).assign(LABELS, 100, 0), "at most 10, the number of classes"),
+        (lambda: Labels(8).assign(LABELS, 20_000, 0), "at most 5 with 20000 clients"),
+        (lambda: Dirichlet(min_size=11).assign(LABELS, N, 0), "at most 10"),
+        (lambda: Quantity(min_size=11).assign(LABELS, N, 0), "at most 10"),
+        (lambda: Natural().assign(LABELS, N, 0), "names no owners"),
+        (lambda: Natural().assign(LABELS, 99, 0, OWNERS), "10000, the number of natural"),
+    ],
+)
+def test_what_cannot_be_is_refused(wrong, said):
+    with pytest.raises(SpecError, match=said):
+        wrong()
