@@ -23,9 +23,8 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
-from raydl import algorithms, models
+from raydl import algorithms, data, models
 from raydl.core.errors import SpecError, unknown
-from raydl.data import augmentation, parquet, participation, partitions, skew, sources, synthetic
 from raydl.runtimes import auto, specs
 from raydl.spec import Model, Run
 
@@ -37,25 +36,20 @@ def _named(*classes: type) -> dict[str, type]:
 CHOICES: dict[str, dict[str, type]] = {
     "algorithm": _named(*(getattr(algorithms, name) for name in algorithms.__all__)),
     "data": _named(
-        sources.Digits,
-        sources.MNIST,
-        sources.FashionMNIST,
-        sources.CIFAR10,
-        sources.CIFAR100,
-        synthetic.Synthetic,
-        parquet.Parquet,
+        data.Digits,
+        data.MNIST,
+        data.FashionMNIST,
+        data.CIFAR10,
+        data.CIFAR100,
+        data.Synthetic,
+        data.Parquet,
     ),
     "partition": _named(
-        partitions.IID,
-        partitions.Shards,
-        skew.Labels,
-        skew.Dirichlet,
-        skew.Quantity,
-        partitions.Natural,
+        data.IID, data.Shards, data.Labels, data.Dirichlet, data.Quantity, data.Natural
     ),
-    "participation": _named(participation.Uniform, participation.Skewed),
+    "participation": _named(data.Uniform, data.Skewed),
     "model": _named(*(getattr(models, name) for name in models.__all__)),
-    "augmentation": _named(augmentation.CropFlip),
+    "augmentation": _named(data.CropFlip),
     "runtime": {
         "auto": auto.Auto,
         "sequential": specs.Sequential,
@@ -262,7 +256,7 @@ def _instantiated(parser: ArgumentParser, parsed: Any, groups: Mapping[str, Any]
 
 
 def _reworded(message: str) -> str:
-    """jsonargparse's complaint as a sentence."""
+    """Jsonargparse's complaint as a sentence."""
     found = re.match(r'Parser key "(.+?)":\s*(.*)', message, re.DOTALL)
     if not found:
         return message

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Metrics, Work
-from raydl.core.tree import Params, Tree
+from raydl.core.tree import Tree
 from raydl.runtimes.runtime import Runtime
 
 

@@ -12,11 +12,7 @@ from raydl.algorithms import FedAvg
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.errors import SpecError, require, unknown
 from raydl.core.grad import Precision
-from raydl.data.augmentation import CropFlip
-from raydl.data.dataset import Source
-from raydl.data.participation import ParticipationSpec, Uniform
-from raydl.data.partitions import IID, PartitionSpec
-from raydl.data.sources import Digits
+from raydl.data import IID, CropFlip, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
 from raydl.runtimes.specs import Actors, RuntimeSpec
 
 

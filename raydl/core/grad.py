@@ -107,7 +107,6 @@ def functional(task: Task) -> Gradient:
     Running statistics change in place, which ``vmap`` cannot follow: a model that has any is the
     caller's to refuse.
     """
-
     trained, buffered = _names(task.model)
 
     def loss(inner: Params, buffers: Params, batch: Batch) -> Tensor:

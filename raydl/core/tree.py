@@ -58,22 +58,22 @@ def from_leaves(leaves: Mapping[str, Tensor]) -> Tree:
 
 
 def add(a: Tree, b: Tree) -> Tree:
-    """a + b, leaf by leaf."""
+    """A + b, leaf by leaf."""
     return map(torch.add, a, b)
 
 
 def sub(a: Tree, b: Tree) -> Tree:
-    """a − b, leaf by leaf."""
+    """A − b, leaf by leaf."""
     return map(torch.sub, a, b)
 
 
 def scale(tree: Tree, factor: float | Tensor) -> Tree:
-    """factor · tree."""
+    """Factor · tree."""
     return map(lambda leaf: leaf * factor, tree)
 
 
 def axpy_(y: Tree, alpha: float, x: Tree) -> Tree:
-    """y + alpha · x, written into ``y``'s own tensors, which the caller must own."""
+    """Y + alpha · x, written into ``y``'s own tensors, which the caller must own."""
     return map(lambda leaf, other: leaf.add_(other, alpha=alpha), y, x)
 
 

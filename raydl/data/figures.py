@@ -113,20 +113,24 @@ def _palette(classes: int) -> "Colormap":
 
 
 def _plot_bars(axes: "Axes", counts: np.ndarray) -> None:
+    from matplotlib.collections import PolyCollection
+
     clients, classes = counts.shape
     palette = _palette(classes)
-    tops = counts.cumsum(axis=1)
-    for label in range(classes):
-        axes.bar(
-            np.arange(clients),
-            counts[:, label],
-            bottom=tops[:, label] - counts[:, label],
-            width=0.85 if clients <= 40 else 1.0,
-            color=palette(label),
-            label=str(label),
-            linewidth=0,
+    width = 0.85 if clients <= 40 else 1.0
+    left = np.broadcast_to(np.arange(clients)[:, None] - width / 2, counts.shape)
+    right, top = left + width, counts.cumsum(axis=1)
+    bottom = top - counts
+    corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
+    bars = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=2)
+    for label in range(classes):  # one collection each: 10,000 bars of their own take 12 s
+        colour = palette(label)
+        axes.add_collection(
+            PolyCollection(
+                bars[:, label], facecolor=colour, linewidth=0, antialiased=False, label=str(label)
+            )
         )
-    axes.set(xlim=(-0.6, clients - 0.4), ylim=(0, tops[:, -1].max() * 1.04))
+    axes.set(xlim=(-0.6, clients - 0.4), ylim=(0, top[:, -1].max() * 1.04))
     if clients <= 20:
         axes.set_xticks(range(clients))
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -158,7 +162,7 @@ def _colour_bar(axes: "Axes", palette: "Colormap", classes: int) -> None:
 def _plot_shares(axes: "Axes", counts: np.ndarray) -> None:
     """A row for each class, a column for each client or for the mean of some neighbours."""
     clients, classes = counts.shape
-    shares = counts / counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     main = shares.argmax(axis=1)
     shares = shares[np.lexsort((-shares.max(axis=1), main))]
     starts = np.linspace(0, clients, min(clients, _COLUMNS), endpoint=False).astype(int)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Update, Work
-from raydl.core.grad import Batch, Gradient
+from raydl.core.grad import Gradient
 from raydl.core.rng import seed_dropout
 from raydl.core.tree import Tree
 from raydl.data.batches import ClientData

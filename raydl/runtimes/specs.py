@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from raydl.core.errors import SpecError, require
+from raydl.core.errors import require
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime

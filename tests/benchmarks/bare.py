@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,29 +37,44 @@ class Local(NamedTuple):
     minibatches: list[np.ndarray]
 
 
+class Given(NamedTuple):
+    """What is there before the first round.
+
+    Attributes:
+        inputs: float32, normalized, images as [n, H, W, C].
+        targets: int64 [n].
+        rounds: the clients to train, round by round.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    rounds: list[list[Local]]
+
+
 class Loop(NamedTuple):
-    """What a process needs to train: all of it there before the first round.
+    """What one process trains.
 
     Attributes:
         model: whose parameters are trained in place.
-        inputs: float32, normalized, images as [n, H, W, C].
-        targets: int64 [n].
-        rounds: the clients that this process trains, round by round.
+        given: the samples, and this process's clients.
         lr: the learning rate.
         precision: of the forward and backward pass.
     """
 
     model: nn.Module
-    inputs: Tensor
-    targets: Tensor
-    rounds: list[list[Local]]
+    given: Given
     lr: float
     precision: Precision
 
 
-def draw(prepared: Prepared) -> list[list[Local]]:
-    """The minibatches that raydl will draw, for every round."""
-    return [list(_cohort(prepared, number)) for number in range(len(prepared.work))]
+def give(prepared: Prepared) -> Given:
+    """Normalizes the samples, and draws the minibatches that raydl will draw."""
+    train = prepared.dataset.train
+    inputs = Preparation.of(prepared.dataset, torch.device("cpu"))(train.inputs)
+    if inputs.dim() == 4:
+        inputs = inputs.movedim(1, -1)
+    rounds = [list(_cohort(prepared, number)) for number in range(len(prepared.work))]
+    return Given(inputs.clone(), train.targets.clone(), rounds)
 
 
 def _cohort(prepared: Prepared, number: int) -> Iterator[Local]:
@@ -79,18 +94,18 @@ def train(loop: Loop, number: int, start: list[Tensor], average: list[Tensor]) -
     """Trains this process's part of a cohort, and adds its share to the average."""
     parameters = list(loop.model.parameters())
     bf16 = torch.autocast("cpu", torch.bfloat16) if loop.precision == "bf16" else nullcontext()
-    for local in loop.rounds[number]:
+    for local in loop.given.rounds[number]:
         torch.default_generator.manual_seed(local.dropout_seed)
         with torch.no_grad():
             torch._foreach_copy_(parameters, start)
         for indices in map(torch.from_numpy, local.minibatches):
-            inputs = loop.inputs.index_select(0, indices)
+            inputs = loop.given.inputs.index_select(0, indices)
             if inputs.dim() == 4:
                 inputs = inputs.permute(0, 3, 1, 2)
             with bf16:
                 outputs = loop.model(inputs)
             nn.functional.cross_entropy(
-                outputs.float(), loop.targets.index_select(0, indices)
+                outputs.float(), loop.given.targets.index_select(0, indices)
             ).backward()
             with torch.no_grad():
                 for parameter in parameters:
@@ -105,41 +120,32 @@ class Bare:
 
     Args:
         prepared: what is trained.
-        rounds: what `draw` gave.
+        given: what `give` made of it.
         precision: of the forward and backward pass.
-        processes: 0 for this one.
+        processes: how many others train while this one waits; 0 to train in this one.
     """
 
     def __init__(
-        self,
-        prepared: Prepared,
-        rounds: list[list[Local]],
-        precision: Precision,
-        processes: int = 0,
+        self, prepared: Prepared, given: Given, precision: Precision, processes: int = 0
     ) -> None:
         model = copy.deepcopy(prepared.model).to(memory_format=torch.channels_last)
+        parts = processes or 1
         self._names = [name for name, _ in model.named_parameters()]
         self._start = [each.detach().clone() for each in model.parameters()]
-        self._averages = [
-            [torch.zeros_like(each) for each in self._start] for _ in range(processes or 1)
-        ]
+        self._averages = [[torch.zeros_like(each) for each in self._start] for _ in range(parts)]
         self._number = 0
-        inputs, targets = _normalized(prepared)
-        loops = [
+        self._loops = [
             Loop(
                 model,
-                inputs,
-                targets,
-                [cohort[part :: processes or 1] for cohort in rounds],
+                given._replace(rounds=[cohort[part::parts] for cohort in given.rounds]),
                 prepared.workload.algorithm.lr,
                 precision,
             )
-            for part in range(processes or 1)
+            for part in range(parts)
         ]
-        self._loop = loops[0]
         self._processes = [
-            _Process(loop, self._start, average)
-            for loop, average in zip(loops[:processes], self._averages, strict=False)
+            _Process(self._loops[part], self._start, self._averages[part])
+            for part in range(processes)
         ]
         for process in self._processes:
             process.wait()
@@ -151,7 +157,7 @@ class Bare:
         for process in self._processes:
             process.begin(self._number)
         if not self._processes:
-            train(self._loop, self._number, self._start, self._averages[0])
+            train(self._loops[0], self._number, self._start, self._averages[0])
         for process in self._processes:
             process.wait()
         first, *others = self._averages
@@ -200,10 +206,3 @@ def _serve(pipe: Connection, loop: Loop, start: list[Tensor], average: list[Tens
     while (number := pipe.recv()) is not None:
         train(loop, number, start, average)
         pipe.send(None)
-
-
-def _normalized(prepared: Prepared) -> tuple[Tensor, Tensor]:
-    """The training samples as the model takes them, images still as [n, H, W, C]."""
-    train = prepared.dataset.train
-    inputs = Preparation.of(prepared.dataset, torch.device("cpu"))(train.inputs)
-    return (inputs.movedim(1, -1) if inputs.dim() == 4 else inputs), train.targets

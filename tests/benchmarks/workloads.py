@@ -93,7 +93,7 @@ def prepare(workload: Workload, rounds: int) -> Prepared:
     return Prepared(workload, dataset, partition, model, work)
 
 
-def _images(samples: int, size: int, channels: int, classes: int) -> Dataset:
+def images(samples: int, size: int, channels: int, classes: int) -> Dataset:
     return Synthetic(samples, 0, classes, size, channels, validation=0).load()
 
 
@@ -110,7 +110,7 @@ def mnist_cnn(quick: bool) -> Workload:
     clients, samples, batch = (20, 20, 10) if quick else (100, 600, 100)
     return Workload(
         f"MNIST CNN, N={clients}, C=.1, E=1, B={batch}, {samples} samples a client",
-        partial(_images, clients * samples, 28, 1, 10),
+        partial(images, clients * samples, 28, 1, 10),
         MnistCNN,
         FedAvg(lr=0.01, batch_size=batch, epochs=1),
         clients,
@@ -121,7 +121,7 @@ def softmax(quick: bool) -> Workload:
     """W2: so little work for each client that everything else shows."""
     clients, width = (100, 16) if quick else (1000, 784)
     return Workload(
-        f"softmax regression on {width} features, N={clients}, C=.1, E=1, B=20, 60 samples a client",
+        f"softmax regression on {width} features, N={clients}, C=.1, E=1, B=20, 60 samples each",
         partial(_features, clients * 60, width, 10),
         Softmax,
         FedAvg(lr=0.1, batch_size=20, epochs=1),
@@ -137,7 +137,7 @@ def cifar_cnn(quick: bool) -> Workload:
     steps = 1 if quick else 4
     return Workload(
         f"CIFAR CNN, K={clients}, C=.1, J={steps}, B={batch}",
-        partial(_images, clients * samples, 32, 3, 100),
+        partial(images, clients * samples, 32, 3, 100),
         CifarCNN,
         FedAvg(lr=0.01, batch_size=batch, steps=steps),
         clients,

@@ -41,10 +41,11 @@ def test_bars_stack_to_the_counts():
     counts = label_counts(LABELS, Dirichlet().assign(LABELS, 20, 0), 10)
     figure = plot_partition(counts, "title")
     bars, sizes = figure.axes[:2]
-    heights = np.array([[bar.get_height() for bar in label] for label in bars.containers])
-    assert np.array_equal(heights.T, counts)
-    tops = [bar.get_y() + bar.get_height() for bar in bars.containers[-1]]
-    assert np.array_equal(tops, counts.sum(axis=1))
+    drawn = [[bar.vertices[:, 1] for bar in label.get_paths()] for label in bars.collections]
+    bottoms, tops = np.min(drawn, axis=2).T, np.max(drawn, axis=2).T
+    assert np.array_equal(tops - bottoms, counts)
+    assert np.array_equal(bottoms[:, 1:], tops[:, :-1])
+    assert np.array_equal(tops[:, -1], counts.sum(axis=1))
     assert sum(bar.get_height() for bar in sizes.patches) == 20
     assert figure.get_suptitle() == "title"
     assert [text.get_text() for text in bars.get_legend().get_texts()] == list("9876543210")

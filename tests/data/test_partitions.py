@@ -1,5 +1,7 @@
 """What every partition promises, at 10,000 clients, and what each adds to that."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -133,7 +135,7 @@ def test_labels_with_fewer_places_than_classes():
 def test_dirichlet_shares_vary_as_the_distribution():
     labels = np.repeat(np.arange(4000), 100)
     partition = Dirichlet(alpha=0.5, min_size=1, cap=False).assign(labels, 2, 0)
-    shares = label_counts(labels, partition, 4000)[:, :] / 100
+    shares = label_counts(labels, partition, 4000) / 100
     variance = 1 / (4 * (2 * 0.5 + 1))  # of Beta(α, α)
     assert abs(shares[0].mean() - 0.5) < 0.03
     assert abs(shares[0].var() / variance - 1) < 0.1
@@ -168,8 +170,7 @@ def test_dirichlet_says_what_would_do(clients, alpha, min_size):
     with pytest.raises(SpecError, match="Try ") as raised:
         Dirichlet(alpha, min_size).assign(LABELS, clients, 0)
     advice = str(raised.value).split("Try ")[1].split(", or ")[-2]
-    words = advice.split()
-    better = dict(zip(words[::1], words[1::1], strict=False))
+    better = dict(pairwise(advice.split()))
     alpha, min_size = float(better["alpha"]), int(better.get("min_size", min_size))
     assert Dirichlet(alpha, min_size).assign(LABELS, clients, 0).sizes.min() >= min_size
 

@@ -1,0 +1,126 @@
+"""What a person sees of a run in a terminal."""
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from raydl.record import Row
+from raydl.runtimes.problem import Problem
+from raydl.spec import Run
+from raydl.storage import Folder
+from raydl.training import Observer
+
+
+class Live(Observer):
+    """A line about the run, and a bar that moves with its rounds; without a terminal, plain lines.
+
+    Use it as a context manager around `raydl.run`.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._rounds = 0
+
+    def __enter__(self) -> "Live":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def chose(self, reason: str) -> None:
+        """Says why the runtime is the one."""
+        self._console.print(f"runtime chosen by measuring: {reason}", highlight=False)
+
+    def began(self, run: Run, problem: Problem, folder: Folder) -> None:
+        """Says what is trained, on what, where."""
+        self._rounds = run.rounds
+        assert run.model is not None
+        parameters = sum(each.numel() for each in problem.task.model.parameters())
+        self._console.print(
+            f"[bold]{type(run.algorithm).__name__}[/] on {problem.dataset.name}: {run.clients} "
+            f"clients, {len(problem.dataset.train.targets):,} samples, {run.model.name} with "
+            f"{parameters:,} parameters, {type(run.runtime).__name__}\n{folder.uri}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._task = self._bar.add_task("starting", total=run.rounds, figures="")
+
+    def rounded(self, row: Row) -> None:
+        """Moves the bar, or without a terminal prints a tenth of the rounds."""
+        figures = f"loss {row['train_loss']:.3f}"
+        if row["val_accuracy"] is not None:
+            figures += f"  validation {100 * row['val_accuracy']:.1f} %"
+        done = int(row["round"] or 0)
+        self._bar.update(self._task, description="round", completed=done, figures=figures)
+        if not self._console.is_terminal and done % max(1, self._rounds // 10) == 0:
+            self._console.print(f"round {done}/{self._rounds}  {figures}", highlight=False)
+
+
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+
+
+def table(summaries: dict[str, dict]) -> Table:
+    """The summaries of runs side by side, by name."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("")
+    for name in summaries:
+        shown.add_column(name, justify="right", overflow="fold")
+    for key in dict.fromkeys(key for summary in summaries.values() for key in summary):
+        shown.add_row(
+            key.replace("_", " "), *(_figure(key, each.get(key)) for each in summaries.values())
+        )
+    return shown
+
+
+def _figure(key: str, value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value[:16] + "…" if len(value) > 32 else value
+    assert isinstance(value, int | float)
+    if key.endswith("accuracy"):
+        return f"{100 * value:.2f} %"
+    if key.startswith("bytes"):
+        size, unit = next((each for each in _UNITS if value >= each[0]), _UNITS[-1])
+        return f"{value / size:,.1f} {unit}"
+    if key.endswith("seconds"):
+        return f"{value:,.2f} s"
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def partition_table(counts: np.ndarray, title: str) -> Table:
+    """How sizes and labels fall over the clients; ``counts`` is int [clients, classes]."""
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in ("", "least", "median", "most"):
+        shown.add_column(column, justify="right" if column else "left")
+    sizes = counts.sum(1)
+    largest = counts.max(1) / np.maximum(sizes, 1)
+    for name, values, form in (
+        ("samples of a client", sizes, "{:,.0f}"),
+        ("labels of a client", (counts > 0).sum(1), "{:,.0f}"),
+        ("share of its largest label", 100 * largest, "{:.0f} %"),
+    ):
+        figures = (np.min(values), np.median(values), np.max(values))
+        shown.add_row(name, *(form.format(each) for each in figures))
+    shown.add_row("samples in all", "", f"{sizes.sum():,}", "")
+    return shown

@@ -1,0 +1,87 @@
+"""From a run's spec to the values that it is made of, with every check that needs them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from raydl.core.errors import SpecError
+from raydl.core.grad import Task, cross_entropy, forward, parameters
+from raydl.core.tree import Params
+from raydl.data.batches import Preparation
+from raydl.data.dataset import Dataset
+from raydl.data.partitions import Partition
+from raydl.runtimes.problem import Problem
+from raydl.spec import Model, Run
+
+_USUAL_MODELS = {(1, 28, 28): "MnistCNN", (3, 32, 32): "CifarCNN"}
+
+
+class Setup(NamedTuple):
+    """A run's values: what is to be learned, and the first parameters."""
+
+    problem: Problem
+    params: Params
+
+
+def prepare(run: Run) -> Setup:
+    """Loads the data, deals it to the clients and makes the model.
+
+    The first parameters are those that the model has after ``torch.manual_seed(run.seed)``.
+
+    Raises:
+        SpecError: if any part of the run does not fit another.
+    """
+    dataset = run.data.load()
+    partition = assign(run, dataset)
+    with torch.random.fork_rng():
+        torch.manual_seed(run.seed)
+        module = usual_model(run, dataset).build(dataset.shape, dataset.classes)
+    task = Task(module, cross_entropy, run.precision, run.microbatch)
+    _check_outputs(task, dataset)
+    problem = Problem(
+        algorithm=run.algorithm.build(),
+        task=task,
+        dataset=dataset,
+        partition=partition,
+        seed=run.seed,
+        augmentation=run.augmentation,
+        block_size=run.block_size,
+    )
+    return Setup(problem, parameters(module))
+
+
+def assign(run: Run, dataset: Dataset) -> Partition:
+    """How the training samples fall to the run's clients."""
+    owners = None if dataset.owners is None else dataset.owners.numpy()
+    return run.partition.assign(dataset.train.targets.numpy(), run.clients, run.seed, owners)
+
+
+def cohort(run: Run) -> np.ndarray:
+    """The clients of the first round, int64 [cohort]."""
+    return next(run.participation.cohorts(run.clients, run.seed))
+
+
+def usual_model(run: Run, dataset: Dataset) -> Model:
+    """The run's model, or if it names none what is usual for such data."""
+    return run.model or Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _check_outputs(task: Task, dataset: Dataset) -> None:
+    inputs = Preparation.of(dataset, torch.device("cpu"))(dataset.train.inputs[:2])
+    name = type(task.model).__name__
+    task.model.eval()
+    try:
+        with torch.no_grad():
+            outputs = forward(task, parameters(task.model), inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise SpecError(
+            f"model {name} cannot take the samples of {dataset.name}, of shape {dataset.shape}: "
+            f"{error}"
+        ) from error
+    if outputs.shape[-1] != dataset.classes or len(outputs) != len(inputs):
+        raise SpecError(
+            f"model {name} gives outputs of shape {tuple(outputs.shape)} for {len(inputs)} samples "
+            f"of {dataset.name}; it must give one for each of the {dataset.classes} classes: "
+            f"({len(inputs)}, {dataset.classes})"
+        )

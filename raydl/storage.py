@@ -1,0 +1,86 @@
+"""Folders on any file system that pyarrow opens: local paths, ``s3://``, ``gs://`` and the like."""
+
+from pathlib import Path
+
+from pyarrow import ArrowException
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+from raydl.core.errors import SpecError
+
+
+class Folder:
+    """A folder whose files are written beside their place and then renamed.
+
+    Args:
+        uri: a local path, or a URI with a scheme that pyarrow knows.
+
+    Raises:
+        SpecError: if the URI names no file system.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/") or uri
+        try:
+            if "://" in uri:
+                self._files, path = FileSystem.from_uri(uri)
+                self._path = path.rstrip("/")
+            else:
+                self._files, self._path = LocalFileSystem(), str(Path(uri).expanduser().absolute())
+        except (ArrowException, OSError, ValueError) as error:
+            raise SpecError(
+                f"storage {uri!r} cannot be opened: {error}; it must be a path, or a URI such as "
+                "s3://bucket/folder"
+            ) from error
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(f"{self.uri}/{name}")
+
+    @property
+    def local(self) -> Path | None:
+        """The folder as a path, if it is on this machine."""
+        return Path(self._path) if isinstance(self._files, LocalFileSystem) else None
+
+    def make(self) -> None:
+        """Makes sure that the folder is there and can be written to.
+
+        Raises:
+            SpecError: if not.
+        """
+        try:
+            self._files.create_dir(self._path, recursive=True)
+            self.write(".writable", b"")
+            self.remove(".writable")
+        except (ArrowException, OSError) as error:
+            raise SpecError(
+                f"storage {self.uri!r} cannot be written to: {error}; name another with --storage"
+            ) from error
+
+    def names(self) -> list[str]:
+        """The names in the folder, sorted; none if it is not there."""
+        found = self._files.get_file_info(FileSelector(self._path, allow_not_found=True))
+        return sorted(each.base_name for each in found)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file or folder of that name."""
+        return self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file, so that there is never a half of it under its name."""
+        path = f"{self._path}/{name}"
+        self._files.create_dir(path.rpartition("/")[0], recursive=True)
+        with self._files.open_output_stream(f"{path}.part") as stream:
+            stream.write(content)
+        self._files.move(f"{path}.part", path)
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+        with self._files.open_input_stream(f"{self._path}/{name}") as stream:
+            return stream.read()
+
+    def remove(self, name: str) -> None:
+        """Removes a file, or a folder and all that is in it."""
+        path = f"{self._path}/{name}"
+        if self._files.get_file_info(path).type == FileType.Directory:
+            self._files.delete_dir(path)
+        else:
+            self._files.delete_file(path)

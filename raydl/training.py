@@ -1,0 +1,238 @@
+"""A whole run: set-up, rounds, evaluation, record, checkpoints, summary."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from raydl import checkpoint, options
+from raydl.core import tree
+from raydl.core.errors import SpecError
+from raydl.core.tree import Params
+from raydl.interrupt import Interrupted, Stop, stoppable
+from raydl.record import COLUMNS, Record, Row, score_columns
+from raydl.rounds import Round, rounds
+from raydl.runtimes.auto import Auto
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import Runtime
+from raydl.setup import Setup, cohort, prepare, usual_model
+from raydl.spec import Run
+from raydl.storage import Folder
+
+_PACKAGES = ("raydl", "ray", "torch", "numpy")
+# What a run may be taken up with, changed: its numbers do not depend on it.
+_FREE = {"rounds", "storage", "name", "checkpoint.every", "checkpoint.keep"}
+
+
+class History(NamedTuple):
+    """What a run did.
+
+    Attributes:
+        table: a row for each round; the columns are those of `raydl.record.COLUMNS`.
+        summary: the last row's totals, the final accuracies and the parameters' fingerprint.
+        path: of the run's folder.
+        params: the final parameters.
+    """
+
+    table: pd.DataFrame
+    summary: dict[str, Any]
+    path: str
+    params: Params
+
+
+class Observer:
+    """Is told how a run goes on; this one does not care. See `raydl.progress` for one that does."""
+
+    def began(self, run: Run, problem: Problem, folder: Folder) -> None:
+        """The run is set up; ``run`` is as it is written to ``run.yaml``."""
+
+    def chose(self, reason: str) -> None:
+        """The runtime was chosen by measuring."""
+
+    def rounded(self, row: Row) -> None:
+        """A round is done and, if it was to be, scored."""
+
+
+def run(run: Run, *, resume: bool = False, observer: Observer | None = None) -> History:
+    """Does a run, and leaves its folder under ``run.storage``.
+
+    Args:
+        run: the spec.
+        resume: goes on from the newest sound checkpoint of the run of that name. The numbers are
+            then those of a run that was never interrupted.
+        observer: is told how it goes on.
+
+    Returns:
+        The run's history.
+
+    Raises:
+        SpecError: before any work, if the run cannot be done as described.
+        NonFiniteError: if a client's update is not finite and ``on_nonfinite`` is ``fail``.
+        Interrupted: after SIGINT or SIGTERM, when the round in hand is done and written down.
+
+    Example:
+        >>> history = raydl.run(Run(rounds=50, data=Digits()))  # doctest: +SKIP
+        >>> history.table[["round", "val_accuracy"]]  # doctest: +SKIP
+    """
+    observer = observer or Observer()
+    run = run if run.name else replace(run, name=_new_name(run))
+    folder = Folder(run.storage) / str(run.name)
+    stored = _stored(folder, run, resume)
+    setup = prepare(run)
+    run = _resolved(run, setup, stored, observer)
+    if stored:
+        _check_same(run, stored)
+    folder.make()
+    folder.write("run.yaml", _described(run).encode())
+    observer.began(run, setup.problem, folder)
+    with stoppable() as stop, run.runtime.open(setup.problem) as runtime:
+        return _Course(run, setup.problem, runtime, folder, observer).go(setup.params, resume, stop)
+
+
+class _Course:
+    """The rounds of one run, with everything that is done between them."""
+
+    def __init__(
+        self, run: Run, problem: Problem, runtime: Runtime, folder: Folder, observer: Observer
+    ) -> None:
+        self._run, self._problem, self._runtime = run, problem, runtime
+        self._folder, self._observer = folder, observer
+        self._pending: Callable[[], Row] | None = None
+
+    def go(self, params: Params, resume: bool, stop: Stop) -> History:
+        run, algorithm = self._run, self._problem.algorithm
+        start, state = 0, algorithm.init(params)
+        saved = checkpoint.newest(self._folder) if resume else None
+        if saved:
+            start, state = saved.round, saved.state
+            self._runtime.restore(saved.kept)
+        samples = len(self._problem.dataset.train.targets)
+        self._record = Record(self._folder, samples, start)
+        if not start:
+            self._draw_partition()
+        cohorts = run.participation.cohorts(run.clients, run.seed)
+        endless = rounds(algorithm, self._runtime, state, cohorts, start, run.on_nonfinite)
+        for done in islice(endless, max(0, run.rounds - start)):
+            self._finish_pending()
+            self._pending = self._score(done)
+            state = done.state
+            if stop.signal or done.number % run.checkpoint.every == 0 or done.number == run.rounds:
+                self._finish_pending()
+                self._save(done.number, state)
+            if stop.signal:
+                raise Interrupted(stop.signal, self._folder.uri, done.number)
+        return self._summarize(state)
+
+    def _score(self, done: Round) -> Callable[[], Row]:
+        """Starts to score a round, beside the next one; what is returned waits for its row."""
+        run = self._run
+        if done.number % run.evaluation.every and done.number != run.rounds:
+            return lambda: self._record.add(done, {})
+        params = self._problem.algorithm.params(done.state)
+        splits = {"val": "validation"} | ({"test": "test"} if run.evaluation.test == "each" else {})
+        scores = {name: self._runtime.evaluate(params, split) for name, split in splits.items()}
+        return lambda: self._record.add(done, {name: wait() for name, wait in scores.items()})
+
+    def _finish_pending(self) -> None:
+        if self._pending:
+            self._observer.rounded(self._pending())
+            self._pending = None
+
+    def _save(self, number: int, state: tree.Tree) -> None:
+        self._record.write()  # first, so that there is a row for every round of a checkpoint
+        saved = checkpoint.Checkpoint(number, state, self._runtime.kept())
+        checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
+
+    def _summarize(self, state: tree.Tree) -> History:
+        params = self._problem.algorithm.params(state)
+        last = self._record.rows[-1]
+        test = score_columns({"test": self._runtime.evaluate(params, "test")()})
+        last |= test
+        settings = options.flatten(options.to_mapping(self._run))
+        summary = {
+            "fingerprint": tree.fingerprint(params),
+            "rounds": last["round"],
+            **{name: last[name] for name in COLUMNS.names if name not in ("round", "clients")},
+            "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
+        }
+        self._record.summarize(settings, summary)
+        table = pd.DataFrame(self._record.rows, columns=COLUMNS.names)
+        return History(table, summary, self._folder.uri, params)
+
+    def _draw_partition(self) -> None:
+        from raydl.data.figures import label_counts, plot_partition
+
+        labels = self._problem.dataset.train.targets.numpy()
+        if labels.ndim == 1:
+            counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
+            title = f"{self._problem.dataset.name}, {type(self._run.partition).__name__}"
+            self._record.figure("data/partition", plot_partition(counts, title))
+
+
+def _new_name(run: Run) -> str:
+    kinds = type(run.algorithm).__name__, type(run.data).__name__
+    return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S")])
+
+
+def _stored(folder: Folder, run: Run, resume: bool) -> dict[str, Any] | None:
+    """The settings of the run to take up; None for a new one, whose name must be free."""
+    there = folder.has("run.yaml")
+    if there and not resume:
+        raise SpecError(
+            f"there is a run named {run.name!r} in {run.storage!r} already; choose another --name, "
+            f"or go on with it: raydl run --resume {folder.uri}"
+        )
+    if resume and not there:
+        raise SpecError(f"there is no run to resume at {folder.uri!r}: it has no run.yaml")
+    return read_settings(folder) if there else None
+
+
+def read_settings(folder: Folder) -> dict[str, Any]:
+    """The spec in a run's folder, without what else ``run.yaml`` says."""
+    settings = options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
+    settings.pop("versions", None)
+    return settings
+
+
+def _resolved(run: Run, setup: Setup, stored: Mapping[str, Any] | None, observer: Observer) -> Run:
+    """The run with what it left open: the model that is usual, the runtime that is fastest."""
+    run = replace(run, model=usual_model(run, setup.problem.dataset))
+    if isinstance(run.runtime, Auto):
+        choice = run.runtime.choose(setup.problem, cohort(run), run.rounds)
+        observer.chose(choice.reason)
+        run = replace(run, runtime=choice.runtime)
+    return run
+
+
+def _described(run: Run) -> str:
+    versions = {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
+    return yaml.safe_dump(options.to_mapping(run) | {"versions": versions}, sort_keys=False)
+
+
+def _check_same(run: Run, stored: Mapping[str, Any]) -> None:
+    """Raises a SpecError that lists in what a run differs from the one it is to go on with."""
+
+    def relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
+        flat = options.flatten({key: each for key, each in settings.items() if key != "runtime"})
+        kept = {key: each for key, each in flat.items() if key not in _FREE}
+        runtime = options.from_mapping({"runtime": settings["runtime"]}).runtime.arithmetic()
+        return kept | {f"runtime.{key}": each for key, each in runtime.items()}
+
+    was, now = relevant(stored), relevant(options.to_mapping(run))
+    changed = [
+        f"  {key}: {was.get(key)} then, {now.get(key)} now"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]
+    if changed:
+        raise SpecError(
+            "a run can only be resumed with the spec that it began with; these differ:\n"
+            + "\n".join(changed)
+            + "\nleave them out, or begin a new run with another --name"
+        )

@@ -1,0 +1,102 @@
+"""The figures as tables."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.machine import has_bf16
+
+_GIB = 2**30
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Prints all that was measured."""
+    console = Console()
+    machine = figures["machine"]
+    console.print(
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{' '.join(machine['flags'])}; Python {machine['python']}, torch {machine['torch']}, "
+        f"Ray {machine['ray']}; load before: {machine['load_before']:.2f}"
+    )
+    for part, measured in figures.items():
+        if "contenders" in measured:
+            console.print(_turns(part, measured))
+            for line in _remarks(measured, has_bf16(machine)):
+                console.print(line)
+    if "W4" in figures:
+        console.print(_scale(figures["W4"]))
+    if "startup" in figures:
+        console.print(_startup(figures["startup"]))
+
+
+def _turns(part: str, measured: dict[str, Any]) -> Table:
+    columns = ("", "precision", "ms a round", "fastest", "slowest", "× bare", "apart")
+    table = _table(f"{part}: {measured['title']}", *columns)
+    for row in measured["contenders"]:
+        seconds = row["seconds"]
+        table.add_row(
+            row["name"],
+            row["precision"],
+            *(_milliseconds(each) for each in (row["median"], min(seconds), max(seconds))),
+            f"{row['ratio']:.2f}",
+            f"{row['apart']:.0e}",
+            style="dim" if row["bare"] else "",
+        )
+    return table
+
+
+def _remarks(measured: dict[str, Any], bf16_in_hardware: bool) -> list[str]:
+    lines = []
+    best = {
+        (bare, precision): min(
+            row["median"]
+            for row in measured["contenders"]
+            if (row["bare"], row["precision"]) == (bare, precision)
+        )
+        for bare, precision in {(row["bare"], row["precision"]) for row in measured["contenders"]}
+    }
+    if (False, "bf16") in best:
+        hardware = "has" if bf16_in_hardware else "does not have"
+        lines.append(
+            f"bf16 / float32: raydl {best[False, 'bf16'] / best[False, 'float32']:.2f}, "
+            f"bare {best[True, 'bf16'] / best[True, 'float32']:.2f}; "
+            f"the processor {hardware} bfloat16 instructions."
+        )
+    if empty := measured.get("empty_round"):
+        lines.append(
+            f"A round of empty work: {_milliseconds(empty['median'])} ms "
+            f"({empty['blocks']} blocks on 2 actors, {empty['bytes']} bytes each way; the actors "
+            f"worked {_milliseconds(empty['folding'])} ms of it)."
+        )
+    return lines
+
+
+def _scale(measured: dict[str, Any]) -> Table:
+    title = (
+        f"W4: {measured['registered']} registered clients, {measured['cohort']} a round: "
+        f"{measured['ratio']:.2f} × the time of a round with only those registered"
+    )
+    table = _table(title, "after round", "GiB, all processes")
+    for number, held in enumerate(measured["memory"], 1):
+        table.add_row(str(number), f"{held / _GIB:.2f}")
+    return table
+
+
+def _startup(measured: dict[str, Any]) -> Table:
+    table = _table("Start-up", "", "seconds")
+    table.add_row("raydl --help", f"{measured['help']['median']:.2f}")
+    table.add_row("raydl run --rounds 1, to its end", f"{measured['run']['median']:.2f}")
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f}"

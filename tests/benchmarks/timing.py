@@ -1,0 +1,134 @@
+"""Seconds a round: all contenders of a workload in turn, so that a busy machine is busy for all."""
+
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from raydl.core.algorithm import Plan
+from raydl.core.grad import parameters
+from raydl.core.tree import Params
+from raydl.runtimes.actors import ActorPool
+from tests.benchmarks.bare import give
+from tests.benchmarks.contenders import (
+    WORKERS,
+    Contender,
+    Raydl,
+    contenders,
+    distance,
+    set_threads,
+)
+from tests.benchmarks.workloads import TIMED, Prepared, prepare
+
+_APART = {"float32": 1e-3, "bf16": 5e-2}  # relative, after one round
+
+
+def measure(name: str, repeats: int, quick: bool) -> dict[str, Any]:
+    """Times every contender of a workload; Ray must be connected.
+
+    Args:
+        name: of the workload.
+        repeats: turns that each contender takes, after a first round that is not timed.
+        quick: whether to use the small variant.
+
+    Returns:
+        ``title``; ``contenders``, a list of ``name``, ``precision``, ``bare``, ``seconds`` (of each
+        round), ``median``, ``ratio`` to the fastest bare float32 loop, and ``apart``: how far its
+        first round's result lies from the bare loop's, relative to how far that one moved.
+
+    Raises:
+        AssertionError: if raydl and the bare loop don't compute the same.
+    """
+    workload = TIMED[name](quick)
+    prepared = prepare(workload, 1 + repeats * workload.turn)
+    rows = list(contenders(prepared, give(prepared)))
+    try:
+        apart = _first_round(prepared, rows)
+        seconds = _take_turns(rows, repeats, workload.turn)
+    finally:
+        for row in rows:
+            row.side.close()
+    best = min(
+        median(seconds[at])
+        for at, row in enumerate(rows)
+        if row.bare and row.precision == "float32"
+    )
+    return {
+        "title": workload.title,
+        "contenders": [
+            {
+                "name": row.name,
+                "precision": row.precision,
+                "bare": row.bare,
+                "seconds": seconds[at],
+                "median": median(seconds[at]),
+                "ratio": median(seconds[at]) / best,
+                "apart": apart[at],
+            }
+            for at, row in enumerate(rows)
+        ],
+    }
+
+
+def _first_round(prepared: Prepared, rows: list[Contender]) -> list[float]:
+    """Warms everyone up, and checks that all of them train the same thing."""
+    start = parameters(prepared.model)
+    references: dict[str, Params] = {}
+    apart = []
+    for row in rows:
+        set_threads(row)
+        row.side.round()
+        result = {name: each.clone() for name, each in row.side.params().items()}
+        reference = references.setdefault(row.precision, result)
+        apart.append(distance(result, reference, start))
+        assert not row.follows or apart[-1] < _APART[row.precision], (
+            f"{row.name} ({row.precision}) ends {apart[-1]:.2g} from the bare loop"
+        )
+    return apart
+
+
+def _take_turns(rows: list[Contender], repeats: int, turn: int) -> list[list[float]]:
+    """The seconds of each contender's rounds; whoever began is last the next time."""
+    seconds: list[list[float]] = [[] for _ in rows]
+    order = list(range(len(rows)))
+    for _ in range(repeats):
+        for at in order:
+            set_threads(rows[at])
+            for _ in range(turn):
+                began = perf_counter()
+                rows[at].side.round()
+                seconds[at].append(perf_counter() - began)
+        order = order[1:] + order[:1]
+    return seconds
+
+
+def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
+    """Seconds of a round on actors whose clients take no step: the driver's work and the transport.
+
+    The cohort has one client for each block of the workload's, so that the actors have nearly
+    nothing to do while as many messages travel, each as large.
+
+    Returns:
+        ``blocks``, ``bytes`` (of the broadcast and of each block's message), ``seconds`` of each
+        round, ``median``, and ``folding``: the part of the median that the actors worked.
+    """
+    workload = TIMED[name](quick)
+    prepared = prepare(workload, 1 + repeats)
+    problem = prepared.problem()
+    blocks = len(problem.blocks(prepared.work[0]))
+    idle = problem.algorithm._replace(plan=lambda state: Plan(batch_size=None, epochs=0))
+    work = [each._replace(clients=each.clients[:blocks]) for each in prepared.work]
+    runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=0.25)
+    side = Raydl(replace(problem, algorithm=idle), runtime, replace(prepared, work=work))
+    try:
+        side.round()
+        rounds = [side.round() for _ in range(repeats)]
+    finally:
+        side.close()
+    return {
+        "blocks": blocks,
+        "bytes": rounds[0].bytes_down // blocks,
+        "seconds": [each.wall_seconds for each in rounds],
+        "median": median(each.wall_seconds for each in rounds),
+        "folding": median(float(each.clients["seconds"].sum()) / WORKERS for each in rounds),
+    }
