@@ -142,7 +142,7 @@ def _plain(field: str, value: Any) -> Any:
     if isinstance(value, Model):
         return {
             "name": value.name,
-            **{key: _plain(key, each) for key, each in value.options.items()},
+            **{key: _plain(key, each) for key, each in value.settings().items()},
         }
     if isinstance(value, Tensor):
         return f"sha256:{hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 from torch import nn
@@ -37,10 +38,16 @@ class Model:
             return self.factory
         return f"{self.factory.__module__}:{self.factory.__qualname__}"
 
+    def settings(self) -> dict[str, Any]:
+        """The options, with the factory's defaults for those that are not given."""
+        takes = signature(find_model(self.factory)).parameters.values()
+        defaults = {
+            each.name: each.default for each in takes if each.default is not Parameter.empty
+        }
+        return defaults | dict(self.options)
+
     def build(self, shape: Sequence[int], classes: int) -> nn.Module:
         """The module for samples of a shape and a number of classes."""
-        from inspect import signature
-
         factory = find_model(self.factory)
         given = {"shape": tuple(shape), "classes": classes}
         takes = signature(factory).parameters

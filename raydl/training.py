@@ -88,10 +88,10 @@ def run(run: Run, *, resume: bool = False, observer: Observer | None = None) -> 
     run = _resolved(run, setup, stored, observer)
     if stored:
         _check_same(run, stored)
-    folder.make()
-    folder.write("run.yaml", _described(run).encode())
+    Folder(run.storage).make()
     observer.began(run, setup.problem, folder)
     with stoppable() as stop, run.runtime.open(setup.problem) as runtime:
+        folder.write("run.yaml", _described(run).encode())
         return _Course(run, setup.problem, runtime, folder, observer).go(setup.params, resume, stop)
 
 

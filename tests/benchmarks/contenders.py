@@ -1,9 +1,10 @@
 """Whoever takes turns at a workload: the bare loops, and raydl on each of its runtimes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import nn
 
 from raydl.core.grad import Precision, parameters
 from raydl.core.tree import Params
@@ -69,17 +70,19 @@ class Contender(NamedTuple):
     """One row of the table.
 
     Attributes:
-        name: of the loop, or of raydl's runtime.
+        name: ``bare``, or the name of raydl's runtime.
+        processes: that train.
+        threads: of torch, in each of them.
         precision: of the forward and backward pass.
-        threads: of torch in the process that drives it.
         follows: whether its numbers must be the bare loop's: not where a block of clients is one
-            vmap, whose dropout is drawn otherwise.
+            vmap and the model has dropout, which is drawn otherwise there.
         side: what is timed.
     """
 
     name: str
-    precision: Precision
+    processes: int
     threads: int
+    precision: Precision
     follows: bool
     side: Side
 
@@ -88,37 +91,36 @@ class Contender(NamedTuple):
         """Whether there is no framework in it."""
         return isinstance(self.side, Bare)
 
+    def round(self) -> None:
+        """Trains the next cohort, with this contender's threads in the process that drives it."""
+        torch.set_num_threads(self.threads)
+        self.side.round()
+
 
 def contenders(prepared: Prepared, given: Given) -> Iterator[Contender]:
     """All that take turns, ready to begin; Ray must be connected."""
+    dropout = any(isinstance(module, nn.Dropout) for module in prepared.model.modules())
     for precision in prepared.workload.precisions:
-        yield Contender(
-            "bare, 1 process × 2 threads", precision, 2, True, Bare(prepared, given, precision)
-        )
-        yield Contender(
-            "bare, 2 processes × 1 thread", precision, 1, True, Bare(prepared, given, precision, 2)
-        )
+        yield Contender("bare", 1, 2, precision, True, Bare(prepared, given, precision))
+        yield Contender("bare", 2, 1, precision, True, Bare(prepared, given, precision, 2))
         problem = prepared.problem(precision)
-        for name, threads, follows, runtime in _runtimes(problem, precision):
-            side = Raydl(problem, runtime(), prepared)
-            yield Contender(name, precision, threads, follows, side)
 
+        def alone(threads: int, batched: bool = False, problem: Problem = problem) -> Raydl:
+            return Raydl(problem, InProcess(problem, threads, batched), prepared)
 
-def _runtimes(
-    problem: Problem, precision: Precision
-) -> Iterator[tuple[str, int, bool, Callable[[], Runtime]]]:
-    """Names, the driver's threads, whether clients are trained one at a time, and the runtime."""
-    yield "sequential, 2 threads", 2, True, lambda: InProcess(problem, 2)
-    yield "actors", 1, True, lambda: ActorPool(problem, WORKERS, cpus=0.25)
-    if precision == "float32":
-        yield "sequential, 1 thread", 1, True, lambda: InProcess(problem, 1)
-        yield "batched, 2 threads", 2, False, lambda: InProcess(problem, 2, batched=True)
-        yield (
-            "actors, batched",
-            1,
-            False,
-            lambda: ActorPool(problem, WORKERS, cpus=0.25, batched=True),
-        )
+        def pooled(batched: bool = False, problem: Problem = problem) -> Raydl:
+            pool = ActorPool(problem, WORKERS, cpus=0.25, batched=batched)
+            return Raydl(problem, pool, prepared)
+
+        yield Contender("sequential", 1, 2, precision, True, alone(2))
+        yield Contender("actors", WORKERS, 1, precision, True, pooled())
+        if precision == "float32":
+            yield Contender("sequential", 1, 1, precision, True, alone(1))
+            yield Contender("batched", 1, 2, precision, not dropout, alone(2, batched=True))
+            yield Contender("batched", 1, 1, precision, not dropout, alone(1, batched=True))
+            yield Contender(
+                "actors, batched", WORKERS, 1, precision, not dropout, pooled(batched=True)
+            )
 
 
 def distance(params: Params, reference: Params, start: Params) -> float:
@@ -128,8 +130,3 @@ def distance(params: Params, reference: Params, start: Params) -> float:
         for a, b in ((params, reference), (reference, start))
     )
     return apart / moved
-
-
-def set_threads(contender: Contender) -> None:
-    """The driver's threads, which all contenders share."""
-    torch.set_num_threads(contender.threads)

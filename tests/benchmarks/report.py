@@ -31,12 +31,13 @@ def show(figures: dict[str, Any]) -> None:
 
 
 def _turns(part: str, measured: dict[str, Any]) -> Table:
-    columns = ("", "precision", "ms a round", "fastest", "slowest", "× bare", "apart")
+    columns = ("", "cores", "precision", "ms a round", "fastest", "slowest", "× bare", "apart")
     table = _table(f"{part}: {measured['title']}", *columns)
     for row in measured["contenders"]:
         seconds = row["seconds"]
         table.add_row(
             row["name"],
+            f"{row['processes']} × {row['threads']}",
             row["precision"],
             *(_milliseconds(each) for each in (row["median"], min(seconds), max(seconds))),
             f"{row['ratio']:.2f}",

@@ -5,6 +5,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from raydl.core.algorithm import Plan
 from raydl.core.grad import parameters
 from raydl.core.tree import Params
@@ -16,7 +18,6 @@ from tests.benchmarks.contenders import (
     Raydl,
     contenders,
     distance,
-    set_threads,
 )
 from tests.benchmarks.workloads import TIMED, Prepared, prepare
 
@@ -32,8 +33,8 @@ def measure(name: str, repeats: int, quick: bool) -> dict[str, Any]:
         quick: whether to use the small variant.
 
     Returns:
-        ``title``; ``contenders``, a list of ``name``, ``precision``, ``bare``, ``seconds`` (of each
-        round), ``median``, ``ratio`` to the fastest bare float32 loop, and ``apart``: how far its
+        ``title``; ``contenders``, a list of ``name``, ``processes``, ``threads``, ``precision``,
+        ``bare``, ``seconds`` (of each round), ``median``, ``ratio`` to the fastest bare float32 loop, and ``apart``: how far its
         first round's result lies from the bare loop's, relative to how far that one moved.
 
     Raises:
@@ -58,6 +59,8 @@ def measure(name: str, repeats: int, quick: bool) -> dict[str, Any]:
         "contenders": [
             {
                 "name": row.name,
+                "processes": row.processes,
+                "threads": row.threads,
                 "precision": row.precision,
                 "bare": row.bare,
                 "seconds": seconds[at],
@@ -76,13 +79,12 @@ def _first_round(prepared: Prepared, rows: list[Contender]) -> list[float]:
     references: dict[str, Params] = {}
     apart = []
     for row in rows:
-        set_threads(row)
-        row.side.round()
+        row.round()
         result = {name: each.clone() for name, each in row.side.params().items()}
         reference = references.setdefault(row.precision, result)
         apart.append(distance(result, reference, start))
         assert not row.follows or apart[-1] < _APART[row.precision], (
-            f"{row.name} ({row.precision}) ends {apart[-1]:.2g} from the bare loop"
+            f"{row.name} ({row.threads} threads, {row.precision}) ends {apart[-1]:.2g} from the bare loop"
         )
     return apart
 
@@ -93,10 +95,9 @@ def _take_turns(rows: list[Contender], repeats: int, turn: int) -> list[list[flo
     order = list(range(len(rows)))
     for _ in range(repeats):
         for at in order:
-            set_threads(rows[at])
             for _ in range(turn):
                 began = perf_counter()
-                rows[at].side.round()
+                rows[at].round()
                 seconds[at].append(perf_counter() - began)
         order = order[1:] + order[:1]
     return seconds
@@ -120,6 +121,7 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
     work = [each._replace(clients=each.clients[:blocks]) for each in prepared.work]
     runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=0.25)
     side = Raydl(replace(problem, algorithm=idle), runtime, replace(prepared, work=work))
+    torch.set_num_threads(1)
     try:
         side.round()
         rounds = [side.round() for _ in range(repeats)]
