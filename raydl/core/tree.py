@@ -35,8 +35,14 @@ def map(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:  # 
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yields (path, tensor) sorted by name at every level; a path's names are joined by ``/``."""
+    """Yields (path, tensor) sorted by name at every level; a path's names are joined by ``/``.
+
+    An empty tree inside of another yields its path with a ``/`` behind it, and a tensor of nothing,
+    so that `from_leaves` finds it again.
+    """
     if isinstance(tree, Mapping):
+        if prefix and not tree:
+            yield f"{prefix}/", torch.empty(0, dtype=torch.uint8)
         for name in sorted(tree):
             yield from leaves(tree[name], f"{prefix}/{name}" if prefix else name)
     else:
@@ -53,17 +59,18 @@ def from_leaves(leaves: Mapping[str, Tensor]) -> Tree:
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[name] = tensor
+        if name:
+            node[name] = tensor
     return tree
 
 
 def add(a: Tree, b: Tree) -> Tree:
-    """A + b, leaf by leaf."""
+    """The sum a + b, leaf by leaf."""
     return map(torch.add, a, b)
 
 
 def sub(a: Tree, b: Tree) -> Tree:
-    """A − b, leaf by leaf."""
+    """The difference a − b, leaf by leaf."""
     return map(torch.sub, a, b)
 
 

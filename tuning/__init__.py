@@ -1,0 +1,4 @@
+"""Where questions are asked: the studies that draw a table or a plot.
+
+mnist  federated learning on MNIST: number of clients, client fraction, local epochs, skewed labels
+"""
