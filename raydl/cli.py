@@ -34,11 +34,15 @@ reads them from YAML.
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs a command and exits: 0 if done, 2 for a user's mistake, 128 + signal if interrupted."""
     command, *rest = [*(sys.argv[1:] if argv is None else argv)] or ["--help"]
+    if "" not in sys.path:  # as `python -m raydl` does: package.module:name may lie here
+        sys.path.insert(0, "")
     try:
         sys.exit(_dispatch(command, rest))
     except SpecError as error:
         print(f"raydl: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # before there was a round to finish, or for the second time
+        sys.exit(130)
 
 
 def _dispatch(command: str, rest: list[str]) -> int:

@@ -1,6 +1,8 @@
 """The Ray cluster that a run works on: its own on this machine, or the one it is pointed to."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,12 +35,13 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
         os.environ.setdefault("RAY_worker_niceness", "0")
     where = {"address": address} if address else {"address": "local", "num_cpus": cpus}
     try:
-        ray.init(
-            **where,
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="error",
-        )
+        with _own_sigterm():
+            ray.init(
+                **where,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="error",
+            )
     except ConnectionError as error:
         raise SpecError(
             f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "
@@ -48,6 +51,15 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Puts SIGTERM's handler back, which ``ray.init`` replaces by one that exits at once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def most_workers(cpus: float, gpus: float) -> int:

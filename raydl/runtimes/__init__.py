@@ -1,0 +1,14 @@
+"""Where an algorithm runs: each runtime runs any algorithm, with the same numbers.
+
+runtime     Runtime, Reduced: the one method that every runtime has
+problem     Problem: what is to be learned, and how a cohort is cut into blocks
+block       one block of clients, trained and folded: eagerly, or as one vmap
+evaluation  scoring a split in stretches whose sums add up
+worker      Worker: what one process needs for both
+inprocess   InProcess: the runtime without Ray
+pool        Pool: Ray actors kept busy, and replaced when they die
+actors      ActorPool: the runtime on them
+cluster     the Ray cluster that a run works on
+specs       Sequential, Batched, Actors: the runtimes as a user names them
+auto        Auto: the one that is chosen by measuring
+"""
