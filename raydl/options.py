@@ -14,6 +14,7 @@ On the command line the same reads ``--algorithm FedAvg --algorithm.lr 0.1 --dat
 import dataclasses
 import hashlib
 import re
+import textwrap
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -58,7 +59,7 @@ CHOICES: dict[str, dict[str, type]] = {
     },
 }
 
-_OPTIONAL = {"model", "augmentation"}  # may be none
+_OPTIONAL = {"model": "what is usual for the data", "augmentation": "none"}  # may be none
 _SUPPLIED = {"shape", "classes"}  # a model's arguments that the data decides
 
 
@@ -135,7 +136,45 @@ def help_text(argv: Sequence[str]) -> str:
     """The help for the classes that the options choose."""
     named, _ = _take_names(argv)
     groups, _ = _groups({}, named)
-    return _parser({field: cls for field, (cls, _) in groups.items()}).format_help()
+    default = to_mapping(Run())
+    choices = ""
+    for field, classes in CHOICES.items():
+        names = [*classes, *(["none"] if field in _OPTIONAL else []), "package.module:name"]
+        usual = default[field]["name"] if default[field] else _OPTIONAL[field]
+        listed = textwrap.fill(
+            f"{', '.join(names)}. Default: {usual}",
+            width=78,
+            initial_indent=f"  --{field:<16}",
+            subsequent_indent=" " * 20,
+        )
+        choices += f"{listed}\n"
+    parser = _parser({field: cls for field, (cls, _) in groups.items()})
+    for field, (cls, _) in groups.items():
+        if field in parser.groups:
+            parser.groups[field].title = f"--{field} {_name(field, cls)}. {_summary(cls)}"
+    parser.groups["checkpoint"].title = "Checkpoints"
+    parser.groups["evaluation"].title = "Evaluation"
+    return _HELP.format(choices=choices) + parser.format_help().partition("exit.\n")[2]
+
+
+_HELP = """\
+usage: raydl run [OPTION ...]
+
+Trains a model by a distributed or federated algorithm. Every option has a
+default; without any, 100 clients learn scikit-learn's digits by FedAvg.
+
+  --config FILE     reads options from YAML; a run's own run.yaml repeats it.
+  --resume RUN      goes on with an interrupted run, given by its folder or by
+                    its name in --storage.
+
+These choose a class, whose own options are dotted and stand further below:
+`raydl run --data CIFAR100 --help` shows those of CIFAR100.
+
+{choices}"""
+
+
+def _summary(cls: type) -> str:
+    return (cls.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
 def _plain(field: str, value: Any) -> Any:
