@@ -124,7 +124,6 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
             near = {each for each in known if group and each.startswith(f"{group}.")}
             raise unknown("field", key, near or known - {"help"})
     try:
-        parser.parse_object(flat)
         parser.set_defaults(flat)
         parsed = parser.parse_args(list(options))
     except ArgumentError as error:

@@ -114,12 +114,12 @@ class _Course:
             self._runtime.restore(saved.kept)
         samples = len(self._problem.dataset.train.targets)
         self._record = Record(self._folder, samples, start)
-        if not start:
-            self._draw_partition()
         cohorts = run.participation.cohorts(run.clients, run.seed)
         endless = rounds(algorithm, self._runtime, state, cohorts, start, run.on_nonfinite)
         for done in islice(endless, max(0, run.rounds - start)):
             self._finish_pending()
+            if done.number == 1:  # not before: matplotlib takes its time to import
+                self._draw_partition()
             self._pending = self._score(done)
             state = done.state
             if stop.signal or done.number % run.checkpoint.every == 0 or done.number == run.rounds:

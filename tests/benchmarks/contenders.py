@@ -99,28 +99,34 @@ class Contender(NamedTuple):
 
 def contenders(prepared: Prepared, given: Given) -> Iterator[Contender]:
     """All that take turns, ready to begin; Ray must be connected."""
-    dropout = any(isinstance(module, nn.Dropout) for module in prepared.model.modules())
     for precision in prepared.workload.precisions:
         yield Contender("bare", 1, 2, precision, True, Bare(prepared, given, precision))
         yield Contender("bare", 2, 1, precision, True, Bare(prepared, given, precision, 2))
-        problem = prepared.problem(precision)
+        yield from _runtimes(prepared, precision)
 
-        def alone(threads: int, batched: bool = False, problem: Problem = problem) -> Raydl:
-            return Raydl(problem, InProcess(problem, threads, batched), prepared)
 
-        def pooled(batched: bool = False, problem: Problem = problem) -> Raydl:
-            pool = ActorPool(problem, WORKERS, cpus=0.25, batched=batched)
-            return Raydl(problem, pool, prepared)
+def _runtimes(prepared: Prepared, precision: Precision) -> Iterator[Contender]:
+    """raydl's: all of them in float32, the two that follow the bare loops in other precisions."""
+    problem = prepared.problem(precision)
+    dropout = any(isinstance(module, nn.Dropout) for module in prepared.model.modules())
 
-        yield Contender("sequential", 1, 2, precision, True, alone(2))
-        yield Contender("actors", WORKERS, 1, precision, True, pooled())
-        if precision == "float32":
-            yield Contender("sequential", 1, 1, precision, True, alone(1))
-            yield Contender("batched", 1, 2, precision, not dropout, alone(2, batched=True))
-            yield Contender("batched", 1, 1, precision, not dropout, alone(1, batched=True))
-            yield Contender(
-                "actors, batched", WORKERS, 1, precision, not dropout, pooled(batched=True)
-            )
+    def alone(threads: int, batched: bool = False) -> Contender:
+        name, follows = ("batched", not dropout) if batched else ("sequential", True)
+        side = Raydl(problem, InProcess(problem, threads, batched), prepared)
+        return Contender(name, 1, threads, precision, follows, side)
+
+    def pooled(batched: bool = False) -> Contender:
+        name, follows = ("actors, batched", not dropout) if batched else ("actors", True)
+        pool = ActorPool(problem, WORKERS, cpus=1 / 4, batched=batched)
+        return Contender(name, WORKERS, 1, precision, follows, Raydl(problem, pool, prepared))
+
+    yield alone(threads=2)
+    yield pooled()
+    if precision == "float32":
+        yield alone(threads=1)
+        yield alone(threads=2, batched=True)
+        yield alone(threads=1, batched=True)
+        yield pooled(batched=True)
 
 
 def distance(params: Params, reference: Params, start: Params) -> float:

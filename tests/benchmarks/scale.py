@@ -66,7 +66,7 @@ def _start(registered: int, cohort: int, rounds: int) -> Raydl:
     )
     prepared = prepare(workload, rounds)
     problem = prepared.problem()
-    return Raydl(problem, ActorPool(problem, WORKERS, cpus=0.25, batched=True), prepared)
+    return Raydl(problem, ActorPool(problem, WORKERS, cpus=1 / 4, batched=True), prepared)
 
 
 def _resident() -> int:

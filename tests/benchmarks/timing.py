@@ -34,8 +34,9 @@ def measure(name: str, repeats: int, quick: bool) -> dict[str, Any]:
 
     Returns:
         ``title``; ``contenders``, a list of ``name``, ``processes``, ``threads``, ``precision``,
-        ``bare``, ``seconds`` (of each round), ``median``, ``ratio`` to the fastest bare float32 loop, and ``apart``: how far its
-        first round's result lies from the bare loop's, relative to how far that one moved.
+        ``bare``, ``seconds`` (of each round), ``median``, ``ratio`` to the fastest bare float32
+        loop, and ``apart``: how far its first round's result lies from that of the first bare loop
+        of its precision, relative to how far that one moved.
 
     Raises:
         AssertionError: if raydl and the bare loop don't compute the same.
@@ -84,7 +85,8 @@ def _first_round(prepared: Prepared, rows: list[Contender]) -> list[float]:
         reference = references.setdefault(row.precision, result)
         apart.append(distance(result, reference, start))
         assert not row.follows or apart[-1] < _APART[row.precision], (
-            f"{row.name} ({row.threads} threads, {row.precision}) ends {apart[-1]:.2g} from the bare loop"
+            f"{row.name} ({row.processes} × {row.threads}, {row.precision}) ends {apart[-1]:.2g} "
+            "from the bare loop"
         )
     return apart
 
@@ -119,7 +121,7 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
     blocks = len(problem.blocks(prepared.work[0]))
     idle = problem.algorithm._replace(plan=lambda state: Plan(batch_size=None, epochs=0))
     work = [each._replace(clients=each.clients[:blocks]) for each in prepared.work]
-    runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=0.25)
+    runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=1 / 4)
     side = Raydl(replace(problem, algorithm=idle), runtime, replace(prepared, work=work))
     torch.set_num_threads(1)
     try:

@@ -94,6 +94,7 @@ def prepare(workload: Workload, rounds: int) -> Prepared:
 
 
 def images(samples: int, size: int, channels: int, classes: int) -> Dataset:
+    """Images as bytes, all of them to train on."""
     return Synthetic(samples, 0, classes, size, channels, validation=0).load()
 
 
