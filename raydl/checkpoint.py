@@ -50,13 +50,13 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
 
 
 def newest(folder: Folder) -> Checkpoint | None:
-    """The newest sound checkpoint of a run's folder; damaged ones are passed over with a warning."""
+    """The newest sound checkpoint of a run; damaged ones are passed over with a warning."""
     for name in reversed((folder / "checkpoints").names()):
         try:
             return _load(folder / f"checkpoints/{name}")
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             warnings.warn(
-                f"checkpoint {name} of {folder.uri} is damaged ({error}); the one before it is used",
+                f"checkpoint {name} of {folder.uri} is damaged, the one before it is used: {error}",
                 stacklevel=2,
             )
     return None

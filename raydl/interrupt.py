@@ -17,9 +17,9 @@ class Interrupted(KeyboardInterrupt):
         round: the last one done.
     """
 
-    def __init__(self, signal: int, path: str, round: int) -> None:
-        super().__init__(f"stopped after round {round}; the run is in {path}")
-        self.code, self.path, self.round = 128 + signal, path, round
+    def __init__(self, number: int, path: str, done: int) -> None:
+        super().__init__(f"stopped after round {done}; the run is in {path}")
+        self.code, self.path, self.round = 128 + number, path, done
 
 
 @dataclass

@@ -13,54 +13,21 @@ On the command line the same reads ``--algorithm FedAvg --algorithm.lr 0.1 --dat
 
 import dataclasses
 import hashlib
+import json
 import re
 import textwrap
 from argparse import SUPPRESS
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence, Set
+from inspect import isclass
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
-from raydl import algorithms, data, models
+from raydl.choices import CHOICES, OPTIONAL, allowed, find, name_of
 from raydl.core.errors import SpecError, unknown
-from raydl.runtimes import auto, specs
-from raydl.spec import Model, Run
-
-
-def _named(*classes: type) -> dict[str, type]:
-    return {each.__name__: each for each in classes}
-
-
-CHOICES: dict[str, dict[str, type]] = {
-    "algorithm": _named(*(getattr(algorithms, name) for name in algorithms.__all__)),
-    "data": _named(
-        data.Digits,
-        data.MNIST,
-        data.FashionMNIST,
-        data.CIFAR10,
-        data.CIFAR100,
-        data.Synthetic,
-        data.Parquet,
-    ),
-    "partition": _named(
-        data.IID, data.Shards, data.Labels, data.Dirichlet, data.Quantity, data.Natural
-    ),
-    "participation": _named(data.Uniform, data.Skewed),
-    "model": _named(*(getattr(models, name) for name in models.__all__)),
-    "augmentation": _named(data.CropFlip),
-    "runtime": {
-        "auto": auto.Auto,
-        "sequential": specs.Sequential,
-        "batched": specs.Batched,
-        "actors": specs.Actors,
-    },
-}
-
-_OPTIONAL = {"model": "what is usual for the data", "augmentation": "none"}  # may be none
-_SUPPLIED = {"shape", "classes"}  # a model's arguments that the data decides
+from raydl.spec import SUPPLIED, Model, Run
 
 
 def from_mapping(settings: Mapping[str, Any]) -> Run:
@@ -116,19 +83,33 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     named, options = _take_names(argv)
     groups, rest = _groups(settings or {}, named)
     parser = _parser({field: cls for field, (cls, _) in groups.items()})
-    known = {action.dest for action in parser._actions}
     flat = flatten(rest | {field: options for field, (_, options) in groups.items()})
-    for key in [*flat, *(each[2:].split("=")[0] for each in options if each.startswith("--"))]:
-        if key not in known:
-            group = key.rpartition(".")[0]
-            near = {each for each in known if group and each.startswith(f"{group}.")}
-            raise unknown("field", key, near or known - {"help"})
+    _check_known(
+        [*flat, *(each[2:].split("=")[0] for each in options if each.startswith("--"))],
+        {action.dest for action in parser._actions} - {"help"},
+        CHOICES.keys() - groups.keys(),
+    )
     try:
-        parser.set_defaults(flat)
-        parsed = parser.parse_args(list(options))
+        parsed = parser.parse_args([*(f"--{key}={_token(flat[key])}" for key in flat), *options])
     except ArgumentError as error:
         raise SpecError(_reworded(str(error))) from None
     return _instantiated(parser, parsed, groups)
+
+
+def _check_known(keys: Sequence[str], known: Set[str], unnamed: Set[str]) -> None:
+    for key in keys:
+        if key in known:
+            continue
+        group = key.partition(".")[0]
+        if group in unnamed:
+            raise SpecError(f"{key} is an option of some {group}; name which one with --{group}")
+        near = {each for each in known if each.startswith(f"{group}.")}
+        raise unknown("field", key, near or known | CHOICES.keys())
+
+
+def _token(value: Any) -> str:
+    """A setting as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def help_text(argv: Sequence[str]) -> str:
@@ -137,11 +118,10 @@ def help_text(argv: Sequence[str]) -> str:
     groups, _ = _groups({}, named)
     default = to_mapping(Run())
     choices = ""
-    for field, classes in CHOICES.items():
-        names = [*classes, *(["none"] if field in _OPTIONAL else []), "package.module:name"]
-        usual = default[field]["name"] if default[field] else _OPTIONAL[field]
+    for field in CHOICES:
+        usual = default[field]["name"] if default[field] else OPTIONAL[field]
         listed = textwrap.fill(
-            f"{', '.join(names)}. Default: {usual}",
+            f"{', '.join(allowed(field))}. Default: {usual}",
             width=78,
             initial_indent=f"  --{field:<16}",
             subsequent_indent=" " * 20,
@@ -150,7 +130,7 @@ def help_text(argv: Sequence[str]) -> str:
     parser = _parser({field: cls for field, (cls, _) in groups.items()})
     for field, (cls, _) in groups.items():
         if field in parser.groups:
-            parser.groups[field].title = f"--{field} {_name(field, cls)}. {_summary(cls)}"
+            parser.groups[field].title = f"--{field} {name_of(field, cls)}. {_summary(cls)}"
     parser.groups["checkpoint"].title = "Checkpoints"
     parser.groups["evaluation"].title = "Evaluation"
     return _HELP.format(choices=choices) + parser.format_help().partition("exit.\n")[2]
@@ -189,36 +169,8 @@ def _plain(field: str, value: Any) -> Any:
             each.name: _plain(each.name, getattr(value, each.name))
             for each in dataclasses.fields(value)
         }
-        return {"name": _name(field, type(value)), **own} if field in CHOICES else own
+        return {"name": name_of(field, type(value)), **own} if field in CHOICES else own
     return list(value) if isinstance(value, tuple) else value
-
-
-def _name(field: str, cls: type) -> str:
-    names = {each: name for name, each in CHOICES[field].items()}
-    return names.get(cls, f"{cls.__module__}:{cls.__qualname__}")
-
-
-def _find(field: str, name: str | None) -> type | None:
-    """The class that a name chooses: ours in any case of letters, or an importable one."""
-    if field in _OPTIONAL and name in (None, "none", "null"):
-        return None
-    for known, cls in CHOICES[field].items():
-        if known.lower() == str(name).lower():
-            return cls
-    module, colon, attribute = str(name).partition(":")
-    if not colon:
-        raise unknown(
-            field,
-            name,
-            [*CHOICES[field], *(["none"] if field in _OPTIONAL else []), "package.module:name"],
-        )
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(
-            f"{field} {name!r} cannot be imported: {error}; it must be package.module:name, with the "
-            "module on Python's path"
-        ) from error
 
 
 def _take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -247,9 +199,9 @@ def _groups(
         group = nested.pop(field, default[field]) or {"name": "none"}
         group = dict(group) if isinstance(group, Mapping) else {"name": group}
         name = group.pop("name", default[field] and default[field]["name"])
-        if field in named and _find(field, named[field]) is not _find(field, name):
+        if field in named and find(field, named[field]) is not find(field, name):
             name, group = named[field], {}
-        if (cls := _find(field, name)) is not None:
+        if (cls := find(field, name)) is not None:
             groups[field] = (cls, group)
     return groups, nested
 
@@ -273,8 +225,11 @@ def _parser(chosen: Mapping[str, type]) -> ArgumentParser:
     parser = ArgumentParser(prog="raydl run", usage="raydl run [OPTION ...]", exit_on_error=False)
     parser.add_class_arguments(Run, None, skip=set(CHOICES))
     for field, cls in chosen.items():
-        skip = _SUPPLIED if field == "model" else set()
-        parser.add_class_arguments(cls, field, skip=skip, instantiate=False)
+        skip = SUPPLIED if field == "model" else set()
+        if isclass(cls):
+            parser.add_class_arguments(cls, field, skip=skip, instantiate=False, fail_untyped=False)
+        else:
+            parser.add_function_arguments(cls, field, skip=skip, fail_untyped=False)
     for action in parser._actions:
         if action.metavar == "CONFIG":
             action.help = SUPPRESS
@@ -289,7 +244,7 @@ def _instantiated(parser: ArgumentParser, parsed: Any, groups: Mapping[str, Any]
             continue
         cls, _ = groups[field]
         fields = vars(parsed.pop(field, {})) if field in parsed else {}
-        values[field] = Model(_name(field, cls), fields) if field == "model" else cls(**fields)
+        values[field] = Model(name_of(field, cls), fields) if field == "model" else cls(**fields)
     return Run(**values, **vars(parser.instantiate(parsed)))
 
 

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from inspect import Parameter, signature
+from inspect import signature
 from typing import Any, Literal
 
 from torch import nn
 
-from raydl import models
+from raydl import choices
 from raydl.algorithms import FedAvg
 from raydl.core.algorithm import AlgorithmSpec
-from raydl.core.errors import SpecError, require, unknown
+from raydl.core.errors import SpecError, require
 from raydl.core.grad import Precision
 from raydl.data import IID, CropFlip, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
 from raydl.runtimes.specs import Actors, RuntimeSpec
+
+SUPPLIED = {"shape", "classes"}  # a model's arguments that the data decides
+_PLAIN = (bool, int, float, str, list, tuple, type(None))
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,22 @@ class Model:
         """As ``--model`` takes it."""
         if isinstance(self.factory, str):
             return self.factory
-        return f"{self.factory.__module__}:{self.factory.__qualname__}"
+        named = getattr(self.factory, "__qualname__", type(self.factory).__qualname__)
+        return f"{self.factory.__module__}:{named}"
 
     def settings(self) -> dict[str, Any]:
-        """The options, with the factory's defaults for those that are not given."""
-        takes = signature(find_model(self.factory)).parameters.values()
+        """The options, with those of the factory's defaults that YAML can hold for the others."""
+        takes = signature(self._callable()).parameters.values()
         defaults = {
-            each.name: each.default for each in takes if each.default is not Parameter.empty
+            each.name: each.default
+            for each in takes
+            if isinstance(each.default, _PLAIN) and each.name not in SUPPLIED
         }
         return defaults | dict(self.options)
 
     def build(self, shape: Sequence[int], classes: int) -> nn.Module:
         """The module for samples of a shape and a number of classes."""
-        factory = find_model(self.factory)
+        factory = self._callable()
         given = {"shape": tuple(shape), "classes": classes}
         takes = signature(factory).parameters
         given = {name: value for name, value in given.items() if name in takes}
@@ -57,27 +62,9 @@ class Model:
         except TypeError as error:
             raise SpecError(f"model {self.name} cannot be made: {error}") from error
 
-
-def find_model(factory: str | Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """The class or function that a model's name means.
-
-    Raises:
-        SpecError: if there is none of that name.
-    """
-    if not isinstance(factory, str):
-        return factory
-    module, colon, name = factory.partition(":")
-    if not colon:
-        if factory not in models.__all__:
-            raise unknown("model", factory, [*models.__all__, "package.module:name"])
-        return getattr(models, factory)
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(
-            f"model {factory!r} cannot be imported: {error}; it must be package.module:name, with "
-            "the module on Python's path"
-        ) from error
+    def _callable(self) -> Callable[..., nn.Module]:
+        named = isinstance(self.factory, str)
+        return choices.find("model", self.factory) if named else self.factory
 
 
 @dataclass(frozen=True)
@@ -169,6 +156,7 @@ class Run:
         for name in ("microbatch", "block_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or larger, or null")
+        require(bool(self.storage), "storage", self.storage, "a path or a URI")
         for name, allowed in (
             ("precision", ("float32", "bf16")),
             ("on_nonfinite", ("fail", "drop")),

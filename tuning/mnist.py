@@ -1,10 +1,9 @@
 """Federated learning on MNIST: three tables and three plots, ``python -m tuning.mnist``.
 
-The protocol: the CNN of PyTorch's MNIST example, plain SGD at a rate of .01, N = 100 clients of whom
-a fraction C = .1 takes part, E = 1 local epoch of minibatches of B = 100, 10 rounds, seed 10, and the
-test accuracy after every round. Samples are dealt out iid, or as two label-sorted shards for each
-client (McMahan et al., 2017). A study that is interrupted goes on where it was when it is started
-again.
+The protocol: the CNN of PyTorch's MNIST example, plain SGD at rate .01, N = 100 clients of whom
+a fraction C = .1 takes part, E = 1 local epoch of minibatches of B = 100, 10 rounds, seed 10, and
+the test accuracy after every round. Samples are dealt out iid, or as two label-sorted shards for
+each client (McMahan et al., 2017). A study that was interrupted goes on where it was.
 """
 
 import sys
@@ -174,7 +173,7 @@ def study(
     """Runs the MNIST studies, prints their tables, and writes tables and plots.
 
     Args:
-        data_root: folder that holds MNIST as torchvision lays it out; downloaded if it is not there.
+        data_root: folder that holds MNIST as torchvision lays it out; downloaded if not there.
         output: folder of the runs, the tables (Markdown) and the plots (PNG).
         scale: full is the published protocol; smoke takes one round of each run on made-up images.
     """

@@ -1,13 +1,14 @@
 """FedSGD: one step of gradient descent a round, on the samples of the cohort.
 
 By gradients, gₖ = ∇fₖ(x) is sent and the server steps:  x ← x − η Σₖ nₖ gₖ / Σₖ nₖ.
-By weights, each client steps and sends wₖ = x − η gₖ, and the server averages:  x ← Σₖ nₖ wₖ / Σₖ nₖ.
+By weights, each client sends wₖ = x − η gₖ, and the server averages:  x ← Σₖ nₖ wₖ / Σₖ nₖ.
 Both are the same update; they differ in what an observer of the messages sees.
 
 B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas, "Communication-Efficient Learning of
 Deep Networks from Decentralized Data", AISTATS 2017: FedSGD is its C-fraction, E = 1, B = ∞ case.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
@@ -82,7 +83,7 @@ def _weights(lr: float) -> Client:
     )
 
 
-def _descend(lr: float):
+def _descend(lr: float) -> Callable[[Tree, Tree], tuple[Tree, Metrics]]:
     rule = sgd()
 
     def server(state: Tree, mean: Tree) -> tuple[Tree, Metrics]:

@@ -69,7 +69,7 @@ class Task(NamedTuple):
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Each sample's cross-entropy, [B]: of logits [B, classes], or the mean over [B, T, classes]."""
+    """Each sample's cross-entropy [B]: of logits [B, classes], or the mean of [B, T, classes]."""
     losses = nn.functional.cross_entropy(outputs.movedim(-1, 1), targets, reduction="none")
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
@@ -95,7 +95,7 @@ def eager(task: Task) -> Gradient:
         inner = {name: params[name].detach().requires_grad_() for name in trained}
         buffers = {name: params[name].detach().clone() for name in buffered}
         loss = _mean_loss(task, inner | buffers, batch)
-        grads = torch.autograd.grad(loss, list(inner.values()))
+        grads = torch.autograd.grad(loss, list(inner.values()), materialize_grads=True)
         return Gradients(dict(zip(inner, grads, strict=True)), buffers, {"loss": loss.detach()})
 
     return _accumulated(piece, task.microbatch)

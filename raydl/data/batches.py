@@ -1,4 +1,4 @@
-"""The clients' samples as minibatches: in which order, augmented how, one client or many at once."""
+"""The clients' samples as minibatches: their order, their augmentation, one client or many."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

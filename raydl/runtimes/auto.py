@@ -59,17 +59,12 @@ class Auto:
             f"a block of {len(blocks[0].clients)} takes {1e3 * seconds[False]:.1f} ms client by "
             f"client and {1e3 * seconds[True]:.1f} ms batched"
         )
+        ends = f"one process would end after {alone:.0f} s, {workers} actors after {pooled:.0f} s"
         if self.address or pooled < alone:
             chosen = Actors(threads=self.threads, batched=batched, address=self.address)
-            return Choice(
-                chosen,
-                f"{how}; {workers} actors would end after {pooled:.0f} s, one process after {alone:.0f} s",
-            )
-        chosen = (Batched if batched else Sequential)(self.threads)
-        return Choice(
-            chosen,
-            f"{how}; one process would end after {alone:.0f} s, {workers} actors after {pooled:.0f} s",
-        )
+        else:
+            chosen = (Batched if batched else Sequential)(self.threads)
+        return Choice(chosen, f"{chosen}: {how}; {ends}")
 
     def _measure(self, problem: Problem, state: object, block: Work, batched: bool) -> float:
         """The seconds that a block takes, the best of three."""

@@ -75,9 +75,9 @@ def check_capacity(workers: int, cpus: float, gpus: float) -> None:
     for name, need in _needs(cpus, gpus):
         if workers * need > total.get(name, 0):
             raise SpecError(
-                f"runtime.workers is {workers}, each reserving {need:g} {name}, but the cluster has "
-                f"{total.get(name, 0):g} {name}: at most {int(total.get(name, 0) // need)} workers; "
-                f"ask for fewer, or for less with runtime.{name.lower()}s"
+                f"runtime.workers is {workers}, each reserving {need:g} {name}, but the cluster "
+                f"has {total.get(name, 0):g} {name}, for {int(total.get(name, 0) // need)} workers "
+                f"at most; ask for fewer, or for less with runtime.{name.lower()}s"
             )
 
 

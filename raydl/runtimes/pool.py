@@ -93,8 +93,7 @@ class Pool:
         except (RayActorError, ObjectLostError) as error:
             if task.attempts == _ATTEMPTS:
                 raise WorkerLostError(
-                    f"a block was lost {_ATTEMPTS} times, each time with its worker; the last time: "
-                    f"{error}"
+                    f"a block was lost {_ATTEMPTS} times, each time with its worker: {error}"
                 ) from None
             ray.kill(actor)
             actor = self._start()

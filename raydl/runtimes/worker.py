@@ -67,7 +67,7 @@ def check_batchable(model: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
             raise SpecError(
                 f"the model's {name or 'root'} is a {type(module).__name__}, whose running "
-                "statistics change in place, which a vmap over clients cannot follow; use GroupNorm "
-                "or another normalization without running statistics, or a runtime that trains "
-                "one client at a time (--runtime sequential, or actors with --runtime.batched false)"
+                "statistics change in place, which a vmap over clients cannot follow; use "
+                "GroupNorm or another normalization without them, or train one client at a time: "
+                "--runtime sequential, or actors without --runtime.batched"
             )

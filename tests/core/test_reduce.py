@@ -1,0 +1,76 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from raydl.core import tree
+from raydl.core.algorithm import Update
+from raydl.core.reduce import mean
+
+REDUCE = mean()
+SAMPLES = (1, 20, 3, 600, 45, 7)
+
+
+@pytest.fixture
+def updates():
+    draws = torch.Generator().manual_seed(0)
+    return [
+        Update(
+            {"a": {"w": torch.randn(3, 2, generator=draws)}, "b": torch.randn((), generator=draws)},
+            n,
+        )
+        for n in SAMPLES
+    ]
+
+
+def fold(updates):
+    accumulator = REDUCE.zero()
+    for update in updates:
+        accumulator = REDUCE.add(accumulator, update)
+    return accumulator
+
+
+def merged(blocks):
+    accumulator = REDUCE.zero()
+    for block in blocks:
+        accumulator = REDUCE.merge(accumulator, fold(block))
+    return REDUCE.result(accumulator)
+
+
+def test_closed_form(updates):
+    result = REDUCE.result(fold(updates))
+    for name, leaf in tree.leaves(result):
+        messages = np.stack([dict(tree.leaves(u.message))[name].double().numpy() for u in updates])
+        expected = np.average(messages, axis=0, weights=SAMPLES)
+        np.testing.assert_allclose(leaf.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [(1, 2, 3, 4, 5), (3,), (0, 6), (2, 2, 4)])
+def test_any_cut_into_blocks_and_any_order_of_them_agree(updates, cuts):
+    edges = [0, *cuts, len(updates)]
+    blocks = [updates[start:stop] for start, stop in pairwise(edges)]
+    whole = REDUCE.result(fold(updates))
+    for order in (blocks, blocks[::-1]):
+        torch.testing.assert_close(merged(order), whole)
+
+
+def test_of_one_update_is_its_message(updates):
+    torch.testing.assert_close(merged([updates[:1]]), updates[0].message, rtol=0, atol=0)
+
+
+def test_of_no_updates_is_empty():
+    assert merged([[], []]) == {}
+
+
+def test_second_arguments_are_neither_written_to_nor_kept(updates):
+    messages = [tree.map(torch.clone, update.message) for update in updates]
+    other = fold(updates[3:])
+    before = tree.map(torch.clone, other)
+    accumulator = REDUCE.merge(REDUCE.zero(), other)
+    for update in updates[:3]:
+        accumulator = REDUCE.add(accumulator, update)
+    REDUCE.merge(fold(updates[:3]), other)
+    torch.testing.assert_close(other, before, rtol=0, atol=0)
+    for update, message in zip(updates, messages, strict=True):
+        torch.testing.assert_close(update.message, message, rtol=0, atol=0)
