@@ -45,7 +45,9 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
     about = {"round": checkpoint.round, "sha256": {_TENSORS: hashlib.sha256(content).hexdigest()}}
     folder.write(f"{place}/{_TENSORS}", content)
     folder.write(f"{place}/{_ABOUT}", json.dumps(about, indent=2).encode())
-    for old in (folder / "checkpoints").names()[:-keep]:
+    # Those of later rounds are damaged: the run was taken up again from one before them.
+    done = [name for name in (folder / "checkpoints").names() if int(name) <= checkpoint.round]
+    for old in done[:-keep]:
         folder.remove(f"checkpoints/{old}")
 
 

@@ -12,6 +12,7 @@ from raydl.core.errors import SpecError, unknown
 
 if TYPE_CHECKING:
     from raydl.spec import Run
+    from raydl.storage import Folder
 
 _HELP = """\
 raydl: distributed and federated learning on Ray
@@ -107,7 +108,6 @@ def _run(argv: list[str]) -> int:
 def _spec(argv: list[str]) -> tuple["Run", bool]:
     """The run that the options describe, and whether it is one to be resumed."""
     from raydl import options
-    from raydl.storage import Folder
     from raydl.training import read_settings
 
     config, argv = _take(argv, "--config")
@@ -117,9 +117,8 @@ def _spec(argv: list[str]) -> tuple["Run", bool]:
     if config is not None:
         raise SpecError("--config and --resume exclude each other: a run goes on with its own spec")
     storage, argv = _take(argv, "--storage")
-    folder = Folder(_run_folder(resumed, storage))
-    place, _, name = folder.uri.rpartition("/")
-    settings = read_settings(folder) | {"storage": place or ".", "name": name}
+    folder = _run_folder(resumed, storage)
+    settings = read_settings(folder) | {"storage": folder.parent, "name": folder.name}
     return options.parse(argv, settings), True
 
 
@@ -136,15 +135,16 @@ def _read_config(file: str) -> dict:
     return settings
 
 
-def _run_folder(named: str, storage: str | None) -> str:
+def _run_folder(named: str, storage: str | None) -> "Folder":
     """The folder of a run that is named by its folder, or by its name in the storage."""
     from raydl.storage import Folder
 
-    places = [named, f"{storage or 'runs'}/{named}"]
-    for place in places:
-        if Folder(place).has("run.yaml"):
-            return place
-    raise SpecError(f"there is no run {named!r}: neither {' nor '.join(places)} has a run.yaml")
+    folders = [Folder(named), Folder(storage or "runs") / named]
+    for folder in folders:
+        if folder.has("run.yaml"):
+            return folder
+    tried = " nor ".join(folder.uri for folder in folders)
+    raise SpecError(f"there is no run {named!r}: neither {tried} has a run.yaml")
 
 
 def _take(argv: list[str], option: str) -> tuple[str | None, list[str]]:
@@ -161,7 +161,6 @@ def _take(argv: list[str], option: str) -> tuple[str | None, list[str]]:
 
 def _show(argv: list[str]) -> int:
     from raydl import options
-    from raydl.storage import Folder
     from raydl.training import read_settings
 
     as_json = "--json" in argv
@@ -170,7 +169,7 @@ def _show(argv: list[str]) -> int:
         raise SpecError("raydl show needs one run or more: raydl show RUN ... [--json]")
     runs = {}
     for named in argv:
-        folder = Folder(_run_folder(named, storage))
+        folder = _run_folder(named, storage)
         if not folder.has("summary.json"):
             raise SpecError(
                 f"run {named!r} is not finished; go on with it: raydl run --resume {folder.uri}"
@@ -221,7 +220,10 @@ def _show_data(argv: list[str]) -> int:
     dataset = spec.data.load()
     counts = label_counts(dataset.train.targets.numpy(), assign(spec, dataset), dataset.classes)
     folder = Path(output or ".")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"--output {output!r} cannot be made: {error.strerror}") from error
     title = f"{dataset.name}, {type(spec.partition).__name__}, {spec.clients} clients"
     plot_partition(counts, title).savefig(folder / "partition.png")
     probabilities = spec.participation.probabilities(spec.clients, spec.seed)

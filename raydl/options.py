@@ -18,7 +18,7 @@ import re
 import textwrap
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence, Set
-from inspect import isclass
+from inspect import isclass, isfunction
 from typing import Any
 
 import yaml
@@ -86,7 +86,7 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     flat = flatten(rest | {field: options for field, (_, options) in groups.items()})
     _check_known(
         [*flat, *(each[2:].split("=")[0] for each in options if each.startswith("--"))],
-        {action.dest for action in parser._actions} - {"help"},
+        {each.dest for each in parser._actions if each.metavar != "CONFIG"} - {"help"},
         CHOICES.keys() - groups.keys(),
     )
     try:
@@ -170,6 +170,8 @@ def _plain(field: str, value: Any) -> Any:
             for each in dataclasses.fields(value)
         }
         return {"name": name_of(field, type(value)), **own} if field in CHOICES else own
+    if isfunction(value) or isclass(value):
+        return f"{value.__module__}:{value.__qualname__}"
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -250,13 +252,17 @@ def _instantiated(parser: ArgumentParser, parsed: Any, groups: Mapping[str, Any]
 
 def _reworded(message: str) -> str:
     """Jsonargparse's complaint as a sentence."""
-    found = re.match(r'Parser key "(.+?)":\s*(.*)', message, re.DOTALL)
-    if not found:
-        return message
-    key, complaint = found[1], " ".join(re.sub(r"<class '(.+?)'>", r"\1", found[2]).split())
-    typed = re.match(r"Expected an? (.+?)\. Got value: (.*)", complaint)
-    return (
-        f"{key} is {typed[2]}; it must be {typed[1].removeprefix('typing.')}"
-        if typed
-        else f"{key}: {complaint}"
-    )
+    message = " ".join(re.sub(r"<class '(.+?)'>", r"\1", message).split())
+    for pattern in (
+        r'Parser key "(?P<key>.+?)": Expected an? (?P<type>.+?)\. Got value: ?(?P<given>.*)',
+        r'Parser key "(?P<key>.+?)": .* Subtypes: \[(?P<type>.+?)\] .* Given value: ?(?P<given>.*)',
+    ):
+        if found := re.fullmatch(pattern, message):
+            return f"{found['key']} is {found['given']!r}; it must be {_spoken(found['type'])}"
+    return f"{message}; see raydl run --help"
+
+
+def _spoken(hint: str) -> str:
+    """A type as a person would write it: ``'drop' or 'fail'``, ``int or null``."""
+    hint = re.sub(r"(\w+\.)+", "", hint).replace("NoneType", "null")
+    return re.sub(r"Literal\[(.+)\]", r"\1", hint).replace(", ", " or ")

@@ -86,18 +86,17 @@ def table(summaries: dict[str, dict]) -> Table:
     for name in summaries:
         shown.add_column(name, justify="right", overflow="fold")
     for key in dict.fromkeys(key for summary in summaries.values() for key in summary):
-        shown.add_row(
-            key.replace("_", " "), *(_figure(key, each.get(key)) for each in summaries.values())
-        )
+        name = key if "." in key else key.replace("_", " ")  # an option as it is given
+        shown.add_row(name, *(_figure(key, each.get(key)) for each in summaries.values()))
     return shown
 
 
 def _figure(key: str, value: object) -> str:
     if value is None:
         return "–"
-    if isinstance(value, str):
-        return value[:16] + "…" if len(value) > 32 else value
-    assert isinstance(value, int | float)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        shown = str(value)
+        return shown[:16] + "…" if len(shown) > 32 else shown
     if key.endswith("accuracy"):
         return f"{100 * value:.2f} %"
     if key.startswith("bytes"):

@@ -5,9 +5,11 @@ side at equal samples, equal bytes or equal seconds by choosing a column.
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -105,7 +107,11 @@ class Record:
 
     def summarize(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``, and the spec and its outcome for TensorBoard's HParams tab."""
-        self._folder.write("summary.json", json.dumps(summary, indent=2).encode())
+        sound = {  # JSON knows no NaN
+            key: None if isinstance(value, float) and not isfinite(value) else value
+            for key, value in summary.items()
+        }
+        self._folder.write("summary.json", json.dumps(sound, indent=2).encode())
         self._board.hparams(settings, summary)
         self.write()
         self._board.close()
@@ -173,3 +179,5 @@ class Board:
         """Ends the events."""
         self.flush()
         self.writer.close()
+        if self._remote:
+            shutil.rmtree(self._path.parent)

@@ -60,9 +60,10 @@ class Round(NamedTuple):
         return int(self.clients["steps"].sum())
 
     def mean(self, metric: str) -> float:
-        """A client metric's mean over the samples trained on."""
-        samples = self.clients["samples"]
-        return float((self.clients[metric] * samples).sum() / samples.sum())
+        """A client metric's mean over the samples trained on, where the update was finite."""
+        finite = self.clients["finite"] == 1
+        samples = self.clients["samples"][finite]
+        return float((self.clients[metric][finite] * samples).sum() / samples.sum())
 
 
 def rounds(

@@ -7,6 +7,7 @@ import torch
 
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, cross_entropy, forward, parameters
+from raydl.core.rng import generator
 from raydl.core.tree import Params
 from raydl.data.batches import Preparation
 from raydl.data.dataset import Dataset
@@ -34,6 +35,8 @@ def prepare(run: Run) -> Setup:
     """
     dataset = run.data.load()
     partition = assign(run, dataset)
+    if run.augmentation is not None:  # refuses what it cannot change
+        run.augmentation(dataset.train.inputs[:2], generator(run.seed, "augmentation"))
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
         module = usual_model(run, dataset).build(dataset.shape, dataset.classes)

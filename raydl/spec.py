@@ -44,12 +44,12 @@ class Model:
     def settings(self) -> dict[str, Any]:
         """The options, with those of the factory's defaults that YAML can hold for the others."""
         takes = signature(self._callable()).parameters.values()
-        defaults = {
-            each.name: each.default
-            for each in takes
-            if isinstance(each.default, _PLAIN) and each.name not in SUPPLIED
+        defaults = {each.name: each.default for each in takes if each.name not in SUPPLIED}
+        return {
+            name: value
+            for name, value in (defaults | dict(self.options)).items()
+            if isinstance(value, _PLAIN) or value is not defaults[name]
         }
-        return defaults | dict(self.options)
 
     def build(self, shape: Sequence[int], classes: int) -> nn.Module:
         """The module for samples of a shape and a number of classes."""

@@ -19,7 +19,8 @@ class Folder:
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/") or uri
+        place, query = _parted(uri)
+        self.uri = place + query
         try:
             if "://" in uri:
                 self._files, path = FileSystem.from_uri(uri)
@@ -33,7 +34,20 @@ class Folder:
             ) from error
 
     def __truediv__(self, name: str) -> "Folder":
-        return Folder(f"{self.uri}/{name}")
+        place, query = _parted(self.uri)
+        return Folder(f"{place.rstrip('/')}/{name}{query}")
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return _parted(self.uri)[0].rpartition("/")[2]
+
+    @property
+    def parent(self) -> str:
+        """The path or URI of the folder that this one is in."""
+        place, query = _parted(self.uri)
+        above, slash, _ = place.rpartition("/")
+        return (above or slash or ".") + query
 
     @property
     def local(self) -> Path | None:
@@ -61,8 +75,17 @@ class Folder:
         return sorted(each.base_name for each in found)
 
     def has(self, name: str) -> bool:
-        """Whether there is a file or folder of that name."""
-        return self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound
+        """Whether there is a file or folder of that name.
+
+        Raises:
+            SpecError: if the file system does not answer.
+        """
+        try:
+            return self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound
+        except (ArrowException, OSError) as error:
+            raise SpecError(
+                f"storage {self.uri!r} cannot be read: {error}; name another with --storage"
+            ) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file, so that there is never a half of it under its name."""
@@ -84,3 +107,12 @@ class Folder:
             self._files.delete_dir(path)
         else:
             self._files.delete_file(path)
+
+
+def _parted(uri: str) -> tuple[str, str]:
+    """A path or URI without slashes at its end, and a URI's ``?query``."""
+    place, query = uri, ""
+    if "://" in uri:
+        place, mark, query = uri.partition("?")
+        query = mark + query
+    return place if place.endswith("://") else place.rstrip("/") or "/", query

@@ -13,7 +13,7 @@ import yaml
 
 from raydl import checkpoint, options
 from raydl.core import tree
-from raydl.core.errors import SpecError
+from raydl.core.errors import SpecError, require
 from raydl.core.tree import Params
 from raydl.interrupt import Interrupted, Stop, stoppable
 from raydl.record import COLUMNS, Record, Row, score_columns
@@ -86,13 +86,17 @@ def run(run: Run, *, resume: bool = False, observer: Observer | None = None) -> 
     stored = _stored(folder, run, resume)
     setup = prepare(run)
     run = _resolved(run, setup, stored, observer)
+    saved = None
     if stored:
         _check_same(run, stored)
+        saved = checkpoint.newest(folder)
+    done = saved.round if saved else 0
+    require(run.rounds >= done, "rounds", run.rounds, f"{done} or larger: so many are done already")
     Folder(run.storage).make()
     observer.began(run, setup.problem, folder)
     with stoppable() as stop, run.runtime.open(setup.problem) as runtime:
         folder.write("run.yaml", _described(run).encode())
-        return _Course(run, setup.problem, runtime, folder, observer).go(setup.params, resume, stop)
+        return _Course(run, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
 
 
 class _Course:
@@ -105,10 +109,9 @@ class _Course:
         self._folder, self._observer = folder, observer
         self._pending: Callable[[], Row] | None = None
 
-    def go(self, params: Params, resume: bool, stop: Stop) -> History:
+    def go(self, params: Params, saved: checkpoint.Checkpoint | None, stop: Stop) -> History:
         run, algorithm = self._run, self._problem.algorithm
         start, state = 0, algorithm.init(params)
-        saved = checkpoint.newest(self._folder) if resume else None
         if saved:
             start, state = saved.round, saved.state
             self._runtime.restore(saved.kept)
@@ -116,16 +119,17 @@ class _Course:
         self._record = Record(self._folder, samples, start)
         cohorts = run.participation.cohorts(run.clients, run.seed)
         endless = rounds(algorithm, self._runtime, state, cohorts, start, run.on_nonfinite)
-        for done in islice(endless, max(0, run.rounds - start)):
+        for done in islice(endless, run.rounds - start):
             self._finish_pending()
             if done.number == 1:  # not before: matplotlib takes its time to import
                 self._draw_partition()
             self._pending = self._score(done)
             state = done.state
-            if stop.signal or done.number % run.checkpoint.every == 0 or done.number == run.rounds:
+            last = stop.signal or done.number == run.rounds
+            if last or done.number % run.checkpoint.every == 0:
                 self._finish_pending()
                 self._save(done.number, state)
-            if stop.signal:
+            if last and stop.signal:
                 raise Interrupted(stop.signal, self._folder.uri, done.number)
         return self._summarize(state)
 

@@ -44,8 +44,8 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
             )
     except ConnectionError as error:
         raise SpecError(
-            f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "
-            "with `ray start --head`, or leave the address out for one on this machine"
+            f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start "
+            "one with `ray start --head`, or leave the address out for one on this machine"
         ) from None
     try:
         yield

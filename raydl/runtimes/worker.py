@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import eager, functional
@@ -45,20 +46,39 @@ class Worker:
         )
 
     def fold(self, work: Work, broadcast: Tree, kept: Mapping[int, Tree]) -> Folded:
-        """Trains a block of clients; ``kept`` holds what those of them that took part keep."""
+        """Trains a block of clients; ``kept`` holds what those of them that took part keep.
+
+        Whatever the device, trees come and go in the CPU's memory.
+        """
         problem = self._problem
         problem.task.model.train()
         devices = [self._device] if self._device.type == "cuda" else []
+        kept = {client: self._here(kept[client]) for client in work.clients if client in kept}
         with torch.random.fork_rng(devices):
-            return self._fold(
-                problem.algorithm, self._gradient, self._data, problem.seed, work, broadcast, kept
+            folded = self._fold(
+                problem.algorithm,
+                self._gradient,
+                self._data,
+                problem.seed,
+                work,
+                self._here(broadcast),
+                kept,
             )
+        keeps = {client: _on_cpu(keep) for client, keep in folded.kept.items()}
+        return Folded(_on_cpu(folded.accumulator), keeps, folded.clients)
 
     def evaluate(self, params: Params, stretch: Stretch) -> Score:
         """Scores the model with these parameters on a stretch of a split."""
         whole = getattr(self._problem.dataset, stretch.split)
         part = Split(*(each[stretch.start : stretch.stop].to(self._device) for each in whole))
-        return evaluate(self._problem.task, params, part, self._data.prepare)
+        return evaluate(self._problem.task, self._here(params), part, self._data.prepare)
+
+    def _here(self, value: Tree) -> Tree:
+        return tree.map(lambda leaf: leaf.to(self._device), value)
+
+
+def _on_cpu(value: Tree) -> Tree:
+    return tree.map(torch.Tensor.cpu, value)
 
 
 def check_batchable(model: nn.Module) -> None:

@@ -1,0 +1,45 @@
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import torch
+
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import Runtime
+from raydl.runtimes.specs import Actors
+from tests.federation import RUNTIMES
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> str:
+    """Real data, laid out as torchvision expects it."""
+    root = os.environ.get("RAYDL_DATA_ROOT")
+    if root is None:
+        pytest.skip("RAYDL_DATA_ROOT does not name a folder with the real data")
+    return root
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """One Ray cluster on this machine for all the tests that need one."""
+    from raydl.runtimes.cluster import connected
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with connected(None, cpus=4):
+            yield
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> Iterator[Callable[[Problem], Runtime]]:
+    """Opens a runtime over a problem: a test that takes this runs on every one of them."""
+    spec = RUNTIMES[request.param]
+    if isinstance(spec, Actors):
+        request.getfixturevalue("cluster")
+    with ExitStack() as stack:
+        yield lambda problem: stack.enter_context(spec.open(problem))

@@ -1,0 +1,167 @@
+"""A mistake is told before any work: what was given, what is allowed, what to do; exit code 2."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.command import SMALL, done, ended, refused, start
+
+MISTAKES = {
+    # unknown names, with the nearest match
+    "runn": ("unknown command 'runn'", "did you mean 'run'?"),
+    "data shwo": ("unknown command 'data shwo'", "did you mean 'data show'?"),
+    "run --algorithm FedAgv": ("'FedAgv'", "did you mean 'FedAvg'?", "FedAvg, FedSGD"),
+    "run --data CIFAR1000": ("'CIFAR1000'", "did you mean 'CIFAR100'?", "Digits"),
+    "run --partition Dirichle": ("'Dirichle'", "did you mean 'Dirichlet'?", "Shards"),
+    "run --participation Unifrom": ("'Unifrom'", "did you mean 'Uniform'?", "Skewed"),
+    "run --model LeNett": ("'LeNett'", "did you mean 'LeNet'?", "package.module:name"),
+    "run --augmentation Crop": ("'Crop'", "did you mean 'CropFlip'?", "none"),
+    "run --runtime actor": ("'actor'", "did you mean 'actors'?", "sequential"),
+    "run --round 3": ("unknown field 'round'", "did you mean 'rounds'?", "checkpoint.every"),
+    "run --algorithm.lrr 1": ("'algorithm.lrr'", "did you mean 'algorithm.lr'?"),
+    "run --checkpoint 3": ("unknown field 'checkpoint'", "checkpoint.every, checkpoint.keep"),
+    "run --runtime sequential --runtime.workers 2": ("'runtime.workers'", "runtime.threads"),
+    "run --model.hidden [8]": ("model.hidden is an option of some model", "--model"),
+    "run --data Digits surplus": ("unrecognized arguments: surplus", "raydl run --help"),
+    # a value that is none of those allowed, or of the wrong type
+    "run --precision fp16": ("precision is 'fp16'", "'float32' or 'bf16'"),
+    "run --on_nonfinite skip": ("on_nonfinite is 'skip'", "'fail' or 'drop'"),
+    "run --algorithm FedSGD --algorithm.send all": ("'all'", "'gradients' or 'weights'"),
+    "run --rounds many": ("rounds is 'many'", "int"),
+    "run --rounds 2.5": ("rounds is '2.5'", "int"),
+    "run --rounds": ("--rounds", "expected one argument"),
+    "run --algorithm": ("--algorithm needs a name", "FedAvg, FedSGD"),
+    "run --algorithm.batch_size few": ("algorithm.batch_size is 'few'", "int or null"),
+    "run --model MLP --model.hidden 8": ("model.hidden is '8'", "Sequence"),
+    "run --data Parquet": ("required: data.uri",),
+    # out of range
+    "run --participation.fraction 0": ("participation.fraction is 0.0", "in (0, 1]"),
+    "run --participation.fraction 1.5": ("participation.fraction is 1.5", "in (0, 1]"),
+    "run --clients 5000": ("clients is 5000", "1 to 1258, one sample for each"),
+    "run --clients 0": ("clients is 0", "1 or larger"),
+    "run --rounds 0": ("rounds is 0", "1 or larger"),
+    "run --seed -1": ("seed is -1", "0 or larger"),
+    "run --algorithm.lr 0": ("algorithm.lr is 0.0", "above 0"),
+    "run --algorithm.lr -1": ("algorithm.lr is -1.0", "above 0"),
+    "run --algorithm FedSGD --algorithm.lr 0": ("algorithm.lr is 0.0", "above 0"),
+    "run --algorithm.server_lr 0": ("algorithm.server_lr is 0.0", "above 0"),
+    "run --algorithm.batch_size 0": ("algorithm.batch_size is 0", "1 or larger"),
+    "run --algorithm.epochs 0": ("algorithm.epochs is 0", "1 or larger"),
+    "run --algorithm.momentum 1": ("momentum is 1.0", "[0, 1)"),
+    "run --checkpoint.every 0": ("checkpoint.every is 0", "1 or larger"),
+    "run --evaluation.every 0": ("evaluation.every is 0", "1 or larger"),
+    "run --microbatch 0": ("microbatch is 0", "1 or larger"),
+    "run --runtime.workers 0": ("runtime.workers is 0", "1 or larger"),
+    "run --runtime.threads 0": ("runtime.threads is 0", "1 or larger"),
+    "run --runtime batched --runtime.device abacus": ("runtime.device is 'abacus'", "'cpu'"),
+    "run --partition Labels --partition.per_client 11": (
+        "partition.per_client is 11",
+        "at most 10, the number of classes",
+    ),
+    "run --data Synthetic --data.size 0": ("data.size is 0", "1 or larger"),
+    # parts that do not fit each other
+    "run --model LeNet": ("convolutions leave nothing of images of 8×8", "Softmax or MLP"),
+    "run --model torch.nn:Identity": ("(2, 1, 8, 8)", "each of the 10 classes: (2, 10)"),
+    "run --model torch.nn:Linear --model.in_features 3 --model.out_features 10": (
+        "model Linear cannot take the samples of Digits, of shape (1, 8, 8)",
+    ),
+    "run --model torch.nn:Linear --model.in_features 3 --model.out_features 0.5": (
+        "model.out_features is '0.5'",
+    ),
+    "run --partition Natural": ("the data names no owners", "choose another partition"),
+    # storage, names, files
+    "run --storage file/runs": ("storage 'file/runs' cannot be written to", "--storage"),
+    "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),
+    "run --storage ''": ("storage is ''", "a path or a URI"),
+    "run --name a/b": ("name is 'a/b'", "a folder's name"),
+    "run --resume nowhere": ("no run 'nowhere'", "neither nowhere nor runs/nowhere"),
+    "run --resume": ("--resume needs a value",),
+    "run --resume x --config y": ("exclude each other",),
+    "run --config missing.yaml": ("'missing.yaml' cannot be read", "No such file"),
+    "run --config list.yaml": ("list.yaml holds list", "a mapping of fields"),
+    "run --config broken.yaml": ("broken.yaml is not YAML",),
+    "run --config typo.yaml": ("'algorithm.lrr'", "did you mean 'algorithm.lr'?"),
+    "run --config number.yaml": ("unknown algorithm '3'", "FedAvg"),
+    "run --data Parquet --data.uri file": ("data.uri is 'file'", "prepare"),
+    "show": ("needs one run or more", "raydl show RUN"),
+    "show nowhere": ("no run 'nowhere'",),
+    "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),
+    "data prepare": ("needs a folder", "raydl data prepare URI"),
+    "data prepare file/x": ("data.uri is 'file/x'", "Cannot create directory"),
+}
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch) -> Path:
+    for name, content in {
+        "file": "",
+        "list.yaml": "- rounds\n",
+        "broken.yaml": "rounds: [1\n",
+        "typo.yaml": "algorithm: {name: FedAvg, lrr: 1}\n",
+        "number.yaml": "algorithm: 3\n",
+    }.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def left_behind(workplace: Path) -> list[str]:
+    return sorted(each.name for each in workplace.glob("runs/*"))
+
+
+@pytest.mark.parametrize(("command", "told"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_is_told_before_any_work(command, told, workplace):
+    before = set(workplace.iterdir())
+    said = refused(*shlex.split(command))
+    for part in told:
+        assert part in said
+    assert "Traceback" not in said
+    assert left_behind(workplace) == []
+    assert set(workplace.iterdir()) - before <= {workplace / "runs"}
+
+
+def test_data_that_is_not_there_without_a_network(workplace, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    said = refused("run", "--data", "CIFAR10", "--data.root", "nothing", "--runtime", "sequential")
+    for part in ("data.root is 'nothing'", f"{workplace}/nothing/cifar-10-batches-py", "Set data"):
+        assert part in said
+    assert left_behind(workplace) == []
+
+
+def test_the_name_of_a_run_that_exists(workplace):
+    done("run", *SMALL, "--name", "taken", "--rounds", 1)
+    written = (workplace / "runs/taken/run.yaml").stat().st_mtime_ns
+    said = refused("run", *SMALL, "--name", "taken", "--rounds", 1)
+    assert "there is a run named 'taken' in 'runs' already" in said
+    assert "raydl run --resume runs/taken" in said
+    assert (workplace / "runs/taken/run.yaml").stat().st_mtime_ns == written
+
+
+def test_more_workers_than_the_cluster_can_ever_hold(cluster, workplace):
+    said = refused("run", "--runtime", "actors", "--runtime.workers", 5)
+    assert "runtime.workers is 5, each reserving 1 CPU, but the cluster has 4 CPU" in said
+    assert "at most 4 workers" in said
+    assert left_behind(workplace) == []
+
+
+def test_batched_batchnorm(workplace):
+    (workplace / "normed.py").write_text(
+        "from torch import nn\n"
+        "def net(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, classes))\n"
+    )
+    said = refused("run", "--runtime", "batched", "--model", "normed:net")
+    assert "the model's 1 is a BatchNorm1d" in said
+    assert "--runtime sequential" in said
+    assert left_behind(workplace) == []
+
+
+def test_as_a_process(workplace):
+    stopped = ended(start("run", "--algorithm", "FedAgv", cwd=workplace))
+    assert (stopped.code, stopped.out) == (2, "")
+    assert stopped.err == (
+        "raydl: unknown algorithm 'FedAgv'; did you mean 'FedAvg'? "
+        "Allowed: FedAvg, FedSGD, package.module:name\n"
+    )
