@@ -46,7 +46,8 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
     folder.write(f"{place}/{_TENSORS}", content)
     folder.write(f"{place}/{_ABOUT}", json.dumps(about, indent=2).encode())
     # Those of later rounds are damaged: the run was taken up again from one before them.
-    done = [name for name in (folder / "checkpoints").names() if int(name) <= checkpoint.round]
+    names = filter(str.isdigit, (folder / "checkpoints").names())
+    done = [name for name in names if int(name) <= checkpoint.round]
     for old in done[:-keep]:
         folder.remove(f"checkpoints/{old}")
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +10,7 @@ from itertools import islice
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -98,12 +99,16 @@ def train(
     start: int = 0,
     state: Tree = None,
     fraction: float = 0.6,
+    cohorts: Iterable[np.ndarray] | None = None,
+    **options: object,
 ) -> list[Round]:
-    """Rounds ``start + 1`` to ``start + count``, uniform cohorts."""
+    """Rounds ``start + 1`` to ``start + count``; cohorts are uniform unless they are given."""
     if state is None:
         state = problem.algorithm.init(parameters(problem.task.model))
-    cohorts = Uniform(fraction).cohorts(len(problem.partition), seed=1)
-    return list(islice(rounds(problem.algorithm, runtime, state, cohorts, start), count))
+    if cohorts is None:
+        cohorts = Uniform(fraction).cohorts(len(problem.partition), seed=1)
+    loop = rounds(problem.algorithm, runtime, state, iter(cohorts), start, **options)
+    return list(islice(loop, count))
 
 
 def fingerprints(history: list[Round]) -> list[str]:

@@ -142,7 +142,7 @@ def test_the_name_of_a_run_that_exists(workplace):
 def test_more_workers_than_the_cluster_can_ever_hold(cluster, workplace):
     said = refused("run", "--runtime", "actors", "--runtime.workers", 5)
     assert "runtime.workers is 5, each reserving 1 CPU, but the cluster has 4 CPU" in said
-    assert "at most 4 workers" in said
+    assert "for 4 workers at most; ask for fewer" in said
     assert left_behind(workplace) == []
 
 

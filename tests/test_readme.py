@@ -9,7 +9,7 @@ README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def test_the_python_in_the_readme_runs(tmp_path, monkeypatch, ray_cluster, capsys):
+def test_the_python_in_the_readme_runs(tmp_path, monkeypatch, cluster, capsys):
     monkeypatch.chdir(tmp_path)
     assert len(BLOCKS) == 2
     namespace: dict = {}

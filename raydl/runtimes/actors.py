@@ -39,9 +39,23 @@ class Host:
     def ready(self) -> None:
         """Returns when the worker is built, or raises what hindered it."""
 
-    def fold(self, work: Work, broadcast: Packed, *kept: dict[int, Packed]) -> tuple[Any, Any]:
-        """A block's accumulator, columns and keepers; apart from them, what the clients keep."""
-        keeps = {client: _receive(wire) for part in kept for client, wire in part.items()}
+    def fold(
+        self,
+        work: Work,
+        broadcast: Packed,
+        keepers: list[list[int]],
+        *kept: dict[int, Packed],
+    ) -> tuple[Any, Any]:
+        """A block's accumulator, columns and keepers; apart from them, what the clients keep.
+
+        Each of ``kept`` is what a former block's clients kept; those who kept nothing newer since
+        are its ``keepers``.
+        """
+        keeps = {
+            client: _receive(part[client])
+            for part, clients in zip(kept, keepers, strict=True)
+            for client in clients
+        }
         folded = self._worker.fold(work, _receive(broadcast), keeps)
         columns = {name: column.numpy() for name, column in folded.clients.items()}
         kept_now = {client: _send(keep) for client, keep in folded.kept.items()}
@@ -93,7 +107,7 @@ class ActorPool:
         sent = ray.put(_send(broadcast))
         blocks = self._problem.blocks(work)
         tasks = self._pool.submit(
-            (-self._steps(block), self._fold(block, sent)) for block in blocks
+            (-self._problem.samples(block), self._fold(block, sent)) for block in blocks
         )
         return merge(self._problem.algorithm.reduce, map(self._folded, tasks))
 
@@ -122,18 +136,19 @@ class ActorPool:
         self._pool.close()
 
     def _fold(self, block: Work, broadcast: ray.ObjectRef) -> Call:
-        kept = {self._kept[client]: None for client in block.clients if client in self._kept}
-        return lambda host: host.fold.options(num_returns=2).remote(block, broadcast, *kept)
+        keepers: dict[ray.ObjectRef, list[int]] = {}
+        for client in block.clients:
+            if client in self._kept:
+                keepers.setdefault(self._kept[client], []).append(client)
+        return lambda host: host.fold.options(num_returns=2).remote(
+            block, broadcast, list(keepers.values()), *keepers
+        )
 
     def _folded(self, task: Task) -> Folded:
         accumulator, columns, keepers = self._pool.wait(task).value
         self._kept |= dict.fromkeys(keepers, task.refs[1])
         clients = {name: _tensor(column) for name, column in columns.items()}
         return Folded(_receive(accumulator), {}, clients)
-
-    def _steps(self, block: Work) -> int:
-        sizes = self._problem.partition.sizes
-        return sum(block.plan.local_steps(int(sizes[client])) for client in block.clients)
 
 
 def _send(value: Tree) -> Packed:

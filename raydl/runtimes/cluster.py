@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
     if address is None:
         # Ray runs its workers at niceness 15, where any other load starves them.
         os.environ.setdefault("RAY_worker_niceness", "0")
+    else:
+        check_listening(address)
     where = {"address": address} if address else {"address": "local", "num_cpus": cpus}
     try:
         with _own_sigterm():
@@ -60,6 +63,26 @@ def _own_sigterm() -> Iterator[None]:
     yield
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
+
+
+def check_listening(address: str) -> None:
+    """Raises a SpecError if nothing listens at HOST:PORT, where ``ray.init`` would try for minutes.
+
+    Addresses without a port, such as ``auto``, are Ray's to find.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: Exception) -> SpecError:
+    return SpecError(
+        f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "
+        "with `ray start --head`, or leave the address out for one on this machine"
+    )
 
 
 def most_workers(cpus: float, gpus: float) -> int:

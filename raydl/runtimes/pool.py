@@ -91,13 +91,14 @@ class Pool:
             task.value = ray.get(ended)
             task.done = True
         except (RayActorError, ObjectLostError) as error:
+            ray.kill(actor)
             if task.attempts == _ATTEMPTS:
                 raise WorkerLostError(
                     f"a block was lost {_ATTEMPTS} times, each time with its worker: {error}"
                 ) from None
-            ray.kill(actor)
             actor = self._start()
             self.restarts += 1
             heapq.heappush(self._waiting, task)
-        self._idle.append(actor)
-        self._dispatch()
+        finally:
+            self._idle.append(actor)
+            self._dispatch()

@@ -42,12 +42,12 @@ class Problem:
         size = self.block_size
         if size is None:
             cohort = len(work.clients)
-            samples = sum(self._samples_trained_on(work, client) for client in work.clients)
             parameters = sum(each.numel() for each in self.task.model.parameters())
-            operations = 6 * parameters * samples / cohort  # of one client, at least
+            operations = 6 * parameters * self.samples(work) / cohort  # of one client, at least
             size = max(1, min(int(_BLOCK_OPERATIONS / operations), 32, -(-cohort // 4)))
         return list(work.blocks(size))
 
-    def _samples_trained_on(self, work: Work, client: int) -> int:
-        samples = int(self.partition.sizes[client])
-        return work.plan.local_steps(samples) * work.plan.batch(samples)
+    def samples(self, work: Work) -> int:
+        """The samples trained on, counting every minibatch as full: what the work costs."""
+        sizes = (int(self.partition.sizes[client]) for client in work.clients)
+        return sum(work.plan.local_steps(size) * work.plan.batch(size) for size in sizes)

@@ -121,7 +121,7 @@ def test_the_order_of_the_cohort_changes_only_the_rounding(spec, size):
 
 def test_microbatches_change_only_the_rounding(spec):
     whole = federation(spec.build())
-    pieces = federation(spec.build(), task={"microbatch": 4})
+    pieces = federation(spec.build(), task={"microbatch": 9})
     given, expected = final(pieces, run(pieces)), final(whole, run(whole))
     assert 0 < relative_distance(whole, given, expected) < 1e-4
 

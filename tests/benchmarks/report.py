@@ -1,5 +1,6 @@
 """The figures as tables."""
 
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -74,13 +75,23 @@ def _remarks(measured: dict[str, Any], bf16_in_hardware: bool) -> list[str]:
 
 
 def _scale(measured: dict[str, Any]) -> Table:
-    title = (
-        f"W4: {measured['registered']} registered clients, {measured['cohort']} a round: "
-        f"{measured['ratio']:.2f} × the time of a round with only those registered"
+    memory = measured["memory"]
+    shown = [number for number in (1, 3, len(memory)) if number <= len(memory)]
+    table = _table(
+        f"W4: {measured['cohort']} clients a round",
+        "registered",
+        "ms a round",
+        "×",
+        *(f"GiB after round {number}" for number in shown),
     )
-    table = _table(title, "after round", "GiB, all processes")
-    for number, held in enumerate(measured["memory"], 1):
-        table.add_row(str(number), f"{held / _GIB:.2f}")
+    few, many = (median(measured[name]) for name in ("seconds_cohort_only", "seconds"))
+    table.add_row(f"{measured['cohort']:,}", _milliseconds(few), "1.00")
+    table.add_row(
+        f"{measured['registered']:,}",
+        _milliseconds(many),
+        f"{measured['ratio']:.2f}",
+        *(f"{memory[number - 1] / _GIB:.2f}" for number in shown),
+    )
     return table
 
 

@@ -1,0 +1,39 @@
+import socket
+import time
+
+import pytest
+import ray
+
+from raydl.core.errors import SpecError
+from raydl.runtimes.cluster import check_capacity, check_listening, connected, most_workers
+
+
+def test_what_is_connected_already_is_used_and_left_open(cluster):
+    here = ray.get_runtime_context().get_node_id()
+    with connected("192.0.2.1:6379", cpus=1):
+        assert ray.get_runtime_context().get_node_id() == here
+    assert ray.is_initialized()
+
+
+def test_a_cluster_holds_so_many_workers(cluster):
+    assert most_workers(cpus=1, gpus=0) == 4
+    assert most_workers(cpus=0.5, gpus=0) == 8
+    check_capacity(8, cpus=0.5, gpus=0)
+    with pytest.raises(SpecError, match=r"runtime.workers is 5, each reserving 1 CPU.* 4 workers at most"):
+        check_capacity(5, cpus=1, gpus=0)
+    with pytest.raises(SpecError, match=r"each reserving 0.5 GPU, but the cluster has 0 GPU"):
+        check_capacity(1, cpus=1, gpus=0.5)
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "no-such-host.invalid:1"):
+            began = time.monotonic()
+            with pytest.raises(SpecError, match=f"runtime.address is '{address}', but no Ray"):
+                check_listening(address)
+            assert time.monotonic() - began < 5
+        unused.listen()
+        check_listening(f"127.0.0.1:{port}")
+    check_listening("auto")

@@ -1,0 +1,178 @@
+"""Every runtime, one run: unequal clients that keep something, and a model with dropout."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from raydl.core import tree
+from raydl.core.algorithm import Plan
+from raydl.data import CropFlip, Synthetic, Uniform
+from raydl.data.batches import ClientData
+from raydl.rounds import Round
+from raydl.runtimes.block import Kept
+from raydl.runtimes.evaluation import Score
+from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.specs import Actors
+from tests.federation import (
+    RUNTIMES,
+    cnn,
+    digits,
+    federation,
+    final,
+    fingerprints,
+    keeping,
+    mlp,
+    train,
+)
+
+BATCH, EPOCHS, COHORT = 16, 2, 7
+
+
+class Ran(NamedTuple):
+    runtime: str
+    problem: Problem
+    rounds: list[Round]
+    kept: Kept
+    scores: dict[str, Score]
+
+
+def problem() -> Problem:
+    algorithm = keeping(Plan(BATCH, epochs=EPOCHS), lr=0.02)
+    return federation(algorithm, mlp(digits(), dropout=0.3), block_size=3)
+
+
+def run(name: str) -> Ran:
+    given = problem()
+    with RUNTIMES[name].open(given) as runtime:
+        rounds = train(given, runtime)
+        params = final(given, rounds)
+        pending = {split: runtime.evaluate(params, split) for split in ("train", "test")}
+        scores = {split: wait() for split, wait in pending.items()}
+        kept = {client: tree.map(torch.clone, keep) for client, keep in runtime.kept().items()}
+    return Ran(name, given, rounds, kept, scores)
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def ran(request: pytest.FixtureRequest) -> Ran:
+    if isinstance(RUNTIMES[request.param], Actors):
+        request.getfixturevalue("cluster")
+    return run(request.param)
+
+
+@pytest.fixture(scope="module")
+def sequential() -> Ran:
+    return run("sequential")
+
+
+@pytest.fixture(scope="module")
+def reference(ran: Ran, sequential: Ran) -> Ran:
+    """The run in one process that must come out bit for bit: dropout draws otherwise in a vmap."""
+    return run("batched") if "batched" in ran.runtime else sequential
+
+
+def test_parameters_are_bitwise_equal(ran, reference):
+    assert len(set(fingerprints(ran.rounds))) == 5
+    assert fingerprints(ran.rounds) == fingerprints(reference.rounds)
+
+
+def test_what_clients_keep_is_bitwise_equal(ran, reference):
+    assert ran.kept.keys() == reference.kept.keys()
+    for client, keep in ran.kept.items():
+        assert tree.fingerprint(keep) == tree.fingerprint(reference.kept[client])
+
+
+def test_clients_keep_what_is_theirs(ran):
+    cohorts = Uniform(0.6).cohorts(12, seed=1)
+    turns = Counter(client for _ in range(5) for client in next(cohorts).tolist())
+    assert {client: int(keep["rounds"]) for client, keep in ran.kept.items()} == turns
+    assert 0 < min(turns.values()) < max(turns.values()) == 5
+
+
+def test_what_is_known_of_the_clients(ran, sequential):
+    for one, other in zip(ran.rounds, sequential.rounds, strict=True):
+        assert one.clients.keys() == other.clients.keys()
+        for name in ("client", "samples", "steps", "bytes_up", "finite"):
+            assert torch.equal(one.clients[name], other.clients[name]), name
+            assert one.clients[name].dtype == torch.float64
+        assert (one.clients["seconds"] > 0).all()
+        # Under dropout, losses are only about those of another draw.
+        tolerance = 0.2 if "batched" in ran.runtime else 0
+        torch.testing.assert_close(
+            one.clients["loss"], other.clients["loss"], rtol=tolerance, atol=tolerance
+        )
+
+
+def test_accounts(ran):
+    model_bytes = 4 * (64 * 32 + 32 + 32 * 10 + 10)
+    for each in ran.rounds:
+        sizes = [int(ran.problem.partition.sizes[int(k)]) for k in each.clients["client"]]
+        assert len(sizes) == COHORT
+        assert each.messages == 2 * COHORT
+        assert each.bytes_up == each.bytes_down == COHORT * model_bytes
+        assert each.samples == EPOCHS * sum(sizes)
+        assert each.local_steps == EPOCHS * sum(-(-size // BATCH) for size in sizes)
+        assert 0 < float(each.clients["seconds"].max()) < each.simulated_seconds
+
+
+def test_scores_are_equal_and_plain_torchs(ran, sequential):
+    assert ran.scores == sequential.scores or "batched" in ran.runtime
+    model = mlp(digits(), dropout=0.3).eval()
+    model.load_state_dict(final(ran.problem, ran.rounds))
+    prepare = ClientData(ran.problem.dataset, ran.problem.partition, 0).prepare
+    for split, score in ran.scores.items():
+        inputs, targets = getattr(ran.problem.dataset, split)
+        with torch.no_grad():
+            outputs = model(prepare(inputs))
+        correct = int((outputs.argmax(1) == targets).sum())
+        assert score[1:] == (correct, len(targets), len(targets))
+        loss = nn.functional.cross_entropy(outputs, targets).item()
+        assert score.means() == {
+            "loss": pytest.approx(loss, rel=1e-5),
+            "accuracy": correct / len(targets),
+        }
+
+
+@pytest.mark.parametrize("runtime", ["actors-2"], indirect=True)
+def test_a_run_goes_on_elsewhere_and_comes_back(runtime, sequential):
+    given = problem()
+    history, state, kept = [], None, {}
+    for stay, count in ((InProcess(given), 2), (runtime(given), 2), (InProcess(given), 1)):
+        stay.restore(kept)
+        history += train(given, stay, count, start=len(history), state=state)
+        state, kept = history[-1].state, stay.kept()
+    assert fingerprints(history) == fingerprints(sequential.rounds)
+    assert tree.fingerprint(kept) == tree.fingerprint(sequential.kept)
+
+
+@pytest.mark.parametrize("runtime", ["batched", "actors-1"], indirect=True)
+def test_of_what_a_client_kept_the_newest_counts(runtime):
+    """Client 0 meets client 1, then takes part without it, and meets it again."""
+    given = replace(problem(), block_size=2)
+    opened = runtime(given)
+    cohorts = [np.array(clients) for clients in ([0, 1], [0, 2], [0, 1], [1, 0])]
+    train(given, opened, cohorts=cohorts)
+    assert {client: int(keep["rounds"]) for client, keep in opened.kept().items()} == {
+        0: 4,
+        1: 3,
+        2: 1,
+    }
+
+
+@pytest.mark.parametrize("runtime", ["actors-2"], indirect=True)
+def test_images_with_augmentation_are_bitwise_equal(runtime):
+    data = Synthetic(samples=400, test=4500, size=8, channels=3).load()
+    algorithm = keeping(Plan(10, steps=4), lr=0.02)
+    given = federation(algorithm, cnn(data), data, augmentation=CropFlip(1))
+    sequential, opened = InProcess(given), runtime(given)
+    expected, ours = train(given, sequential), train(given, opened)
+    assert fingerprints(ours) == fingerprints(expected)
+    params = final(given, ours)
+    scores = opened.evaluate(params, "test"), sequential.evaluate(params, "test")
+    assert scores[0]() == scores[1]()
+    assert scores[0]().samples == 4500

@@ -1,0 +1,42 @@
+from dataclasses import replace
+
+import pytest
+
+from raydl.core import tree
+from raydl.core.algorithm import Plan
+from raydl.runtimes.actors import ActorPool
+from raydl.runtimes.inprocess import InProcess
+from tests.federation import Diary, Killer, digits, federation, fingerprints, keeping, mlp, train
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def test_a_worker_killed_in_mid_round_changes_nothing(tmp_path):
+    undisturbed = federation(
+        keeping(Plan(16, epochs=2), lr=0.02), mlp(digits(), dropout=0.3), block_size=2
+    )
+    sequential = InProcess(undisturbed)
+    expected = train(undisturbed, sequential, 3)
+    in_round_two = expected[0].local_steps + expected[1].local_steps // 2
+    problem = replace(undisturbed, augmentation=Killer(tmp_path, in_round_two))
+    pool = ActorPool(problem, workers=2)
+    try:
+        assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
+        assert tree.fingerprint(pool.kept()) == tree.fingerprint(sequential.kept())
+        assert pool._pool.restarts == 1
+    finally:
+        pool.close()
+
+
+def test_the_longest_blocks_come_first(tmp_path):
+    """One worker, and one batch for each client: its diary has their sizes, in order."""
+    diary = tmp_path / "diary"
+    problem = federation(keeping(Plan(None)), block_size=1, augmentation=Diary(diary))
+    pool = ActorPool(problem, workers=1)
+    try:
+        (history,) = train(problem, pool, 1)
+    finally:
+        pool.close()
+    sizes = [int(line) for line in diary.read_text().split()]
+    assert sizes == sorted(history.clients["samples"].int().tolist(), reverse=True)
+    assert len(set(sizes)) > 4

@@ -1,0 +1,166 @@
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from raydl import checkpoint
+from raydl.checkpoint import Checkpoint
+from raydl.core import tree
+from raydl.storage import Folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    return Folder(str(tmp_path))
+
+
+def at(number: int) -> Checkpoint:
+    state = {"params": {"w": torch.full((3, 2), float(number))}, "step": torch.tensor(number)}
+    return Checkpoint(number, state, {})
+
+
+def files(folder: Folder, number: int) -> tuple[Path, Path]:
+    place = folder.local / f"checkpoints/{number:06d}"
+    return place / "state.safetensors", place / "checkpoint.json"
+
+
+def same(found: Checkpoint, expected: Checkpoint) -> bool:
+    return (
+        found.round == expected.round
+        and found.kept.keys() == expected.kept.keys()
+        and tree.fingerprint(found.state) == tree.fingerprint(expected.state)
+        and all(
+            tree.fingerprint(found.kept[client]) == tree.fingerprint(kept)
+            for client, kept in expected.kept.items()
+        )
+    )
+
+
+def test_of_a_new_run_there_is_none(folder):
+    assert checkpoint.newest(folder) is None
+
+
+def test_everything_comes_back(folder):
+    state = {
+        "params": {"a.weight": torch.randn(4, 3), "a.bias": torch.zeros(0)},
+        "step": torch.tensor(7),
+        "half": torch.randn(5).bfloat16(),
+        "strided": torch.randn(4, 6)[:, ::2],
+        "shared": torch.arange(6.0).expand(2, 6),
+    }
+    kept = {3: {"momentum": torch.randn(4), "rounds": torch.tensor(2)}, 100_000: torch.ones(1)}
+    checkpoint.save(folder, Checkpoint(12, state, kept), keep=1)
+    found = checkpoint.newest(folder)
+    assert (found.round, sorted(found.kept)) == (12, [3, 100_000])
+    for given, expected in ((found.state, state), (found.kept[3], kept[3])):
+        leaves = dict(tree.leaves(given))
+        for path, leaf in tree.leaves(expected):
+            assert leaves[path].dtype == leaf.dtype
+            assert torch.equal(leaves[path], leaf)
+
+
+def test_the_last_few_are_kept(folder):
+    for number in range(1, 8):
+        checkpoint.save(folder, at(number), keep=3)
+    assert (folder / "checkpoints").names() == ["000005", "000006", "000007"]
+
+
+def flip_a_byte(tensors: Path, about: Path) -> None:
+    content = bytearray(tensors.read_bytes())
+    content[-5] ^= 1
+    tensors.write_bytes(content)
+
+
+def truncate(tensors: Path, about: Path) -> None:
+    os.truncate(tensors, tensors.stat().st_size // 2)
+
+
+def empty(tensors: Path, about: Path) -> None:
+    tensors.write_bytes(b"")
+
+
+def without_json(tensors: Path, about: Path) -> None:
+    about.unlink()
+
+
+def half_of_the_json(tensors: Path, about: Path) -> None:
+    os.truncate(about, about.stat().st_size // 2)
+
+
+def without_tensors(tensors: Path, about: Path) -> None:
+    tensors.unlink()
+
+
+def other_json(tensors: Path, about: Path) -> None:
+    about.write_text(json.dumps({"round": 4}))
+
+
+DAMAGES = [
+    flip_a_byte,
+    truncate,
+    empty,
+    without_json,
+    half_of_the_json,
+    without_tensors,
+    other_json,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_one_is_passed_over_with_a_warning(damage, folder):
+    for number in (2, 4):
+        checkpoint.save(folder, at(number), keep=3)
+    damage(*files(folder, 4))
+    with pytest.warns(UserWarning, match=r"checkpoint 000004 .* damaged, the one before"):
+        assert same(checkpoint.newest(folder), at(2))
+
+
+def test_if_all_are_damaged_there_is_none(folder):
+    for number in (2, 4):
+        checkpoint.save(folder, at(number), keep=3)
+        truncate(*files(folder, number))
+    with pytest.warns(UserWarning, match="damaged") as warned:
+        assert checkpoint.newest(folder) is None
+    assert [str(each.message)[:17] for each in warned] == ["checkpoint 000004", "checkpoint 000002"]
+
+
+def test_a_damaged_one_does_not_push_out_the_sound_ones(folder):
+    """A run that goes on from before the damage saves rounds smaller than the damaged one's."""
+    for number in (8, 10):
+        checkpoint.save(folder, at(number), keep=1 if number == 8 else 2)
+    truncate(*files(folder, 10))
+    checkpoint.save(folder, at(9), keep=1)
+    with pytest.warns(UserWarning, match="000010"):
+        assert same(checkpoint.newest(folder), at(9))
+    checkpoint.save(folder, at(10), keep=1)
+    assert same(checkpoint.newest(folder), at(10))
+    assert (folder / "checkpoints").names() == ["000010"]
+
+
+class Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("save", [pickle.dump, torch.save], ids=["pickle", "torch"])
+def test_nothing_is_unpickled(save, folder, tmp_path):
+    marker = tmp_path / "executed"
+    checkpoint.save(folder, at(2), keep=3)
+    checkpoint.save(folder, at(4), keep=3)
+    tensors, about = files(folder, 4)
+    with tensors.open("wb") as file:
+        save(Malicious(marker), file)
+    digest = hashlib.sha256(tensors.read_bytes()).hexdigest()
+    about.write_text(json.dumps({"round": 4, "sha256": {tensors.name: digest}}))
+    with pytest.warns(UserWarning, match="000004"):
+        assert same(checkpoint.newest(folder), at(2))
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Malicious(marker)))
+    assert marker.exists()  # it would have

@@ -1,0 +1,222 @@
+"""What a run leaves in its folder, wherever that is."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from safetensors.numpy import load, load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from raydl import Checkpointing, History, Model, Run, options, run
+from raydl.algorithms import FedAvg
+from raydl.data import Uniform
+from raydl.record import COLUMNS
+from raydl.runtimes.specs import Sequential
+from raydl.storage import Folder
+from tests.command import SMALL, done, summary
+
+TOTALS = ["samples", "epochs", "local_steps", "messages", "bytes_down", "bytes_up"]
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory) -> Run:
+    return Run(
+        algorithm=FedAvg(epochs=2, batch_size=16),
+        participation=Uniform(0.2),
+        model=Model("MLP", {"hidden": [16]}),
+        runtime=Sequential(),
+        clients=20,
+        rounds=5,
+        checkpoint=Checkpointing(every=1, keep=2),
+        storage=str(tmp_path_factory.mktemp("runs")),
+        name="whole",
+    )
+
+
+@pytest.fixture(scope="module")
+def history(spec) -> History:
+    return run(spec)
+
+
+@pytest.fixture
+def folder(history) -> Path:
+    return Path(history.path)
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A remote file system of pyarrow's that lives in this process."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    yield "fsspec+memory:///bucket/runs"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
+def events(path: Path) -> EventAccumulator:
+    board = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0})
+    return board.Reload()
+
+
+def test_files(folder):
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "checkpoints",
+        "metrics.parquet",
+        "run.yaml",
+        "summary.json",
+        "tensorboard",
+    ]
+    assert not list(folder.rglob("*.part"))
+    assert sorted(each.name for each in (folder / "checkpoints").iterdir()) == ["000004", "000005"]
+
+
+def test_metrics(history, folder, spec):
+    table = pd.read_parquet(folder / "metrics.parquet")
+    assert list(table.columns) == COLUMNS.names
+    assert table["round"].tolist() == [1, 2, 3, 4, 5]
+    for name in [*TOTALS, "wall_seconds", "simulated_seconds"]:
+        assert table[name].is_monotonic_increasing, name
+        assert table[name].iloc[0] > 0, name
+    assert (table["simulated_seconds"] < table["wall_seconds"]).all()  # 4 clients side by side
+    # 1,258 samples over 20 clients, 4 a round: 62 or 63 each, 4 minibatches of 16 an epoch.
+    assert (table["clients"] == 4).all()
+    assert (table["local_steps"] == 4 * 2 * 4 * table["round"]).all()
+    assert table["samples"].between(2 * 62 * 4 * table["round"], 2 * 63 * 4 * table["round"]).all()
+    np.testing.assert_allclose(table["epochs"], table["samples"] / 1258)
+    parameters = 64 * 16 + 16 + 16 * 10 + 10
+    assert (table["messages"] == 2 * 4 * table["round"]).all()
+    for name in ("bytes_down", "bytes_up"):
+        assert (table[name] == 4 * parameters * 4 * table["round"]).all()
+    assert (table["dropped"] == 0).all()
+    assert table["val_accuracy"].between(0, 1).all()
+    assert table["val_accuracy"].iloc[-1] > table["val_accuracy"].iloc[0]
+    assert table["test_accuracy"].notna().tolist() == [False] * 4 + [True]
+    pd.testing.assert_frame_equal(table, history.table, check_dtype=False)
+
+
+def test_the_fingerprint_by_hand(history, folder):
+    file = folder / "checkpoints/000005/state.safetensors"
+    about = json.loads((file.parent / "checkpoint.json").read_text())
+    assert about["round"] == 5
+    assert about["sha256"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest()}
+    tensors = load_file(file)
+    params = [f"state/params/{layer}.{kind}" for layer in (1, 3) for kind in ("bias", "weight")]
+    digest = hashlib.sha256()
+    for name in params:
+        digest.update(tensors[name].astype("<f4").tobytes())
+    assert history.summary["fingerprint"] == digest.hexdigest()
+
+
+def test_summary(history, folder):
+    written = summary(folder)
+    assert written == history.summary
+    last = history.table.iloc[-1]
+    for name in [*TOTALS, "wall_seconds", "val_accuracy", "test_accuracy", "train_loss"]:
+        assert written[name] == last[name]
+    assert written["rounds"] == 5
+    assert written["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+
+
+def test_tensorboard_reads_the_events(history, folder, spec):
+    board = events(folder / "tensorboard")
+    tags = board.Tags()
+    for tag, column in {
+        "val/val_accuracy": "val_accuracy",
+        "train/train_loss": "train_loss",
+        "run/bytes_up": "bytes_up",
+    }.items():
+        scalars = board.Scalars(tag)
+        assert [each.step for each in scalars] == [1, 2, 3, 4, 5]
+        np.testing.assert_allclose([each.value for each in scalars], history.table[column])
+    assert tags["images"] == ["data/partition"]
+    assert board.Images("data/partition")[0].encoded_image_string[:4] == b"\x89PNG"
+    plugins = board.summary_metadata
+    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= plugins.keys()
+    content = plugins["_hparams_/session_start_info"].plugin_data.content
+    assert b"algorithm.batch_size" in content
+    assert b"partition.name" in content
+    assert [each.value for each in board.Scalars("summary/rounds")] == [5]
+
+
+def test_run_yaml_holds_the_spec_and_the_versions(folder, spec):
+    written = yaml.safe_load((folder / "run.yaml").read_text())
+    import torch
+
+    assert written.pop("versions")["torch"] == torch.__version__.partition("+")[0]
+    assert options.from_mapping(written) == spec
+
+
+def test_run_yaml_repeats_the_run(history, folder, tmp_path):
+    repeat = ("run", "--config", folder / "run.yaml", "--storage", tmp_path)
+    done(*repeat, "--name", "again")
+    assert summary(tmp_path / "again")["fingerprint"] == history.summary["fingerprint"]
+    done(*repeat, "--name", "other", "--seed", 1)
+    assert summary(tmp_path / "other")["fingerprint"] != history.summary["fingerprint"]
+
+
+def test_a_run_without_a_name_gets_one(tmp_path):
+    done("run", *SMALL, "--rounds", 1, "--storage", tmp_path)
+    (only,) = tmp_path.iterdir()
+    assert only.name.startswith("FedAvg-Digits-20")
+
+
+def test_a_run_on_a_remote_file_system(history, spec, memory, tmp_path):
+    from dataclasses import replace
+
+    remote = run(replace(spec, storage=memory))
+    assert remote.path == f"{memory}/whole"
+    assert remote.summary["fingerprint"] == history.summary["fingerprint"]
+    folder = Folder(remote.path)
+    assert folder.local is None
+    assert json.loads(folder.read("summary.json")) == remote.summary
+    saved = load(folder.read("checkpoints/000005/state.safetensors"))
+    assert saved["state/params/1.weight"].shape == (16, 64)
+    for name in (folder / "tensorboard").names():
+        (tmp_path / name).write_bytes(folder.read(f"tensorboard/{name}"))
+    assert len(events(tmp_path).Scalars("val/val_accuracy")) == 5
+
+    longer = run(replace(spec, storage=memory, rounds=6), resume=True)
+    assert longer.table["round"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (folder / "checkpoints").names() == ["000005", "000006"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "child", "parent"),
+    [
+        ("runs", "runs/a", "."),
+        ("/data/runs/", "/data/runs/a", "/data"),
+        ("/", "/a", "/"),
+        ("file:///data/runs", "file:///data/runs/a", "file:///data"),
+        (
+            "s3://bucket/runs?endpoint_override=localhost:9000",
+            "s3://bucket/runs/a?endpoint_override=localhost:9000",
+            "s3://bucket?endpoint_override=localhost:9000",
+        ),
+    ],
+)
+def test_where_a_folder_is(uri, child, parent):
+    folder = Folder(uri)
+    assert (folder / "a").uri == child
+    assert (folder / "a").name == "a"
+    assert folder.parent == parent
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_files_of_a_folder(form, tmp_path):
+    folder = Folder(form.format(tmp_path)) / "new"
+    assert folder.names() == []
+    folder.make()
+    folder.write("sub/a", b"1")
+    folder.write("sub/a", b"2")
+    folder.write("b", b"3")
+    assert folder.local == tmp_path / "new"
+    assert folder.names() == ["b", "sub"]
+    assert (folder.read("sub/a"), folder.has("sub/a"), folder.has("c")) == (b"2", True, False)
+    folder.remove("sub")
+    folder.remove("b")
+    assert folder.names() == []
