@@ -49,7 +49,9 @@ class Live(Observer):
 
     def chose(self, reason: str) -> None:
         """Says why the runtime is the one."""
-        self._console.print(f"runtime chosen by measuring: {reason}", highlight=False)
+        self._console.print(
+            f"runtime chosen by measuring: {reason}", highlight=False, soft_wrap=True
+        )
 
     def began(self, run: Run, problem: Problem, folder: Folder) -> None:
         """Says what is trained, on what, where."""

@@ -16,7 +16,6 @@ import pytest
 
 from raydl.cli import main
 
-ROOT = Path(__file__).parents[1]
 # Digits, 20 clients, 4 of them a round, 10 small steps each: a round takes some 10 ms.
 SMALL = (
     *("--runtime", "sequential", "--clients", "20", "--participation.fraction", "0.2"),
@@ -57,10 +56,10 @@ def refused(*argv: object) -> str:
 
 def start(*argv: object, cwd: Path) -> subprocess.Popen[str]:
     """Starts a command in a process of its own, the leader of a group of its own."""
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
     return subprocess.Popen(
-        [sys.executable, "-m", "raydl", *map(str, argv)],
+        [Path(sys.executable).with_name("raydl"), *map(str, argv)],
         cwd=cwd,
         env=environment,
         text=True,

@@ -6,17 +6,19 @@ import pandas as pd
 import pytest
 import torch
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError, run
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError, options, run
 from raydl.algorithms import FedAvg, FedSGD
 from raydl.core import tree
 from raydl.core.grad import Task, cross_entropy, parameters
-from raydl.data import CropFlip, Natural, Tensors, Uniform
+from raydl.data import CropFlip, Natural, Synthetic, Tensors, Uniform
 from raydl.data.batches import Preparation
 from raydl.rounds import NonFiniteError
+from raydl.runtimes.auto import Auto
 from raydl.runtimes.evaluation import evaluate
 from raydl.runtimes.specs import Batched, Sequential
-from raydl.setup import prepare
-from raydl.training import Observer
+from raydl.setup import cohort, prepare
+from raydl.storage import Folder
+from raydl.training import Observer, read_settings
 from tests.command import raydl, summary
 
 
@@ -189,3 +191,34 @@ def test_an_augmentation_that_does_not_fit_the_data_is_refused_before_any_work(s
     with pytest.raises(SpecError, match="CropFlip"):
         run(replace(spec, data=data, augmentation=CropFlip()))
     assert list(Path(spec.storage).iterdir()) == []
+
+
+def test_auto_batches_a_small_dense_model_and_many_clients(spec):
+    spec = replace(
+        spec,
+        data=Synthetic(samples=4000, test=100),
+        participation=Uniform(0.1),
+        model=Model("Softmax"),
+        clients=400,
+    )
+    assert Auto().choose(prepare(spec).problem, cohort(spec), rounds=10).runtime == Batched()
+
+
+def test_the_choice_of_auto_is_told_and_written_down_and_changes_no_number(spec):
+    told = []
+
+    class Witness(Observer):
+        def chose(self, reason):
+            told.append(reason)
+
+        def began(self, run, problem, folder):
+            told.append(run.runtime)
+
+    auto = run(replace(spec, runtime=Auto()), observer=Witness())
+    reason, chosen = told
+    assert reason.startswith(f"{chosen}: a block of 1 takes ")
+    written = read_settings(Folder(auto.path))["runtime"]
+    assert written["name"] in ("sequential", "batched")
+    assert options.from_mapping({"runtime": written}).runtime == chosen
+    named = run(replace(spec, runtime=chosen, name="b"))
+    assert auto.summary["fingerprint"] == named.summary["fingerprint"]

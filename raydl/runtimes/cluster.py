@@ -46,10 +46,7 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
                 logging_level="error",
             )
     except ConnectionError as error:
-        raise SpecError(
-            f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start "
-            "one with `ray start --head`, or leave the address out for one on this machine"
-        ) from None
+        raise _no_cluster(address, error) from None
     try:
         yield
     finally:

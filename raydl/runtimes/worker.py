@@ -86,15 +86,13 @@ def check_batchable(model: nn.Module) -> None:
     norm = nn.modules.batchnorm
     for name, module in model.named_modules():
         if isinstance(module, norm._NormBase) and module.track_running_stats:
-            hindrance = (
-                "running statistics change in place, which a vmap over clients cannot follow"
-            )
+            hindrance = "running statistics change in place, which a vmap cannot follow"
         elif isinstance(module, norm._BatchNorm):
             hindrance = "statistics would count the samples that pad a smaller client's minibatch"
         else:
             continue
         raise SpecError(
             f"the model's {name or 'root'} is a {type(module).__name__}, whose {hindrance}; use "
-            "GroupNorm or another normalization within each sample, or a runtime that trains one "
-            "client at a time (--runtime sequential, or actors with --runtime.batched false)"
+            "GroupNorm or another normalization within each sample, or train one client at a time: "
+            "--runtime sequential, or actors without --runtime.batched"
         )

@@ -126,7 +126,10 @@ def test_microbatches_change_only_the_rounding(spec):
     assert 0 < relative_distance(whole, given, expected) < 1e-4
 
 
-@pytest.mark.parametrize("model", [mlp, cnn])
+@pytest.mark.parametrize(
+    ("spec", "model"),
+    [*((spec, mlp) for spec in ALGORITHMS.values()), (ALGORITHMS["FedAvg J"], cnn)],
+)
 def test_batched_is_sequential(spec, model):
     problem = federation(spec.build(), model(digits()), block_size=4)
     sequential = train(problem, InProcess(problem))

@@ -19,7 +19,7 @@ def test_a_cluster_holds_so_many_workers(cluster):
     assert most_workers(cpus=1, gpus=0) == 4
     assert most_workers(cpus=0.5, gpus=0) == 8
     check_capacity(8, cpus=0.5, gpus=0)
-    with pytest.raises(SpecError, match=r"runtime.workers is 5, each reserving 1 CPU.* 4 workers at most"):
+    with pytest.raises(SpecError, match=r"workers is 5, each reserving 1 CPU,.* 4 workers at most"):
         check_capacity(5, cpus=1, gpus=0)
     with pytest.raises(SpecError, match=r"each reserving 0.5 GPU, but the cluster has 0 GPU"):
         check_capacity(1, cpus=1, gpus=0.5)

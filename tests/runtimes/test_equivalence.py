@@ -1,7 +1,8 @@
 """Every runtime, one run: unequal clients that keep something, and a model with dropout."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from raydl.runtimes.block import Kept
 from raydl.runtimes.evaluation import Score
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.specs import Actors
 from tests.federation import (
     RUNTIMES,
@@ -35,45 +37,53 @@ BATCH, EPOCHS, COHORT = 16, 2, 7
 
 
 class Ran(NamedTuple):
-    runtime: str
+    """Five rounds on a runtime, which is still open."""
+
+    name: str
     problem: Problem
+    runtime: Runtime
     rounds: list[Round]
     kept: Kept
     scores: dict[str, Score]
 
 
-def problem() -> Problem:
+@contextmanager
+def ran_on(name: str) -> Iterator[Ran]:
     algorithm = keeping(Plan(BATCH, epochs=EPOCHS), lr=0.02)
-    return federation(algorithm, mlp(digits(), dropout=0.3), block_size=3)
-
-
-def run(name: str) -> Ran:
-    given = problem()
-    with RUNTIMES[name].open(given) as runtime:
-        rounds = train(given, runtime)
-        params = final(given, rounds)
-        pending = {split: runtime.evaluate(params, split) for split in ("train", "test")}
+    problem = federation(algorithm, mlp(digits(), dropout=0.3), block_size=3)
+    with RUNTIMES[name].open(problem) as runtime:
+        rounds = train(problem, runtime)
+        pending = {
+            split: runtime.evaluate(final(problem, rounds), split) for split in ("train", "test")
+        }
         scores = {split: wait() for split, wait in pending.items()}
-        kept = {client: tree.map(torch.clone, keep) for client, keep in runtime.kept().items()}
-    return Ran(name, given, rounds, kept, scores)
+        yield Ran(name, problem, runtime, rounds, runtime.kept(), scores)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def ran(request: pytest.FixtureRequest) -> Ran:
+def ran(request: pytest.FixtureRequest) -> Iterator[Ran]:
     if isinstance(RUNTIMES[request.param], Actors):
         request.getfixturevalue("cluster")
-    return run(request.param)
+    with ran_on(request.param) as ran:
+        yield ran
 
 
 @pytest.fixture(scope="module")
-def sequential() -> Ran:
-    return run("sequential")
+def sequential() -> Iterator[Ran]:
+    with ran_on("sequential") as ran:
+        yield ran
 
 
 @pytest.fixture(scope="module")
-def reference(ran: Ran, sequential: Ran) -> Ran:
+def batched() -> Iterator[Ran]:
+    with ran_on("batched") as ran:
+        yield ran
+
+
+@pytest.fixture
+def reference(ran: Ran, sequential: Ran, batched: Ran) -> Ran:
     """The run in one process that must come out bit for bit: dropout draws otherwise in a vmap."""
-    return run("batched") if "batched" in ran.runtime else sequential
+    return batched if "batched" in ran.name else sequential
 
 
 def test_parameters_are_bitwise_equal(ran, reference):
@@ -102,7 +112,7 @@ def test_what_is_known_of_the_clients(ran, sequential):
             assert one.clients[name].dtype == torch.float64
         assert (one.clients["seconds"] > 0).all()
         # Under dropout, losses are only about those of another draw.
-        tolerance = 0.2 if "batched" in ran.runtime else 0
+        tolerance = 0.2 if "batched" in ran.name else 0
         torch.testing.assert_close(
             one.clients["loss"], other.clients["loss"], rtol=tolerance, atol=tolerance
         )
@@ -121,7 +131,7 @@ def test_accounts(ran):
 
 
 def test_scores_are_equal_and_plain_torchs(ran, sequential):
-    assert ran.scores == sequential.scores or "batched" in ran.runtime
+    assert ran.scores == sequential.scores or "batched" in ran.name
     model = mlp(digits(), dropout=0.3).eval()
     model.load_state_dict(final(ran.problem, ran.rounds))
     prepare = ClientData(ran.problem.dataset, ran.problem.partition, 0).prepare
@@ -138,30 +148,23 @@ def test_scores_are_equal_and_plain_torchs(ran, sequential):
         }
 
 
-@pytest.mark.parametrize("runtime", ["actors-2"], indirect=True)
-def test_a_run_goes_on_elsewhere_and_comes_back(runtime, sequential):
-    given = problem()
+def test_a_run_goes_on_elsewhere_and_comes_back(ran, reference):
     history, state, kept = [], None, {}
-    for stay, count in ((InProcess(given), 2), (runtime(given), 2), (InProcess(given), 1)):
-        stay.restore(kept)
-        history += train(given, stay, count, start=len(history), state=state)
-        state, kept = history[-1].state, stay.kept()
-    assert fingerprints(history) == fingerprints(sequential.rounds)
-    assert tree.fingerprint(kept) == tree.fingerprint(sequential.kept)
+    for runtime, count in ((reference.runtime, 2), (ran.runtime, 2), (reference.runtime, 1)):
+        runtime.restore(kept)
+        history += train(ran.problem, runtime, count, start=len(history), state=state)
+        state, kept = history[-1].state, runtime.kept()
+    assert fingerprints(history) == fingerprints(reference.rounds)
+    assert tree.fingerprint(kept) == tree.fingerprint(reference.kept)
 
 
-@pytest.mark.parametrize("runtime", ["batched", "actors-1"], indirect=True)
-def test_of_what_a_client_kept_the_newest_counts(runtime):
+def test_of_what_a_client_kept_the_newest_counts(ran):
     """Client 0 meets client 1, then takes part without it, and meets it again."""
-    given = replace(problem(), block_size=2)
-    opened = runtime(given)
-    cohorts = [np.array(clients) for clients in ([0, 1], [0, 2], [0, 1], [1, 0])]
-    train(given, opened, cohorts=cohorts)
-    assert {client: int(keep["rounds"]) for client, keep in opened.kept().items()} == {
-        0: 4,
-        1: 3,
-        2: 1,
-    }
+    ran.runtime.restore({})
+    cohorts = [[0, 1, 2], [0, 3, 4], [0, 1, 3], [1, 2, 0]]
+    train(ran.problem, ran.runtime, cohorts=map(np.array, cohorts))
+    turns = {client: int(keep["rounds"]) for client, keep in ran.runtime.kept().items()}
+    assert turns == {0: 4, 1: 3, 2: 2, 3: 2, 4: 1}
 
 
 @pytest.mark.parametrize("runtime", ["actors-2"], indirect=True)

@@ -1,0 +1,146 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import raydl as package
+from tests.command import SMALL, done, refused, summary
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory) -> Path:
+    """Three runs of two rounds."""
+    folder = tmp_path_factory.mktemp("runs")
+    common = (*SMALL, "--rounds", 2, "--storage", folder)
+    done("run", *common, "--name", "plain")
+    done("run", *common, "--name", "slower", "--algorithm.lr", 0.01)
+    done(
+        *("run", *common, "--name", "wider", "--model", "MLP", "--model.hidden", "[32, 16]"),
+        *("--algorithm.momentum", 0.5, "--algorithm.nesterov", "true"),
+    )
+    return folder
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], [], ["--version"]], ids=str)
+def test_help_is_light(argv):
+    """Without torch, Ray or anything else that takes its time to import."""
+    program = (
+        "import sys\n"
+        "from raydl.cli import main\n"
+        "try:\n"
+        f"    main({argv})\n"
+        "except SystemExit as ended:\n"
+        "    print(ended.code, *sorted(each for each in sys.modules if '.' not in each))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    *shown, last = out.splitlines()
+    code, *modules = last.split()
+    assert code == "0"
+    assert shown[0].startswith("raydl")
+    heavy = {"torch", "ray", "numpy", "pandas", "pyarrow", "matplotlib", "jsonargparse", "rich"}
+    assert heavy.isdisjoint(modules)
+
+
+def test_version():
+    assert done("--version") == f"raydl {package.__version__}\n"
+
+
+def test_every_command_of_the_help_exists():
+    for command in re.findall(r"^  raydl ((?:run|show|data \w+))", done("--help"), re.MULTILINE):
+        assert "unknown command" not in refused(*command.split(), "--no.such.option", "x")
+
+
+def test_help_of_run():
+    text = done("run", "--data", "CIFAR100", "--help")
+    for part in ("usage: raydl run", "--resume RUN", "--config FILE", "--data.root", "CIFAR100"):
+        assert part in text
+    assert "--data.split_seed" in text
+
+
+def test_what_a_run_says(workplace):
+    out = done("run", *SMALL, "--name", "a")
+    assert re.search(
+        r"FedAvg on Digits: 20 clients, 1,258 samples, MLP with 4,810 parameters, Sequential\n"
+        r"runs/a\n",
+        out,
+    )
+    assert re.findall(r"^round (\d)/6  loss \d\.\d{3}  validation \d+\.\d %$", out, re.M) == list(
+        "123456"
+    )
+    written = summary(workplace / "runs/a")
+    assert re.search(rf"test accuracy +{100 * written['test_accuracy']:.2f} %", out)
+    assert re.search(rf"fingerprint +{written['fingerprint'][:16]}…", out)
+    assert out.endswith(
+        "\nthe run is in       runs/a\n"
+        "look at it with     tensorboard --logdir runs/a\n"
+        "compare runs with   raydl show runs/a ...\n"
+        "go on with it       raydl run --resume runs/a --rounds 12\n"
+    )
+
+
+def rows(table: str) -> dict[str, list[str]]:
+    split = (re.split(r"  +", line.strip()) for line in table.splitlines() if line.strip())
+    return {name: figures for name, *figures in split}
+
+
+def test_show_lays_runs_side_by_side_with_what_they_differ_in(storage):
+    table = rows(done("show", "plain", "slower", "wider", "--storage", storage))
+    assert table["plain"] == ["slower", "wider"]
+    assert table["algorithm.lr"] == ["0.1", "0.01", "0.1"]
+    assert table["model.hidden"] == ["[64]", "[64]", "[32, 16]"]
+    assert table["algorithm.nesterov"] == ["False", "False", "True"]
+    assert table["bytes up"] == ["153.9 kB", "153.9 kB", "88.9 kB"]
+    settings = [name for name in table if "." in name]
+    assert settings == ["algorithm.lr", "algorithm.momentum", "algorithm.nesterov", "model.hidden"]
+    for name in ("test accuracy", "fingerprint", "samples", "wall seconds", "rounds"):
+        assert len(table[name]) == 3
+
+
+def test_show_as_json(storage):
+    given = [str(storage / name) for name in ("plain", "slower")]
+    shown = json.loads(done("show", *given, "--json"))
+    assert list(shown) == given
+    for run in given:
+        assert shown[run]["summary"] == summary(Path(run))
+    assert shown[given[1]]["settings"]["algorithm.lr"] == 0.01
+
+
+def test_data_show(workplace):
+    out = done(
+        *("data", "show", "--output", "plots", "--partition", "Shards", "--clients", 50),
+        *("--participation", "Skewed"),
+    )
+    table = rows(out)
+    assert table["Digits, Shards, 50 clients"] == []
+    assert table["samples of a client"] == ["24", "25", "26"]
+    assert table["labels of a client"][2] in ("2", "3", "4")
+    assert table["samples in all"] == ["1,258"]
+    for name in ("partition", "participation"):
+        file = workplace / f"plots/{name}.png"
+        assert f"plots/{name}.png" in out
+        assert file.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert file.stat().st_size > 10_000
+
+
+def test_prepared_data_gives_the_same_run(workplace):
+    out = done("data", "prepare", "prepared", "--data", "Synthetic", "--data.samples", 300)
+    assert "raydl run --data Parquet --data.uri prepared" in out
+    for name, data in {
+        "source": ("--data", "Synthetic", "--data.samples", 300),
+        "parquet": ("--data", "Parquet", "--data.uri", "prepared"),
+    }.items():
+        done("run", *SMALL, *data, "--rounds", 2, "--name", name)
+    source, parquet = (summary(workplace / f"runs/{each}") for each in ("source", "parquet"))
+    assert source["fingerprint"] == parquet["fingerprint"]
+    assert source["test_accuracy"] == parquet["test_accuracy"]
