@@ -1,5 +1,6 @@
 """A whole run: set-up, rounds, evaluation, record, checkpoints, summary."""
 
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -59,11 +60,11 @@ class Observer:
         """A round is done and, if it was to be, scored."""
 
 
-def run(run: Run, *, resume: bool = False, observer: Observer | None = None) -> History:
-    """Does a run, and leaves its folder under ``run.storage``.
+def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) -> History:
+    """Does a run, and leaves its folder under ``spec.storage``.
 
     Args:
-        run: the spec.
+        spec: what to do.
         resume: goes on from the newest sound checkpoint of the run of that name. The numbers are
             then those of a run that was never interrupted.
         observer: is told how it goes on.
@@ -81,22 +82,24 @@ def run(run: Run, *, resume: bool = False, observer: Observer | None = None) -> 
         >>> history.table[["round", "val_accuracy"]]  # doctest: +SKIP
     """
     observer = observer or Observer()
-    run = run if run.name else replace(run, name=_new_name(run))
-    folder = Folder(run.storage) / str(run.name)
-    stored = _stored(folder, run, resume)
-    setup = prepare(run)
-    run = _resolved(run, setup, stored, observer)
+    spec = spec if spec.name else replace(spec, name=_new_name(spec))
+    folder = Folder(spec.storage) / str(spec.name)
+    stored = _stored(folder, spec, resume)
+    setup = prepare(spec)
+    spec = _resolved(spec, setup, observer)
     saved = None
     if stored:
-        _check_same(run, stored)
+        _check_same(spec, stored)
         saved = checkpoint.newest(folder)
     done = saved.round if saved else 0
-    require(run.rounds >= done, "rounds", run.rounds, f"{done} or larger: so many are done already")
-    Folder(run.storage).make()
-    observer.began(run, setup.problem, folder)
-    with stoppable() as stop, run.runtime.open(setup.problem) as runtime:
-        folder.write("run.yaml", _described(run).encode())
-        return _Course(run, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
+    require(
+        spec.rounds >= done, "rounds", spec.rounds, f"{done} or larger: so many are done already"
+    )
+    Folder(spec.storage).make()
+    observer.began(spec, setup.problem, folder)
+    with stoppable() as stop, spec.runtime.open(setup.problem) as runtime:
+        folder.write("run.yaml", _described(spec).encode())
+        return _Course(spec, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
 
 
 class _Course:
@@ -159,6 +162,7 @@ class _Course:
         test = score_columns({"test": self._runtime.evaluate(params, "test")()})
         last |= test
         settings = options.flatten(options.to_mapping(self._run))
+        settings = {key: value for key, value in settings.items() if key not in _FREE}
         summary = {
             "fingerprint": tree.fingerprint(params),
             "rounds": last["round"],
@@ -181,7 +185,8 @@ class _Course:
 
 def _new_name(run: Run) -> str:
     kinds = type(run.algorithm).__name__, type(run.data).__name__
-    return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S")])
+    unique = secrets.token_hex(2)  # other runs may begin in the same second
+    return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S"), unique])
 
 
 def _stored(folder: Folder, run: Run, resume: bool) -> dict[str, Any] | None:
@@ -204,7 +209,7 @@ def read_settings(folder: Folder) -> dict[str, Any]:
     return settings
 
 
-def _resolved(run: Run, setup: Setup, stored: Mapping[str, Any] | None, observer: Observer) -> Run:
+def _resolved(run: Run, setup: Setup, observer: Observer) -> Run:
     """The run with what it left open: the model that is usual, the runtime that is fastest."""
     run = replace(run, model=usual_model(run, setup.problem.dataset))
     if isinstance(run.runtime, Auto):

@@ -130,7 +130,7 @@ def test_nothing_of_ray_is_left_after_the_end_or_an_error(tmp_path):
     )
     here = ("--storage", tmp_path, "--model", "mine:Net")
     sound = start("run", *ACTORS, *here, cwd=tmp_path)
-    broken = start("run", *ACTORS, *here, "--algorithm.lr", "1e30", cwd=tmp_path)
+    broken = start("run", *ACTORS, *here, "--algorithm.lr", "1e38", cwd=tmp_path)
     started = [*family(sound), *family(broken)]
     well, badly = ended(sound), ended(broken)
     assert (well.code, well.err) == (0, "")
