@@ -70,7 +70,8 @@ class Task(NamedTuple):
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Each sample's cross-entropy [B]: of logits [B, classes], or the mean of [B, T, classes]."""
-    losses = nn.functional.cross_entropy(outputs.movedim(-1, 1), targets, reduction="none")
+    # Under vmap this takes half the time of nn.functional.cross_entropy, and alone the same.
+    losses = -outputs.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
 

@@ -99,14 +99,14 @@ class ClientData:
         Yields:
             A batch of leaves [clients, B, ...] and, as bool [clients], who still takes a step.
         """
-        plans = [list(self._positions(work, client)) for client in work.clients]
+        plans = [
+            [self._indices(client)[positions] for positions in self._positions(work, client)]
+            for client in work.clients
+        ]
         draws = [self._augmentation_draws(work, client) for client in work.clients]
-        indices = [self._indices(client) for client in work.clients]
+        none = torch.empty(0, dtype=torch.int64)
         for step in range(max(map(len, plans))):
-            chosen = [
-                own[plan[step]] if step < len(plan) else own[:0]
-                for own, plan in zip(indices, plans, strict=True)
-            ]
+            chosen = [plan[step] if step < len(plan) else none for plan in plans]
             sizes = torch.tensor([len(each) for each in chosen])
             padded = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
             inputs, targets = self._gather(padded.flatten())

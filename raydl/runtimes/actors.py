@@ -39,6 +39,7 @@ class Host:
     def ready(self) -> None:
         """Returns when the worker is built, or raises what hindered it."""
 
+    @ray.method(num_returns=2)
     def fold(
         self,
         work: Work,
@@ -57,7 +58,7 @@ class Host:
             for client in clients
         }
         folded = self._worker.fold(work, _receive(broadcast), keeps)
-        columns = {name: column.numpy() for name, column in folded.clients.items()}
+        columns = tuple(folded.clients), torch.stack(list(folded.clients.values())).numpy()
         kept_now = {client: _send(keep) for client, keep in folded.kept.items()}
         return (_send(folded.accumulator), columns, list(kept_now)), kept_now
 
@@ -140,14 +141,12 @@ class ActorPool:
         for client in block.clients:
             if client in self._kept:
                 keepers.setdefault(self._kept[client], []).append(client)
-        return lambda host: host.fold.options(num_returns=2).remote(
-            block, broadcast, list(keepers.values()), *keepers
-        )
+        return lambda host: host.fold.remote(block, broadcast, list(keepers.values()), *keepers)
 
     def _folded(self, task: Task) -> Folded:
-        accumulator, columns, keepers = self._pool.wait(task).value
+        accumulator, (names, columns), keepers = self._pool.wait(task).value
         self._kept |= dict.fromkeys(keepers, task.refs[1])
-        clients = {name: _tensor(column) for name, column in columns.items()}
+        clients = dict(zip(names, _tensor(columns), strict=True))
         return Folded(_receive(accumulator), {}, clients)
 
 

@@ -143,5 +143,7 @@ def _finite_each(messages: Tree, clients: int) -> Tensor:
     finite = torch.ones(clients, dtype=torch.bool)
     for _, leaf in tree.leaves(messages):
         if leaf.is_floating_point():
-            finite &= leaf.reshape(clients, -1).isfinite().all(1).cpu()
+            rows = leaf.reshape(clients, -1)
+            sums = rows.sum(1).isfinite()  # a sum of large finite numbers can overflow, though
+            finite &= (sums if sums.all() else rows.isfinite().all(1)).cpu()
     return finite
