@@ -159,9 +159,9 @@ def test_batched_batchnorm(workplace):
 
 
 def test_as_a_process(workplace):
-    stopped = ended(start("run", "--algorithm", "FedAgv", cwd=workplace))
+    stopped = ended(start("runn", cwd=workplace))
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
-        "raydl: unknown algorithm 'FedAgv'; did you mean 'FedAvg'? "
-        "Allowed: FedAvg, FedSGD, package.module:name\n"
+        "raydl: unknown command 'runn'; did you mean 'run'? "
+        "Allowed: --help, data prepare, data show, run, show\n"
     )

@@ -2,9 +2,9 @@
 
 import os
 import random
-import re
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import Popen
 
@@ -14,15 +14,30 @@ import pytest
 from tests.command import SMALL, done, ended, outcome, start, until
 
 LONG = (*SMALL, "--rounds", 100_000, "--checkpoint.every", 5, "--evaluation.every", 100)
-ACTORS = (*SMALL, "--runtime", "actors", "--runtime.workers", 2, "--evaluation.every", 100)
+ACTORS = ("--runtime", "actors", "--runtime.workers", 2)
 
 
-def saved(process: Popen[str], folder: Path, after: int = 0) -> None:
-    """Waits until a run has a checkpoint of a round after that one."""
+@pytest.fixture
+def begin(tmp_path) -> Iterator[Callable[..., Popen[str]]]:
+    """Starts ``raydl run``; what has not ended by itself is killed in the end."""
+    processes = []
+
+    def begin(*argv: object) -> Popen[str]:
+        processes.append(start("run", *argv, "--storage", tmp_path, cwd=tmp_path))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def saved(process: Popen[str], folder: Path) -> None:
+    """Waits until a run has a checkpoint."""
 
     def reached() -> bool:
         assert process.poll() is None, process.communicate()
-        return last_round(folder) > after
+        return last_round(folder) > 0
 
     until(reached)
 
@@ -37,32 +52,13 @@ def uninterrupted(rounds: int, storage: Path) -> Path:
     return storage / "whole"
 
 
-def test_sigterm_finishes_the_round_and_says_how_to_resume(tmp_path):
-    process = start("run", *LONG, "--storage", tmp_path, "--name", "a", cwd=tmp_path)
-    saved(process, tmp_path / "a")
-    process.send_signal(signal.SIGTERM)
-    stopped = ended(process)
-    assert (stopped.code, stopped.err) == (143, "")
-    number = last_round(tmp_path / "a")
-    assert stopped.out.endswith(
-        f"\nstopped after round {number}; the run is in {tmp_path}/a\n"
-        f"go on with: raydl run --resume {tmp_path}/a\n"
-    )
-    rounds = number + 3
-    done("run", "--resume", tmp_path / "a", "--rounds", rounds)
-    assert outcome(tmp_path / "a") == outcome(uninterrupted(rounds, tmp_path))
-
-
-def test_sigkill_at_any_instant(tmp_path):
-    """Twice, each time at some instant after the first checkpoint of that life."""
-    folder, begin = tmp_path / "a", ("run", *LONG, "--storage", tmp_path, "--name", "a")
-    for life in (begin, ("run", "--resume", folder)):
-        before = last_round(folder)
-        process = start(*life, cwd=tmp_path)
-        saved(process, folder, before)
-        time.sleep(random.uniform(0, 0.3))
-        process.kill()
-        assert ended(process).code == -signal.SIGKILL
+def test_sigkill_at_any_instant(begin, tmp_path):
+    folder = tmp_path / "a"
+    process = begin(*LONG, "--name", "a")
+    saved(process, folder)
+    time.sleep(random.uniform(0, 0.5))
+    process.kill()
+    assert ended(process).code == -signal.SIGKILL
     rounds = last_round(folder) + 7
     done("run", "--resume", folder, "--rounds", rounds)
     assert outcome(folder) == outcome(uninterrupted(rounds, tmp_path))
@@ -99,14 +95,10 @@ def gone(processes: list[psutil.Process]) -> bool:
     [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
     ids=["ctrl-c", "sigterm"],
 )
-def test_with_actors(number, to_the_group, code, tmp_path):
+def test_a_signal_finishes_the_round(number, to_the_group, code, begin, tmp_path):
     """Ctrl-C reaches the whole process group, Ray's own processes among them."""
     folder = tmp_path / "a"
-    process = start(
-        *("run", *ACTORS, "--rounds", 100_000, "--checkpoint.every", 5),
-        *("--storage", tmp_path, "--name", "a"),
-        cwd=tmp_path,
-    )
+    process = begin(*LONG, *ACTORS, "--name", "a")
     started = family(process)
     saved(process, folder)
     if to_the_group:
@@ -116,11 +108,18 @@ def test_with_actors(number, to_the_group, code, tmp_path):
         process.send_signal(number)
     stopped = ended(process)
     assert (stopped.code, stopped.err) == (code, "")
-    assert re.search(rf"stopped after round {last_round(folder)}; .*\ngo on with", stopped.out)
+    final = last_round(folder)
+    assert stopped.out.endswith(
+        f"\nstopped after round {final}; the run is in {folder}\n"
+        f"go on with: raydl run --resume {folder}\n"
+    )
     until(lambda: gone(started))
+    rounds = final + 3
+    done("run", "--resume", folder, "--rounds", rounds, "--runtime", "sequential")
+    assert outcome(folder) == outcome(uninterrupted(rounds, tmp_path))
 
 
-def test_nothing_of_ray_is_left_after_the_end_or_an_error(tmp_path):
+def test_nothing_of_ray_is_left_after_the_end_or_an_error(begin, tmp_path):
     """The model's module lies where the command is given, as a user's own does."""
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
@@ -128,10 +127,9 @@ def test_nothing_of_ray_is_left_after_the_end_or_an_error(tmp_path):
         "    def __init__(self, classes):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(64, classes))\n"
     )
-    here = ("--storage", tmp_path, "--model", "mine:Net")
-    sound = start("run", *ACTORS, *here, cwd=tmp_path)
-    broken = start("run", *ACTORS, *here, "--algorithm.lr", "1e38", cwd=tmp_path)
-    started = [*family(sound), *family(broken)]
+    run = (*SMALL, *ACTORS, "--model", "mine:Net")
+    sound, broken = begin(*run), begin(*run, "--algorithm.lr", "1e38")
+    started = family(sound) + family(broken)
     well, badly = ended(sound), ended(broken)
     assert (well.code, well.err) == (0, "")
     assert badly.code == 1
