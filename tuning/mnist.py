@@ -19,6 +19,8 @@ import raydl
 from raydl import Checkpointing, Evaluation, History, Model, Run, SpecError
 from raydl.algorithms import FedAvg, FedSGD
 from raydl.data import IID, MNIST, Shards, Synthetic, Uniform
+from raydl.interrupt import Interrupted
+from raydl.progress import Live
 from raydl.runtimes.cluster import connected
 from raydl.runtimes.specs import Actors
 from raydl.storage import Folder
@@ -45,6 +47,7 @@ class Study:
     """MNIST studies at one scale; every run is kept under ``storage`` and done only once."""
 
     base: Run
+    console: Console
 
     def run(
         self, name: str, algorithm: FedSGD | FedAvg, rounds: int = 10, **changes: object
@@ -53,7 +56,8 @@ class Study:
         rounds = min(rounds, self.base.rounds)
         run = replace(self.base, name=name, algorithm=algorithm, rounds=rounds, **changes)
         there = (Folder(run.storage) / name).has("run.yaml")
-        return raydl.run(run, resume=there)
+        with Live(self.console) as live:
+            return raydl.run(run, resume=there, observer=live)
 
     def point(self, algorithm: FedSGD | FedAvg, clients: int, fraction: float) -> History:
         """The run of the first two tables with so many clients and such a fraction."""
@@ -190,7 +194,8 @@ def study(
         checkpoint=Checkpointing(every=1, keep=1),
         storage=f"{output}/runs",
     )
-    folder, console, work = Path(output), Console(), Study(base)
+    folder, console = Path(output), Console()
+    work = Study(base, console)
     folder.mkdir(parents=True, exist_ok=True)
     with connected(None, 2):
         tables = {
@@ -214,4 +219,8 @@ if __name__ == "__main__":
     try:
         auto_cli(study)
     except SpecError as error:
-        sys.exit(f"tuning.mnist: {error}")
+        print(f"tuning.mnist: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as stopped:
+        print(f"{stopped}; the same command goes on with the study", file=sys.stderr)
+        sys.exit(stopped.code)
