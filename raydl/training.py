@@ -99,6 +99,8 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop, spec.runtime.open(setup.problem) as runtime:
         folder.write("run.yaml", _described(spec).encode())
+        if folder.has("summary.json") and spec.rounds > done:
+            folder.remove("summary.json")  # of a finished run that now goes on
         return _Course(spec, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
 
 

@@ -71,17 +71,21 @@ def is_actor(process: psutil.Process) -> bool:
         return False
 
 
-def family(process: Popen[str]) -> list[psutil.Process]:
-    """All the processes that a run on two actors starts, as soon as the actors are there."""
-    found: list[psutil.Process] = []
+def family(*runs: Popen[str]) -> list[psutil.Process]:
+    """All the processes that runs on two actors start, seen as soon as the actors are there."""
+    found: dict[int, list[psutil.Process]] = {}
 
     def complete() -> bool:
-        found[:] = psutil.Process(process.pid).children(recursive=True)
-        return sum(map(is_actor, found)) == 2
+        for run in runs:
+            children = psutil.Process(run.pid).children(recursive=True)
+            if run.pid not in found and sum(map(is_actor, children)) == 2:
+                found[run.pid] = children
+        return len(found) == len(runs)
 
     until(complete)
-    assert any("raylet" in each.name() for each in found)
-    return found
+    started = [process for children in found.values() for process in children]
+    assert sum("raylet" in each.name() for each in started) == len(runs)
+    return started
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -129,7 +133,7 @@ def test_nothing_of_ray_is_left_after_the_end_or_an_error(begin, tmp_path):
     )
     run = (*SMALL, *ACTORS, "--model", "mine:Net")
     sound, broken = begin(*run), begin(*run, "--algorithm.lr", "1e38")
-    started = family(sound) + family(broken)
+    started = family(sound, broken)
     well, badly = ended(sound), ended(broken)
     assert (well.code, well.err) == (0, "")
     assert badly.code == 1

@@ -60,7 +60,7 @@ def _start(registered: int, cohort: int, rounds: int) -> Raydl:
         f"{registered} registered clients",
         lambda: images(registered * _SAMPLES, 8, 1, 10),
         Softmax,
-        FedAvg(lr=0.1, batch_size=_SAMPLES),
+        FedAvg(lr=0.1, batch_size=_SAMPLES, epochs=1),
         registered,
         cohort / registered,
     )
