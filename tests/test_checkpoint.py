@@ -115,7 +115,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning(damage, folder):
     for number in (2, 4):
         checkpoint.save(folder, at(number), keep=3)
     damage(*files(folder, 4))
-    with pytest.warns(UserWarning, match=r"checkpoint 000004 .* damaged, the one before"):
+    with pytest.warns(UserWarning, match=r"checkpoint 000004 .* damaged, what came before"):
         assert same(checkpoint.newest(folder), at(2))
 
 
