@@ -59,7 +59,7 @@ def newest(folder: Folder) -> Checkpoint | None:
             return _load(folder / f"checkpoints/{name}")
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             warnings.warn(
-                f"checkpoint {name} of {folder.uri} is damaged, what came before it is used: {error}",
+                f"checkpoint {name} of {folder.uri} is damaged, what came before is used: {error}",
                 stacklevel=2,
             )
     return None

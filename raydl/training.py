@@ -1,5 +1,6 @@
 """A whole run: set-up, rounds, evaluation, record, checkpoints, summary."""
 
+import json
 import secrets
 import sys
 import time
@@ -17,7 +18,7 @@ from raydl.core import tree
 from raydl.core.errors import SpecError, require
 from raydl.core.tree import Params
 from raydl.interrupt import Interrupted, Stop, stoppable
-from raydl.record import COLUMNS, Record, Row, score_columns
+from raydl.record import COLUMNS, Record, Row, read_rows, score_columns
 from raydl.rounds import Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
@@ -91,6 +92,8 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     if stored:
         _check_same(spec, stored)
         saved = checkpoint.newest(folder)
+        if saved and saved.round == spec.rounds and folder.has("summary.json"):
+            return _read(folder, setup.problem.algorithm.params(saved.state))
     done = saved.round if saved else 0
     require(
         spec.rounds >= done, "rounds", spec.rounds, f"{done} or larger: so many are done already"
@@ -102,6 +105,12 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
         if folder.has("summary.json") and spec.rounds > done:
             folder.remove("summary.json")  # of a finished run that now goes on
         return _Course(spec, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
+
+
+def _read(folder: Folder, params: Params) -> History:
+    """The history of a run that is finished."""
+    table = pd.DataFrame(read_rows(folder), columns=COLUMNS.names)
+    return History(table, json.loads(folder.read("summary.json")), folder.uri, params)
 
 
 class _Course:

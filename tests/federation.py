@@ -174,10 +174,20 @@ class Killer:
     batch: int
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        (self.folder / f"{os.getpid()}-{id(inputs)}-{os.urandom(8).hex()}").touch()
-        if len(list(self.folder.iterdir())) == self.batch:
+        if self._draw_number() == self.batch:
             os.kill(os.getpid(), signal.SIGKILL)
         return inputs
+
+    def _draw_number(self) -> int:
+        """The next number; no two processes draw the same."""
+        number = 1
+        while True:
+            try:
+                (self.folder / str(number)).touch(exist_ok=False)
+            except FileExistsError:
+                number += 1
+            else:
+                return number
 
 
 @dataclass(frozen=True)

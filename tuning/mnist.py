@@ -6,7 +6,9 @@ the test accuracy after every round. Samples are dealt out iid, or as two label-
 each client (McMahan et al., 2017). A study that was interrupted goes on where it was.
 """
 
+import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +24,7 @@ from raydl.data import IID, MNIST, Shards, Synthetic, Uniform
 from raydl.interrupt import Interrupted
 from raydl.progress import Live
 from raydl.runtimes.cluster import connected
-from raydl.runtimes.specs import Actors
+from raydl.runtimes.specs import Actors, Sequential
 from raydl.storage import Folder
 
 FEDSGD, FEDAVG = FedSGD(lr=0.01), FedAvg(lr=0.01, batch_size=100, epochs=1)
@@ -186,7 +188,7 @@ def study(
     base = Run(
         data=made_up if smoke else MNIST(root=data_root, validation=0),
         model=Model("MnistCNN"),
-        runtime=Actors(),
+        runtime=Sequential() if smoke else Actors(),
         rounds=1 if smoke else 15,
         seed=10,
         microbatch=600,
@@ -197,7 +199,7 @@ def study(
     folder, console = Path(output), Console()
     work = Study(base, console)
     folder.mkdir(parents=True, exist_ok=True)
-    with connected(None, 2):
+    with nullcontext() if smoke else connected(None, cpus=os.cpu_count() or 1):
         tables = {
             "FedSGD by gradients and by weights": work.equality,
             "Number of clients": lambda: work.table([(10, 0.1), (50, 0.1), (100, 0.1)]),

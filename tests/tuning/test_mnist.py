@@ -3,7 +3,7 @@
 from tuning.mnist import study
 
 
-def test_the_smoke_scale_writes_its_tables_and_plots(tmp_path, cluster, capsys):
+def test_the_smoke_scale_writes_its_tables_and_plots(tmp_path, capsys):
     study(output=str(tmp_path / "mnist"), scale="smoke")
     written = sorted(each.name for each in (tmp_path / "mnist").iterdir())
     assert written == ["label_skew.png", "local_epochs.png", "runs", "stabilized.png", "tables.md"]
