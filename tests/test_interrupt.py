@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 
@@ -71,21 +72,28 @@ def is_actor(process: psutil.Process) -> bool:
         return False
 
 
-def family(*runs: Popen[str]) -> list[psutil.Process]:
-    """All the processes that runs on two actors start, seen as soon as the actors are there."""
-    found: dict[int, list[psutil.Process]] = {}
+def family(run: Popen[str]) -> list[psutil.Process]:
+    """All the processes that a run on two actors starts, seen as soon as the actors are there."""
+    found: list[psutil.Process] = []
 
     def complete() -> bool:
-        for run in runs:
-            children = psutil.Process(run.pid).children(recursive=True)
-            if run.pid not in found and sum(map(is_actor, children)) == 2:
-                found[run.pid] = children
-        return len(found) == len(runs)
+        found[:] = psutil.Process(run.pid).children(recursive=True)
+        return sum(map(is_actor, found)) == 2
 
     until(complete)
-    started = [process for children in found.values() for process in children]
-    assert sum("raylet" in each.name() for each in started) == len(runs)
-    return started
+    return found
+
+
+def watched(*runs: Popen[str]) -> dict[str, list[psutil.Process]]:
+    """All the processes that runs start, by name, seen again and again until the runs end."""
+    found: dict[str, dict[int, psutil.Process]] = {}
+    while any(run.poll() is None for run in runs):
+        for run in runs:
+            with suppress(psutil.Error):  # it may end at any time
+                for child in psutil.Process(run.pid).children(recursive=True):
+                    found.setdefault(child.name(), {})[child.pid] = child
+        time.sleep(0.05)
+    return {name: list(each.values()) for name, each in found.items()}
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -133,10 +141,11 @@ def test_nothing_of_ray_is_left_after_the_end_or_an_error(begin, tmp_path):
     )
     run = (*SMALL, *ACTORS, "--model", "mine:Net")
     sound, broken = begin(*run), begin(*run, "--algorithm.lr", "1e38")
-    started = family(sound, broken)
+    started = watched(sound, broken)
+    assert len(started["raylet"]) == 2
     well, badly = ended(sound), ended(broken)
     assert (well.code, well.err) == (0, "")
     assert badly.code == 1
     assert badly.err.startswith("raydl: round 1: the update of client")
     assert len(badly.err.splitlines()) == 1
-    until(lambda: gone(started))
+    until(lambda: gone([process for each in started.values() for process in each]))

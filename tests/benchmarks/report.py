@@ -68,8 +68,8 @@ def _remarks(measured: dict[str, Any], bf16_in_hardware: bool) -> list[str]:
     if empty := measured.get("empty_round"):
         lines.append(
             f"A round of empty work: {_milliseconds(empty['median'])} ms "
-            f"({empty['blocks']} blocks on 2 actors, {empty['bytes']} bytes each way; the actors "
-            f"worked {_milliseconds(empty['folding'])} ms of it)."
+            f"({empty['blocks']} blocks on 2 actors, {empty['bytes']} bytes each way), of them "
+            f"{_milliseconds(empty['transport'])} ms of the driver and of transport."
         )
     return lines
 
@@ -98,7 +98,7 @@ def _scale(measured: dict[str, Any]) -> Table:
 def _startup(measured: dict[str, Any]) -> Table:
     table = _table("Start-up", "", "seconds")
     table.add_row("raydl --help", f"{measured['help']['median']:.2f}")
-    table.add_row("raydl run --rounds 1, to its end", f"{measured['run']['median']:.2f}")
+    table.add_row("raydl run, to its first round", f"{measured['first_round']['median']:.2f}")
     return table
 
 

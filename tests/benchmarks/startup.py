@@ -1,4 +1,4 @@
-"""How long a newcomer waits: the command's help, and a run of one round."""
+"""How long a newcomer waits: for the command's help, and for a run's first round."""
 
 import subprocess
 import sys
@@ -7,31 +7,39 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-_HELP = ["--help"]
-_RUN = ["run", "--rounds", "1"]
+_RAYDL = [sys.executable, "-m", "raydl"]
 
 
 def measure(repeats: int) -> dict[str, Any]:
-    """Seconds of ``raydl --help``, and of a whole ``raydl run`` of one round.
-
-    The latter is from the command to the prompt, so an upper bound of the first round's end.
+    """Times ``raydl --help``, and ``raydl run`` until it prints its first round.
 
     Args:
         repeats: how often each is started, after a first time that is not counted.
 
     Returns:
-        ``help`` and ``run``: ``seconds`` of each, and the ``median``.
+        ``help`` and ``first_round``: ``seconds`` of each time, and the ``median``.
     """
-    with TemporaryDirectory() as storage:
-        commands = {"help": _HELP, "run": [*_RUN, "--storage", storage]}
-        seconds = {
-            name: [_time(arguments) for _ in range(1 + repeats)][1:]
-            for name, arguments in commands.items()
-        }
-    return {name: {"seconds": each, "median": median(each)} for name, each in seconds.items()}
+    figures = {}
+    for name, wait in (("help", _help), ("first_round", _first_round)):
+        seconds = [wait() for _ in range(1 + repeats)][1:]
+        figures[name] = {"seconds": seconds, "median": median(seconds)}
+    return figures
 
 
-def _time(arguments: list[str]) -> float:
+def _help() -> float:
     began = perf_counter()
-    subprocess.run([sys.executable, "-m", "raydl", *arguments], check=True, capture_output=True)
+    subprocess.run([*_RAYDL, "--help"], check=True, stdout=subprocess.DEVNULL)
     return perf_counter() - began
+
+
+def _first_round() -> float:
+    began = perf_counter()
+    with TemporaryDirectory() as storage:
+        command = [*_RAYDL, "run", "--rounds", "1", "--storage", storage]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+            assert run.stdout is not None
+            lines = ((line, perf_counter() - began) for line in run.stdout)
+            seconds = [after for line, after in lines if line.startswith("round 1/")]
+    assert run.returncode == 0, f"{' '.join(command)} exits with {run.returncode}"
+    assert len(seconds) == 1, "the run's first round is no line of its own"
+    return seconds[0]

@@ -41,6 +41,6 @@ def test_a_quick_run_ends(capsys):
     assert min(row["ratio"] for row in rows if row["bare"]) == 1
     assert all(len(row["seconds"]) == 1 for row in rows)
     empty = figures["W2"]["empty_round"]
-    assert empty["median"] > empty["folding"] > 0
+    assert empty["median"] > empty["transport"] > 0
     assert len(figures["W4"]["memory"]) == 3
     assert figures["W4"]["ratio"] > 0

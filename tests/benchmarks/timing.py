@@ -113,7 +113,8 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
 
     Returns:
         ``blocks``, ``bytes`` (of the broadcast and of each block's message), ``seconds`` of each
-        round, ``median``, and ``folding``: the part of the median that the actors worked.
+        round, ``median``, and ``transport``: the median of what is left of them without the time
+        that the actors worked, divided evenly.
     """
     workload = TIMED[name](quick)
     prepared = prepare(workload, 1 + repeats)
@@ -134,5 +135,7 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
         "bytes": rounds[0].bytes_down // blocks,
         "seconds": [each.wall_seconds for each in rounds],
         "median": median(each.wall_seconds for each in rounds),
-        "folding": median(float(each.clients["seconds"].sum()) / WORKERS for each in rounds),
+        "transport": median(
+            each.wall_seconds - float(each.clients["seconds"].sum()) / WORKERS for each in rounds
+        ),
     }
