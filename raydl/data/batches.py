@@ -81,10 +81,6 @@ class ClientData:
         """The number of a client's samples, nₖ."""
         return int(self.partition.sizes[client])
 
-    def steps(self, work: Work) -> int:
-        """The local steps of all the clients in ``work``."""
-        return sum(work.plan.local_steps(self.samples(client)) for client in work.clients)
-
     def batches(self, work: Work, client: int) -> Iterator[Batch]:
         """One client's minibatches of a round, none padded."""
         indices = self._indices(client)

@@ -186,5 +186,5 @@ def _attach(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
 
 
 def _without_samples(dataset: Dataset) -> Dataset:
-    empty = {part: Split(*(each[:0].clone() for each in getattr(dataset, part))) for part in _PARTS}
+    empty = {part: getattr(dataset, part).none() for part in _PARTS}
     return replace(dataset, owners=None, **empty)

@@ -1,6 +1,6 @@
 """One block of clients, trained and folded into one accumulator: eagerly, or as one vmap."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
@@ -32,9 +32,6 @@ class Folded(NamedTuple):
     accumulator: Tree
     kept: Kept
     clients: dict[str, Tensor]
-
-
-Fold: TypeAlias = Callable[[Algorithm, Gradient, ClientData, int, Work, Tree, Kept], Folded]
 
 
 def fold_eager(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -36,8 +36,8 @@ def _check(threads: int, device: str = "cpu") -> None:
 
 
 @dataclass(frozen=True)
-class Sequential:
-    """One client after the other in one process, without Ray: for notebooks and debugging.
+class OneProcess:
+    """Clients that train in the process that drives the run, without Ray.
 
     Args:
         threads: of torch.
@@ -47,42 +47,33 @@ class Sequential:
     threads: int = 1
     device: str = "cpu"
 
+    batched: ClassVar[bool]
+
     def __post_init__(self) -> None:
         _check(self.threads, self.device)
 
     def arithmetic(self) -> dict[str, Any]:
         """What of this the numbers depend on."""
-        return {"threads": self.threads, "batched": False, "device": self.device}
+        return {"threads": self.threads, "batched": self.batched, "device": self.device}
 
     @contextmanager
     def open(self, problem: Problem) -> Iterator[Runtime]:
         """The runtime for a problem."""
-        yield InProcess(problem, self.threads, batched=False, device=self.device)
+        yield InProcess(problem, self.threads, self.batched, self.device)
 
 
 @dataclass(frozen=True)
-class Batched:
-    """Many clients side by side as one vmap, in one process without Ray: for small dense models.
+class Sequential(OneProcess):
+    """One client after the other in one process, without Ray: for notebooks and debugging."""
 
-    Args:
-        threads: of torch.
-        device: where the clients train: cpu or cuda.
-    """
+    batched = False
 
-    threads: int = 1
-    device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        _check(self.threads, self.device)
+@dataclass(frozen=True)
+class Batched(OneProcess):
+    """Many clients side by side as one vmap, in one process without Ray: for small dense models."""
 
-    def arithmetic(self) -> dict[str, Any]:
-        """What of this the numbers depend on."""
-        return {"threads": self.threads, "batched": True, "device": self.device}
-
-    @contextmanager
-    def open(self, problem: Problem) -> Iterator[Runtime]:
-        """The runtime for a problem."""
-        yield InProcess(problem, self.threads, batched=True, device=self.device)
+    batched = True
 
 
 @dataclass(frozen=True)
