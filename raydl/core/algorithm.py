@@ -88,12 +88,21 @@ class Reduce(NamedTuple):
 
     ``add`` and ``merge`` may write into their first argument, which they are handed for good, but
     neither into their second nor keep it: it may lie in memory that is shared.
+
+    Attributes:
+        zero: what no update gives.
+        add: (accumulator, update) -> accumulator.
+        merge: (accumulator, accumulator of later updates) -> accumulator.
+        result: accumulator -> the one value.
+        stacked: (messages [clients, ...], samples [clients]) -> accumulator, up to rounding what
+            ``add`` gives one by one; for a rule that can do it faster, None for others.
     """
 
     zero: Callable[[], Tree]
     add: Callable[[Tree, Update], Tree]
     merge: Callable[[Tree, Tree], Tree]
     result: Callable[[Tree], Tree]
+    stacked: Callable[[Tree, Tensor], Tree] | None = None
 
 
 class Algorithm(NamedTuple):

@@ -1,6 +1,7 @@
 """How the clients' updates become one."""
 
 import torch
+from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Reduce, Update
@@ -35,4 +36,8 @@ def mean() -> Reduce:
     def result(accumulator: Tree) -> Tree:
         return tree.scale(accumulator["sum"], 1 / float(accumulator["samples"] or 1))
 
-    return Reduce(zero, add, merge, result)
+    def stacked(messages: Tree, samples: Tensor) -> Tree:
+        sums = tree.map(lambda leaf: torch.tensordot(samples.to(leaf), leaf, 1), messages)
+        return {"samples": samples.sum(dtype=torch.float64), "sum": sums}
+
+    return Reduce(zero, add, merge, result, stacked)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from raydl.core.grad import Batch
 from raydl.core.rng import generator
 from raydl.data.dataset import Dataset, Split
 from raydl.data.partitions import Partition
+
+_NONE = np.empty(0, np.int64)
 
 
 class Augmentation(Protocol):
@@ -74,7 +77,7 @@ class ClientData:
         self.partition = partition
         self.prepare = Preparation.of(dataset, device)
         self._train = Split(*(part.to(device) for part in dataset.train))
-        self._seed = seed
+        self.seed = seed
         self._augment = augmentation
 
     def samples(self, client: int) -> int:
@@ -83,10 +86,9 @@ class ClientData:
 
     def batches(self, work: Work, client: int) -> Iterator[Batch]:
         """One client's minibatches of a round, none padded."""
-        indices = self._indices(client)
         draws = self._augmentation_draws(work, client)
-        for positions in self._positions(work, client):
-            inputs, targets = self._gather(indices[positions])
+        for indices in self._minibatches(work, client):
+            inputs, targets = self._gather(indices)
             yield Batch(self.prepare(self._augmented(inputs, draws)), targets)
 
     def stacked(self, work: Work) -> Iterator[tuple[Batch, Tensor]]:
@@ -95,52 +97,50 @@ class ClientData:
         Yields:
             A batch of leaves [clients, B, ...] and, as bool [clients], who still takes a step.
         """
-        plans = [
-            [self._indices(client)[positions] for positions in self._positions(work, client)]
-            for client in work.clients
-        ]
+        plans = [list(self._minibatches(work, client)) for client in work.clients]
         draws = [self._augmentation_draws(work, client) for client in work.clients]
-        none = torch.empty(0, dtype=torch.int64)
         for step in range(max(map(len, plans))):
-            chosen = [plan[step] if step < len(plan) else none for plan in plans]
-            sizes = torch.tensor([len(each) for each in chosen])
-            padded = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
-            inputs, targets = self._gather(padded.flatten())
+            chosen = [plan[step] if step < len(plan) else _NONE for plan in plans]
+            sizes = np.array([len(each) for each in chosen])
+            padded = np.zeros((len(chosen), sizes.max()), np.int64)
+            for row, each in zip(padded, chosen, strict=True):
+                row[: len(each)] = each
+            inputs, targets = self._gather(padded.ravel())
             inputs = inputs.unflatten(0, padded.shape)
             if self._augment is not None:
                 inputs = self._augmented_each(inputs, sizes, draws)
-            weights = (torch.arange(padded.shape[1]) < sizes[:, None]).float()
+            weights = torch.from_numpy(np.arange(padded.shape[1]) < sizes[:, None]).float()
             yield (
                 Batch(
                     self.prepare(inputs),
                     targets.unflatten(0, padded.shape),
                     weights.to(inputs.device),
                 ),
-                (sizes > 0).to(inputs.device),
+                torch.from_numpy(sizes > 0).to(inputs.device),
             )
 
-    def _indices(self, client: int) -> Tensor:
-        return torch.from_numpy(self.partition[client])
+    def _minibatches(self, work: Work, client: int) -> Iterator[np.ndarray]:
+        """The training samples of a client's minibatches, int64 [B] each."""
+        own = self.partition[client]
+        draws = generator(self.seed, work.round, client, "order")
+        for positions in minibatches(self.samples(client), work.plan, draws):
+            yield own[positions.numpy()]
 
-    def _positions(self, work: Work, client: int) -> Iterator[Tensor]:
-        draws = generator(self._seed, work.round, client, "order")
-        return minibatches(self.samples(client), work.plan, draws)
-
-    def _gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def _gather(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         inputs, targets = self._train
-        indices = indices.to(inputs.device)
-        return inputs.index_select(0, indices), targets.index_select(0, indices)
+        chosen = torch.from_numpy(indices).to(inputs.device)
+        return inputs.index_select(0, chosen), targets.index_select(0, chosen)
 
     def _augmentation_draws(self, work: Work, client: int) -> torch.Generator | None:
         if self._augment is None:
             return None
-        return generator(self._seed, work.round, client, "augmentation")
+        return generator(self.seed, work.round, client, "augmentation")
 
     def _augmented(self, inputs: Tensor, draws: torch.Generator | None) -> Tensor:
         return inputs if self._augment is None or draws is None else self._augment(inputs, draws)
 
     def _augmented_each(
-        self, inputs: Tensor, sizes: Tensor, draws: Sequence[torch.Generator | None]
+        self, inputs: Tensor, sizes: np.ndarray, draws: Sequence[torch.Generator | None]
     ) -> Tensor:
         for client, (size, own) in enumerate(zip(sizes.tolist(), draws, strict=True)):
             if size:

@@ -7,8 +7,9 @@ reference.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, merge
 from raydl.runtimes.worker import Worker, check_batchable
 
+_INLINE = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
+_CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
+_CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
 _PARTS = ("train", "validation", "test")
 
 
@@ -42,14 +46,14 @@ class Host:
     @ray.method(num_returns=2)
     def fold(
         self,
-        work: Work,
+        blocks: list[Work],
         broadcast: Packed,
         keepers: list[list[int]],
         *kept: dict[int, Packed],
     ) -> tuple[Any, Any]:
-        """A block's accumulator, columns and keepers; apart from them, what the clients keep.
+        """Each block's accumulator, columns and keepers; apart from them, what the clients keep.
 
-        Each of ``kept`` is what a former block's clients kept; those who kept nothing newer since
+        Each of ``kept`` is what a former call's clients kept; those who kept nothing newer since
         are its ``keepers``.
         """
         keeps = {
@@ -57,10 +61,13 @@ class Host:
             for part, clients in zip(kept, keepers, strict=True)
             for client in clients
         }
-        folded = self._worker.fold(work, _receive(broadcast), keeps)
-        columns = tuple(folded.clients), torch.stack(list(folded.clients.values())).numpy()
-        kept_now = {client: _send(keep) for client, keep in folded.kept.items()}
-        return (_send(folded.accumulator), columns, list(kept_now)), kept_now
+        received, results, kept_now = _receive(broadcast), [], {}
+        for block in blocks:
+            folded = self._worker.fold(block, received, keeps)
+            columns = tuple(folded.clients), torch.stack(list(folded.clients.values())).numpy()
+            results.append((_send(folded.accumulator), columns, list(folded.kept)))
+            kept_now |= {client: _send(keep) for client, keep in folded.kept.items()}
+        return results, kept_now
 
     def evaluate(self, stretch: Stretch, params: Packed) -> Score:
         """The score on a stretch of a split."""
@@ -90,7 +97,7 @@ class ActorPool:
     ) -> None:
         if batched:
             check_batchable(problem.task.model)
-        self._problem = problem
+        self._problem, self._workers = problem, workers
         self._kept: dict[int, ray.ObjectRef] = {}
         arrays = ray.put(_detach(problem.dataset))
         built_from = ray.put(replace(problem, dataset=_without_samples(problem.dataset)))
@@ -105,12 +112,13 @@ class ActorPool:
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort, the longest blocks first, and merges them in block order."""
-        sent = ray.put(_send(broadcast))
-        blocks = self._problem.blocks(work)
+        sent = _share(_send(broadcast))
         tasks = self._pool.submit(
-            (-self._problem.samples(block), self._fold(block, sent)) for block in blocks
+            (-sum(map(self._problem.samples, blocks)), self._fold(blocks, sent))
+            for blocks in self._calls(work)
         )
-        return merge(self._problem.algorithm.reduce, map(self._folded, tasks))
+        folded = (block for task in tasks for block in self._folded(task))
+        return merge(self._problem.algorithm.reduce, folded)
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores on workers that have no block to train, so beside the next round."""
@@ -136,24 +144,37 @@ class ActorPool:
         """Ends the actors."""
         self._pool.close()
 
-    def _fold(self, block: Work, broadcast: ray.ObjectRef) -> Call:
+    def _calls(self, work: Work) -> Iterator[list[Work]]:
+        """The blocks that one call carries: cheap ones share a call, but every worker has one."""
+        blocks = self._problem.blocks(work)
+        affordable = int(_CALL_OPERATIONS * len(blocks) / max(1, self._problem.operations(work)))
+        together = max(1, min(affordable, _CALL_BLOCKS, -(-len(blocks) // self._workers)))
+        for start in range(0, len(blocks), together):
+            yield blocks[start : start + together]
+
+    def _fold(self, blocks: list[Work], broadcast: Packed | ray.ObjectRef) -> Call:
         keepers: dict[ray.ObjectRef, list[int]] = {}
-        for client in block.clients:
+        for client in chain.from_iterable(block.clients for block in blocks):
             if client in self._kept:
                 keepers.setdefault(self._kept[client], []).append(client)
-        return lambda host: host.fold.remote(block, broadcast, list(keepers.values()), *keepers)
+        return lambda host: host.fold.remote(blocks, broadcast, list(keepers.values()), *keepers)
 
-    def _folded(self, task: Task) -> Folded:
-        accumulator, (names, columns), keepers = self._pool.wait(task).value
-        self._kept |= dict.fromkeys(keepers, task.refs[1])
-        clients = dict(zip(names, _tensor(columns), strict=True))
-        return Folded(_receive(accumulator), {}, clients)
+    def _folded(self, task: Task) -> Iterator[Folded]:
+        for accumulator, (names, columns), keepers in self._pool.wait(task).value:
+            self._kept |= dict.fromkeys(keepers, task.refs[1])
+            clients = dict(zip(names, _tensor(columns), strict=True))
+            yield Folded(_receive(accumulator), {}, clients)
 
 
 def _send(value: Tree) -> Packed:
     """A tree with its buffer as an array, which Ray moves without a copy."""
     buffer, layout = tree.pack(value)
     return Packed(buffer.numpy(), layout)
+
+
+def _share(wire: Packed) -> Packed | ray.ObjectRef:
+    """One reference for all calls; or a small tree itself, which arrives sooner with each call."""
+    return wire if wire.buffer.nbytes <= _INLINE else ray.put(wire)
 
 
 def _receive(wire: Packed) -> Tree:

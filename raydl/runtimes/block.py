@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Update, Work
+from raydl.core.algorithm import Algorithm, Reduce, Update, Work
 from raydl.core.grad import Gradient
 from raydl.core.rng import seed_dropout
 from raydl.core.tree import Tree
@@ -38,7 +38,6 @@ def fold_eager(
     algorithm: Algorithm,
     gradient: Gradient,
     data: ClientData,
-    seed: int,
     work: Work,
     broadcast: Tree,
     kept: Mapping[int, Tree],
@@ -47,7 +46,7 @@ def fold_eager(
     accumulator, keeps, rows = algorithm.reduce.zero(), {}, []
     for client in work.clients:
         started = perf_counter()
-        seed_dropout(seed, work.round, client, "dropout")
+        seed_dropout(data.seed, work.round, client, "dropout")
         local = algorithm.client.init(broadcast, _start(algorithm, broadcast, kept, client))
         row = {"samples": 0.0, "steps": 0.0}
         sums: dict[str, Tensor] = {}
@@ -78,14 +77,13 @@ def fold_vmapped(
     algorithm: Algorithm,
     gradient: Gradient,
     data: ClientData,
-    seed: int,
     work: Work,
     broadcast: Tree,
     kept: Mapping[int, Tree],
 ) -> Folded:
     """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
     started = perf_counter()
-    seed_dropout(seed, work.round, work.clients[0], "dropout")
+    seed_dropout(data.seed, work.round, work.clients[0], "dropout")
     starts = [_start(algorithm, broadcast, kept, client) for client in work.clients]
     each = torch.arange(len(work.clients))
     local = torch.vmap(lambda _, start: algorithm.client.init(broadcast, start))(
@@ -107,13 +105,13 @@ def fold_vmapped(
     messages, keeps = final(each, local)
 
     finite = _finite_each(messages, len(each))
-    accumulator, kept_now = algorithm.reduce.zero(), {}
-    for position, client in enumerate(work.clients):
-        if finite[position]:
-            message = tree.map(lambda leaf, at=position: leaf[at], messages)
-            accumulator = algorithm.reduce.add(accumulator, Update(message, data.samples(client)))
-            if keeps:
-                kept_now[client] = tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
+    sent = torch.tensor([data.samples(client) for client in work.clients])
+    accumulator = _reduced(algorithm.reduce, messages, sent, finite)
+    kept_now = {
+        client: tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
+        for position, client in enumerate(work.clients)
+        if keeps and finite[position]
+    }
     columns = {name: total / samples for name, total in sums.items()} | {
         "client": torch.tensor(work.clients, dtype=torch.float64),
         "samples": samples,
@@ -127,6 +125,18 @@ def fold_vmapped(
 
 def _start(algorithm: Algorithm, broadcast: Tree, kept: Mapping[int, Tree], client: int) -> Tree:
     return kept[client] if client in kept else algorithm.client.start(broadcast)
+
+
+def _reduced(reduce: Reduce, messages: Tree, samples: Tensor, finite: Tensor) -> Tree:
+    """The finite ones of the messages [clients, ...], folded in order."""
+    if reduce.stacked is not None:
+        chosen = messages if finite.all() else tree.map(lambda leaf: leaf[finite], messages)
+        return reduce.stacked(chosen, samples[finite]) if finite.any() else reduce.zero()
+    accumulator = reduce.zero()
+    for position in finite.nonzero().flatten().tolist():
+        message = tree.map(lambda leaf, at=position: leaf[at], messages)
+        accumulator = reduce.add(accumulator, Update(message, int(samples[position])))
+    return accumulator
 
 
 def _where(active: Tensor, stepped: Tree, local: Tree) -> Tree:

@@ -68,7 +68,7 @@ class Pool:
             WorkerLostError: if it ended one worker after the other.
         """
         while not task.done:
-            self._step()
+            self._step(task)
         return task
 
     def close(self) -> None:
@@ -83,9 +83,12 @@ class Pool:
             task.refs = task.call(actor)
             self._running[task.refs[0]] = (task, actor)
 
-    def _step(self) -> None:
-        """Waits for one call to end, and gives its actor the next one."""
-        (ended,), _ = ray.wait(list(self._running), num_returns=1)
+    def _step(self, wanted: Task) -> None:
+        """Waits for a call to end, and gives its actor the next one."""
+        if self._waiting:
+            (ended,), _ = ray.wait(list(self._running), num_returns=1)
+        else:  # no actor is needed for another call, so this one's end is enough to wait for
+            ended = wanted.refs[0]
         task, actor = self._running.pop(ended)
         try:
             task.value = ray.get(ended)

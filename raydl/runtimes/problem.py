@@ -36,16 +36,20 @@ class Problem:
     def blocks(self, work: Work) -> list[Work]:
         """The cohort in blocks; no worker, and no number of workers, has a say in their size.
 
-        A block is worth its overhead: cheap clients share one, up to 32 of them, while a cohort
+        A block is worth its overhead: cheap clients share one, up to 128 of them, while a cohort
         keeps at least 4 blocks for the workers to divide between them.
         """
         size = self.block_size
         if size is None:
             cohort = len(work.clients)
-            parameters = sum(each.numel() for each in self.task.model.parameters())
-            operations = 6 * parameters * self.samples(work) / cohort  # of one client, at least
-            size = max(1, min(int(_BLOCK_OPERATIONS / operations), 32, -(-cohort // 4)))
+            operations = self.operations(work) / cohort  # of one client
+            size = max(1, min(int(_BLOCK_OPERATIONS / operations), 128, -(-cohort // 4)))
         return list(work.blocks(size))
+
+    def operations(self, work: Work) -> float:
+        """The floating-point operations of the work, at least: of a model of dense layers."""
+        parameters = sum(each.numel() for each in self.task.model.parameters())
+        return 6.0 * parameters * self.samples(work)
 
     def samples(self, work: Work) -> int:
         """The samples trained on, counting every minibatch as full: what the work costs."""

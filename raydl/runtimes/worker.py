@@ -1,6 +1,7 @@
 """What one process needs to train and to evaluate: the same in the driver and in a Ray actor."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
@@ -39,31 +40,22 @@ class Worker:
         self._problem = problem
         self._device = torch.device(device)
         problem.task.model.to(self._device)
-        self._gradient = (functional if batched else eager)(problem.task)
-        self._fold = fold_vmapped if batched else fold_eager
         self._data = ClientData(
             problem.dataset, problem.partition, problem.seed, problem.augmentation, self._device
         )
+        fold, gradient = (fold_vmapped, functional) if batched else (fold_eager, eager)
+        self._fold = partial(fold, problem.algorithm, gradient(problem.task), self._data)
 
     def fold(self, work: Work, broadcast: Tree, kept: Mapping[int, Tree]) -> Folded:
         """Trains a block of clients; ``kept`` holds what those of them that took part keep.
 
         Whatever the device, trees come and go in the CPU's memory.
         """
-        problem = self._problem
-        problem.task.model.train()
+        self._problem.task.model.train()
         devices = [self._device] if self._device.type == "cuda" else []
         kept = {client: self._here(kept[client]) for client in work.clients if client in kept}
         with torch.random.fork_rng(devices):
-            folded = self._fold(
-                problem.algorithm,
-                self._gradient,
-                self._data,
-                problem.seed,
-                work,
-                self._here(broadcast),
-                kept,
-            )
+            folded = self._fold(work, self._here(broadcast), kept)
         keeps = {client: _on_cpu(keep) for client, keep in folded.kept.items()}
         return Folded(_on_cpu(folded.accumulator), keeps, folded.clients)
 

@@ -4,6 +4,7 @@ import pytest
 
 from raydl.core import tree
 from raydl.core.algorithm import Plan
+from raydl.runtimes import actors
 from raydl.runtimes.actors import ActorPool
 from raydl.runtimes.inprocess import InProcess
 from tests.federation import Diary, Killer, digits, federation, fingerprints, keeping, mlp, train
@@ -28,8 +29,9 @@ def test_a_worker_killed_in_mid_round_changes_nothing(tmp_path):
         pool.close()
 
 
-def test_the_longest_blocks_come_first(tmp_path):
+def test_the_longest_blocks_come_first(tmp_path, monkeypatch):
     """One worker, and one batch for each client: its diary has their sizes, in order."""
+    monkeypatch.setattr(actors, "_CALL_BLOCKS", 1)
     diary = tmp_path / "diary"
     problem = federation(keeping(Plan(None)), block_size=1, augmentation=Diary(diary))
     pool = ActorPool(problem, workers=1)
