@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-# A tensor, or a mapping from names to trees. (mypy cannot follow a recursive union through dict's
-# invariance, so the alias is loose where Python's own typing is.)
+# A tensor, or a dictionary from names to trees. (mypy cannot follow a recursive union through the
+# invariance of dictionaries, so the alias is loose where Python's own typing is.)
 Tree: TypeAlias = Any
 Params: TypeAlias = dict[str, Tensor]
 
@@ -26,7 +26,7 @@ def map(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:  # 
         tree: gives the structure of the result.
         others: trees that have all of ``tree``'s names.
     """
-    if isinstance(tree, Mapping):
+    if isinstance(tree, dict):
         return {
             name: map(function, child, *(other[name] for other in others))
             for name, child in tree.items()
@@ -40,7 +40,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     An empty tree inside of another yields its path with a ``/`` behind it, and a tensor of nothing,
     so that `from_leaves` finds it again.
     """
-    if isinstance(tree, Mapping):
+    if isinstance(tree, dict):
         if prefix and not tree:
             yield f"{prefix}/", torch.empty(0, dtype=torch.uint8)
         for name in sorted(tree):

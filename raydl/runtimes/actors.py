@@ -6,9 +6,11 @@ there. What clients keep stays in the object store beside the accumulator: the d
 reference.
 """
 
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -27,7 +29,7 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, merge
 from raydl.runtimes.worker import Worker, check_batchable
 
-_INLINE = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
+_SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
 _PARTS = ("train", "validation", "test")
@@ -44,30 +46,29 @@ class Host:
         """Returns when the worker is built, or raises what hindered it."""
 
     @ray.method(num_returns=2)
-    def fold(
-        self,
-        blocks: list[Work],
-        broadcast: Packed,
-        keepers: list[list[int]],
-        *kept: dict[int, Packed],
-    ) -> tuple[Any, Any]:
+    def fold(self, request: bytes, broadcast: Any, *kept: dict[int, Packed]) -> tuple[Any, Any]:
         """Each block's accumulator, columns and keepers; apart from them, what the clients keep.
 
-        Each of ``kept`` is what a former call's clients kept; those who kept nothing newer since
-        are its ``keepers``.
+        Args:
+            request: the blocks and, for each of ``kept``, its keepers: the clients that kept
+                nothing newer since.
+            broadcast: a packed tree, on the wire.
+            kept: what a former call's clients kept.
         """
+        blocks, keepers = pickle.loads(request)
         keeps = {
             client: _receive(part[client])
             for part, clients in zip(kept, keepers, strict=True)
             for client in clients
         }
-        received, results, kept_now = _receive(broadcast), [], {}
+        received, results, kept_now = _receive(_arrived(broadcast)), [], {}
         for block in blocks:
             folded = self._worker.fold(block, received, keeps)
             columns = tuple(folded.clients), torch.stack(list(folded.clients.values())).numpy()
             results.append((_send(folded.accumulator), columns, list(folded.kept)))
             kept_now |= {client: _send(keep) for client, keep in folded.kept.items()}
-        return results, kept_now
+        size = sum(accumulator.buffer.nbytes for accumulator, _, _ in results)
+        return _travelling(results, size), kept_now
 
     def evaluate(self, stretch: Stretch, params: Packed) -> Score:
         """The score on a stretch of a split."""
@@ -152,15 +153,16 @@ class ActorPool:
         for start in range(0, len(blocks), together):
             yield blocks[start : start + together]
 
-    def _fold(self, blocks: list[Work], broadcast: Packed | ray.ObjectRef) -> Call:
+    def _fold(self, blocks: list[Work], broadcast: bytes | ray.ObjectRef) -> Call:
         keepers: dict[ray.ObjectRef, list[int]] = {}
         for client in chain.from_iterable(block.clients for block in blocks):
             if client in self._kept:
                 keepers.setdefault(self._kept[client], []).append(client)
-        return lambda host: host.fold.remote(blocks, broadcast, list(keepers.values()), *keepers)
+        request = pickle.dumps((blocks, list(keepers.values())))
+        return lambda host: host.fold.remote(request, broadcast, *keepers)
 
     def _folded(self, task: Task) -> Iterator[Folded]:
-        for accumulator, (names, columns), keepers in self._pool.wait(task).value:
+        for accumulator, (names, columns), keepers in _arrived(self._pool.wait(task).value):
             self._kept |= dict.fromkeys(keepers, task.refs[1])
             clients = dict(zip(names, _tensor(columns), strict=True))
             yield Folded(_receive(accumulator), {}, clients)
@@ -172,20 +174,39 @@ def _send(value: Tree) -> Packed:
     return Packed(buffer.numpy(), layout)
 
 
-def _share(wire: Packed) -> Packed | ray.ObjectRef:
-    """One reference for all calls; or a small tree itself, which arrives sooner with each call."""
-    return wire if wire.buffer.nbytes <= _INLINE else ray.put(wire)
-
-
 def _receive(wire: Packed) -> Tree:
     """A tree that was sent; its leaves lie in Ray's memory and must not be written to."""
     return tree.unpack(Packed(_tensor(wire.buffer), wire.layout))
 
 
+def _travelling(value: Any, size: int) -> Any:
+    """A small value as bytes, which Ray sends as they are, while it looks into all else."""
+    return pickle.dumps(value) if size <= _SMALL else value
+
+
+def _arrived(value: Any) -> Any:
+    return pickle.loads(value) if isinstance(value, bytes) else value
+
+
+def _share(wire: Packed) -> bytes | ray.ObjectRef:
+    """One reference for all calls; or a small tree itself, which arrives sooner with each call."""
+    travelling = _travelling(wire, wire.buffer.nbytes)
+    return travelling if isinstance(travelling, bytes) else ray.put(wire)
+
+
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    with warnings.catch_warnings():  # that the array is read-only is known here
+    _know_read_only()
+    return torch.from_numpy(array)
+
+
+@cache
+def _know_read_only() -> None:
+    """Takes the one warning that torch gives in a process of an array that is read-only."""
+    array = np.zeros(1)
+    array.flags.writeable = False
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
+        torch.from_numpy(array)
 
 
 def _detach(dataset: Dataset) -> dict[str, np.ndarray]:

@@ -67,10 +67,8 @@ def fold_eager(
                 keeps[client] = keep
         row["seconds"] = perf_counter() - started
         rows.append(row)
-    columns = {
-        name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]
-    }
-    return Folded(accumulator, keeps, columns)
+    table = torch.tensor([list(row.values()) for row in rows], dtype=torch.float64)
+    return Folded(accumulator, keeps, dict(zip(rows[0], table.unbind(1), strict=True)))
 
 
 def fold_vmapped(

@@ -69,7 +69,8 @@ def _remarks(measured: dict[str, Any], bf16_in_hardware: bool) -> list[str]:
         lines.append(
             f"A round of empty work: {_milliseconds(empty['median'])} ms "
             f"({empty['blocks']} blocks on 2 actors, {empty['bytes']} bytes each way), of them "
-            f"{_milliseconds(empty['transport'])} ms of the driver and of transport."
+            f"{_milliseconds(empty['transport'])} ms of the driver and of transport; two calls of "
+            f"Ray that do nothing: {_milliseconds(empty['ray'])} ms."
         )
     return lines
 

@@ -5,6 +5,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import ray
 import torch
 
 from raydl.core.algorithm import Plan
@@ -113,8 +114,9 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
 
     Returns:
         ``blocks``, ``bytes`` (of the broadcast and of each block's message), ``seconds`` of each
-        round, ``median``, and ``transport``: the median of what is left of them without the time
-        that the actors worked, divided evenly.
+        round, ``median``, ``transport``: the median of what is left of them without the time that
+        the actors worked, divided evenly, and ``ray``: the median of as many calls of actors'
+        methods that take, do and return nothing.
     """
     workload = TIMED[name](quick)
     prepared = prepare(workload, 1 + repeats)
@@ -124,12 +126,18 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
     work = [each._replace(clients=each.clients[:blocks]) for each in prepared.work]
     runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=1 / 4)
     side = Raydl(replace(problem, algorithm=idle), runtime, replace(prepared, work=work))
+    idlers = [_Idler.remote() for _ in range(WORKERS)]
     torch.set_num_threads(1)
+    rounds, calls = [], []
     try:
-        side.round()
-        rounds = [side.round() for _ in range(repeats)]
+        for _ in range(1 + repeats):
+            rounds.append(side.round())
+            began = perf_counter()
+            ray.get([idler.nothing.remote() for idler in idlers])
+            calls.append(perf_counter() - began)
     finally:
         side.close()
+    del rounds[0], calls[0]
     return {
         "blocks": blocks,
         "bytes": rounds[0].bytes_down // blocks,
@@ -138,4 +146,11 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
         "transport": median(
             each.wall_seconds - float(each.clients["seconds"].sum()) / WORKERS for each in rounds
         ),
+        "ray": median(calls),
     }
+
+
+@ray.remote(num_cpus=0)
+class _Idler:
+    def nothing(self) -> None:
+        """Returns at once."""
