@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from torch import nn
 
@@ -156,7 +157,13 @@ class Run:
         for name in ("microbatch", "block_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or larger, or null")
-        require(bool(self.storage), "storage", self.storage, "a path or a URI")
+        given = self.storage not in ("", "null")  # a null in YAML arrives as a word
+        require(given, "storage", self.storage, "a path or a URI")
+        if urlsplit(self.storage).password is not None:
+            raise SpecError(
+                "storage holds a password, which would be written to run.yaml; take it out of the "
+                "URI and set it in the environment, such as AWS_SECRET_ACCESS_KEY"
+            )
         for name, allowed in (
             ("precision", ("float32", "bf16")),
             ("on_nonfinite", ("fail", "drop")),

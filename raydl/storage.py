@@ -1,8 +1,10 @@
 """Folders on any file system that pyarrow opens: local paths, ``s3://``, ``gs://`` and the like."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from pyarrow import ArrowException
+from pyarrow import ArrowException, NativeFile
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from raydl.core.errors import SpecError
@@ -13,12 +15,14 @@ class Folder:
 
     Args:
         uri: a local path, or a URI with a scheme that pyarrow knows.
+        field: of the spec, which errors name.
 
     Raises:
         SpecError: if the URI names no file system.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, field: str = "storage") -> None:
+        self._field = field
         place, query = _parted(uri)
         self.uri = place + query
         try:
@@ -29,13 +33,13 @@ class Folder:
                 self._files, self._path = LocalFileSystem(), str(Path(uri).expanduser().absolute())
         except (ArrowException, OSError, ValueError) as error:
             raise SpecError(
-                f"storage {uri!r} cannot be opened: {error}; it must be a path, or a URI such as "
+                f"{field} {uri!r} cannot be opened: {error}; it must be a path, or a URI such as "
                 "s3://bucket/folder"
             ) from error
 
     def __truediv__(self, name: str) -> "Folder":
         place, query = _parted(self.uri)
-        return Folder(f"{place.rstrip('/')}/{name}{query}")
+        return Folder(f"{place.rstrip('/')}/{name}{query}", self._field)
 
     @property
     def name(self) -> str:
@@ -66,7 +70,8 @@ class Folder:
             self.remove(".writable")
         except (ArrowException, OSError) as error:
             raise SpecError(
-                f"storage {self.uri!r} cannot be written to: {error}; name another with --storage"
+                f"{self._field} {self.uri!r} cannot be written to: {error}; name another with "
+                f"--{self._field}"
             ) from error
 
     def names(self) -> list[str]:
@@ -84,21 +89,32 @@ class Folder:
             return self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound
         except (ArrowException, OSError) as error:
             raise SpecError(
-                f"storage {self.uri!r} cannot be read: {error}; name another with --storage"
+                f"{self._field} {self.uri!r} cannot be read: {error}; name another with "
+                f"--{self._field}"
             ) from error
 
-    def write(self, name: str, content: bytes) -> None:
-        """Writes a file, so that there is never a half of it under its name."""
+    @contextmanager
+    def writing(self, name: str) -> Iterator[NativeFile]:
+        """A stream into a file that has its name only when the block ends without an error."""
         path = f"{self._path}/{name}"
         self._files.create_dir(path.rpartition("/")[0], recursive=True)
         with self._files.open_output_stream(f"{path}.part") as stream:
-            stream.write(content)
+            yield stream
         self._files.move(f"{path}.part", path)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file, so that there is never a half of it under its name."""
+        with self.writing(name) as stream:
+            stream.write(content)
+
+    def reading(self, name: str) -> NativeFile:
+        """A file, opened to be read from any place in it."""
+        return self._files.open_input_file(f"{self._path}/{name}")
 
     def read(self, name: str) -> bytes:
         """A file's content."""
-        with self._files.open_input_stream(f"{self._path}/{name}") as stream:
-            return stream.read()
+        with self.reading(name) as file:
+            return file.read()
 
     def remove(self, name: str) -> None:
         """Removes a file, or a folder and all that is in it."""

@@ -73,6 +73,8 @@ MISTAKES = {
     # storage, names, files
     "run --storage file/runs": ("storage 'file/runs' cannot be written to", "--storage"),
     "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),
+    "run --storage s3://key:secret@bucket/runs": ("storage holds a password", "AWS_SECRET"),
+    "run --storage null": ("storage is 'null'", "a path or a URI"),
     "run --storage ''": ("storage is ''", "a path or a URI"),
     "run --name a/b": ("name is 'a/b'", "a folder's name"),
     "run --resume nowhere": ("no run 'nowhere'", "neither nowhere nor runs/nowhere"),

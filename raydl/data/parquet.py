@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,8 @@ from raydl.data.dataset import Dataset, Source, Split
 
 if TYPE_CHECKING:
     from pyarrow import Array
-    from pyarrow.fs import FileSystem
+
+    from raydl.storage import Folder
 
 _PARTS = ("train", "validation", "test")
 _KEY = b"raydl"
@@ -50,13 +50,14 @@ class Parquet:
         Raises:
             SpecError: if they are missing, damaged, or not of one and the same data set.
         """
-        with _opened(self.uri) as (filesystem, folder):
-            stored = [_read_metadata(filesystem, f"{folder}/{part}.parquet") for part in _PARTS]
+        folder = _folder(self.uri)
+        with _usable(self.uri):
+            stored = [_read_metadata(folder, part) for part in _PARTS]
             about = stored[0]
             if any(each != about for each in stored):
                 raise ValueError("its files are of different data sets")
             columns = [
-                _read(filesystem, f"{folder}/{part}.parquet", about["columns"], rows)
+                _read(folder, part, about["columns"], rows)
                 for part, rows in zip(_PARTS, about["rows"], strict=True)
             ]
             if _digest(columns) != about["digest"]:
@@ -86,8 +87,8 @@ def prepare(source: Source | Dataset, uri: str) -> None:
     Raises:
         SpecError: if the folder cannot be written, or the source not be loaded.
     """
-    with _opened(uri) as (filesystem, folder):
-        filesystem.create_dir(folder, recursive=True)
+    folder = _folder(uri)
+    folder.make()
     dataset = source if isinstance(source, Dataset) else source.load()
     columns = [_columns(getattr(dataset, part)) for part in _PARTS]
     if dataset.owners is not None:
@@ -101,26 +102,24 @@ def prepare(source: Source | Dataset, uri: str) -> None:
         "columns": {name: _layout(each) for name, each in columns[0].items()},
         "digest": _digest(columns),
     }
-    with _opened(uri) as (filesystem, folder):
-        files = [f"{folder}/{part}.parquet" for part in _PARTS]
-        for file, each in zip(files, columns, strict=True):
-            _write(filesystem, f"{file}.part", each, about)
-        for file in files:
-            filesystem.move(f"{file}.part", file)
+    with _usable(uri):
+        for part, each in zip(_PARTS, columns, strict=True):
+            _write(folder, part, each, about)
+
+
+def _folder(uri: str) -> "Folder":
+    from raydl.storage import Folder
+
+    return Folder(uri, "data.uri")
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[tuple["FileSystem", str]]:
-    """The file system and the path on it; what goes wrong with them becomes a SpecError."""
+def _usable(uri: str) -> Iterator[None]:
+    """What goes wrong with the files of a folder becomes a SpecError."""
     from pyarrow import ArrowException
-    from pyarrow.fs import FileSystem, LocalFileSystem
 
     try:
-        if "://" in uri:
-            filesystem, folder = FileSystem.from_uri(uri)
-        else:
-            filesystem, folder = LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        yield filesystem, folder.rstrip("/")
+        yield
     except (OSError, ArrowException, ValueError, KeyError) as error:
         raise SpecError(
             f"data.uri is {uri!r}, which cannot be used: {error}. It must be the path or URI of a "
@@ -158,22 +157,20 @@ def _row_bytes(layout: dict[str, Any]) -> int:
     return math.prod(layout["shape"]) * getattr(torch, layout["type"]).itemsize
 
 
-def _write(
-    filesystem: "FileSystem", file: str, columns: dict[str, Tensor], about: dict[str, Any]
-) -> None:
+def _write(folder: "Folder", part: str, columns: dict[str, Tensor], about: dict[str, Any]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
     table = pa.table({name: _array(column) for name, column in columns.items()})
-    parquet.write_table(
-        table.replace_schema_metadata({_KEY: json.dumps(about).encode()}),
-        file,
-        filesystem=filesystem,
-        row_group_size=_chunk_rows(about["columns"]),
-        compression="zstd",
-        use_dictionary=False,
-        write_statistics=False,
-    )
+    with folder.writing(f"{part}.parquet") as stream:
+        parquet.write_table(
+            table.replace_schema_metadata({_KEY: json.dumps(about).encode()}),
+            stream,
+            row_group_size=_chunk_rows(about["columns"]),
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=False,
+        )
 
 
 def _chunk_rows(layouts: dict[str, Any]) -> int:
@@ -188,25 +185,24 @@ def _array(column: Tensor) -> "Array":
     return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(_bytes(column))])
 
 
-def _read_metadata(filesystem: "FileSystem", file: str) -> dict[str, Any]:
+def _read_metadata(folder: "Folder", part: str) -> dict[str, Any]:
     from pyarrow import parquet
 
-    metadata = parquet.read_schema(file, filesystem=filesystem).metadata or {}
+    with folder.reading(f"{part}.parquet") as file:
+        metadata = parquet.read_schema(file).metadata or {}
     if _KEY not in metadata:
-        raise ValueError(f"{file} was not written by raydl")
+        raise ValueError(f"{part}.parquet was not written by raydl")
     return json.loads(metadata[_KEY])
 
 
-def _read(
-    filesystem: "FileSystem", file: str, layouts: dict[str, Any], rows: int
-) -> dict[str, Tensor]:
+def _read(folder: "Folder", part: str, layouts: dict[str, Any], rows: int) -> dict[str, Tensor]:
     """The columns that the file has, copied a chunk at a time into tensors of their own."""
     from pyarrow import parquet
 
-    with filesystem.open_input_file(file) as opened:
-        table = parquet.ParquetFile(opened)
+    with folder.reading(f"{part}.parquet") as file:
+        table = parquet.ParquetFile(file)
         if table.metadata.num_rows != rows:
-            raise ValueError(f"{file} has {table.metadata.num_rows} rows, not {rows}")
+            raise ValueError(f"{part}.parquet has {table.metadata.num_rows} rows, not {rows}")
         columns = {
             name: torch.empty((rows, *layout["shape"]), dtype=getattr(torch, layout["type"]))
             for name, layout in layouts.items()
