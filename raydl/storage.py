@@ -70,8 +70,7 @@ class Folder:
             self.remove(".writable")
         except (ArrowException, OSError) as error:
             raise SpecError(
-                f"{self._field} {self.uri!r} cannot be written to: {error}; name another with "
-                f"--{self._field}"
+                f"{self._field} {self.uri!r} cannot be written to: {error}; name another folder"
             ) from error
 
     def names(self) -> list[str]:
@@ -89,8 +88,7 @@ class Folder:
             return self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound
         except (ArrowException, OSError) as error:
             raise SpecError(
-                f"{self._field} {self.uri!r} cannot be read: {error}; name another with "
-                f"--{self._field}"
+                f"{self._field} {self.uri!r} cannot be read: {error}; name another folder"
             ) from error
 
     @contextmanager

@@ -71,7 +71,7 @@ MISTAKES = {
     ),
     "run --partition Natural": ("the data names no owners", "choose another partition"),
     # storage, names, files
-    "run --storage file/runs": ("storage 'file/runs' cannot be written to", "--storage"),
+    "run --storage file/runs": ("storage 'file/runs' cannot be written to", "another folder"),
     "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),
     "run --storage s3://key:secret@bucket/runs": ("storage holds a password", "AWS_SECRET"),
     "run --storage null": ("storage is 'null'", "a path or a URI"),
@@ -90,7 +90,7 @@ MISTAKES = {
     "show nowhere": ("no run 'nowhere'",),
     "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),
     "data prepare": ("needs a folder", "raydl data prepare URI"),
-    "data prepare file/x": ("data.uri is 'file/x'", "Cannot create directory"),
+    "data prepare file/x": ("data.uri 'file/x' cannot be written to", "Cannot create directory"),
 }
 
 
