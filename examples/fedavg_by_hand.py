@@ -12,7 +12,7 @@ import raydl
 from raydl.core.algorithm import Plan
 from raydl.core.rng import generator
 from raydl.data import IID, Digits, Uniform
-from raydl.data.batches import minibatches
+from raydl.data.batches import minibatches, passes
 from raydl.models import MLP
 from raydl.runtimes.specs import Sequential
 
@@ -35,8 +35,8 @@ def by_hand() -> torch.nn.Module:
         for k in cohort.tolist():
             client.load_state_dict(server.state_dict())
             optimizer = torch.optim.SGD(client.parameters(), LR)
-            order = generator(SEED, number, k, "order")
-            for chosen in minibatches(len(shards[k]), PLAN, order):
+            orders = passes(len(shards[k]), generator(SEED, number, k, "order"))
+            for chosen in minibatches(len(shards[k]), PLAN, orders):
                 samples = torch.from_numpy(shards[k])[chosen]
                 optimizer.zero_grad()
                 cross_entropy(client(inputs[samples]), targets[samples]).backward()

@@ -25,11 +25,15 @@ class Plan(NamedTuple):
             pass may be smaller.
         steps: minibatches (J), drawn from one order after another; where given, it counts instead
             of ``epochs``.
+        first: steps that the client took in former rounds: it goes on in its order where it
+            stopped, so that nothing depends on how its steps are cut into rounds. None begins a
+            new order in every round. Needs ``steps``.
     """
 
     batch_size: int | None
     epochs: int = 1
     steps: int | None = None
+    first: int | None = None
 
     def batch(self, samples: int) -> int:
         """The size of a client's full minibatch: never more than its samples."""
@@ -48,6 +52,15 @@ class Work(NamedTuple):
     round: int
     clients: tuple[int, ...]
     plan: Plan
+
+    def seed_path(self, client: int, step: int) -> tuple[int, int] | None:
+        """What the draws of a client's step are folded from; None if they only go on.
+
+        That is the round, or where the plan has a ``first`` step the number of the step itself.
+        """
+        if self.plan.first is not None:
+            return self.plan.first + step, client
+        return (self.round, client) if step == 0 else None
 
     def blocks(self, size: int) -> Iterator["Work"]:
         """Cuts the cohort into blocks of ``size`` consecutive clients.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Protocol
 
 import numpy as np
@@ -86,8 +87,9 @@ class ClientData:
 
     def batches(self, work: Work, client: int) -> Iterator[Batch]:
         """One client's minibatches of a round, none padded."""
-        draws = self._augmentation_draws(work, client)
-        for indices in self._minibatches(work, client):
+        draws = None
+        for step, indices in enumerate(self._minibatches(work, client)):
+            draws = self._augmentation_draws(work, client, step) or draws
             inputs, targets = self._gather(indices)
             yield Batch(self.prepare(self._augmented(inputs, draws)), targets)
 
@@ -98,8 +100,12 @@ class ClientData:
             A batch of leaves [clients, B, ...] and, as bool [clients], who still takes a step.
         """
         plans = [list(self._minibatches(work, client)) for client in work.clients]
-        draws = [self._augmentation_draws(work, client) for client in work.clients]
+        draws: list[torch.Generator | None] = [None] * len(plans)
         for step in range(max(map(len, plans))):
+            draws = [
+                self._augmentation_draws(work, client, step) or before
+                for client, before in zip(work.clients, draws, strict=True)
+            ]
             chosen = [plan[step] if step < len(plan) else _NONE for plan in plans]
             sizes = np.array([len(each) for each in chosen])
             padded = np.zeros((len(chosen), sizes.max()), np.int64)
@@ -121,9 +127,14 @@ class ClientData:
 
     def _minibatches(self, work: Work, client: int) -> Iterator[np.ndarray]:
         """The training samples of a client's minibatches, int64 [B] each."""
-        own = self.partition[client]
-        draws = generator(self.seed, work.round, client, "order")
-        for positions in minibatches(self.samples(client), work.plan, draws):
+        own, plan = self.partition[client], work.plan
+        if plan.first is None:
+            orders = passes(len(own), generator(self.seed, work.round, client, "order"))
+        else:
+            begun = plan.first * plan.batch(len(own)) // max(1, len(own))
+            draws = (generator(self.seed, number, client, "order") for number in count(begun))
+            orders = (torch.randperm(len(own), generator=each) for each in draws)
+        for positions in minibatches(len(own), plan, orders):
             yield own[positions.numpy()]
 
     def _gather(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -131,10 +142,11 @@ class ClientData:
         chosen = torch.from_numpy(indices).to(inputs.device)
         return inputs.index_select(0, chosen), targets.index_select(0, chosen)
 
-    def _augmentation_draws(self, work: Work, client: int) -> torch.Generator | None:
-        if self._augment is None:
+    def _augmentation_draws(self, work: Work, client: int, step: int) -> torch.Generator | None:
+        path = work.seed_path(client, step)
+        if self._augment is None or path is None:
             return None
-        return generator(self.seed, work.round, client, "augmentation")
+        return generator(self.seed, *path, "augmentation")
 
     def _augmented(self, inputs: Tensor, draws: torch.Generator | None) -> Tensor:
         return inputs if self._augment is None or draws is None else self._augment(inputs, draws)
@@ -148,11 +160,23 @@ class ClientData:
         return inputs
 
 
-def minibatches(samples: int, plan: Plan, draws: torch.Generator) -> Iterator[Tensor]:
+def passes(samples: int, draws: torch.Generator) -> Iterator[Tensor]:
+    """Permutations of a client's samples, int64 [samples], one for each pass, without an end."""
+    while True:
+        yield torch.randperm(samples, generator=draws)
+
+
+def minibatches(samples: int, plan: Plan, orders: Iterator[Tensor]) -> Iterator[Tensor]:
     """A client's minibatches as positions among its samples, int64 [B].
 
-    With epochs, each pass is a new permutation and its last minibatch may be smaller. With steps,
-    the permutations follow one another without a gap, and every minibatch is full.
+    With epochs, each pass is a new order and its last minibatch may be smaller. With steps, the
+    orders follow one another without a gap, and every minibatch is full.
+
+    Args:
+        samples: how many the client has.
+        plan: how long it trains.
+        orders: permutations of the samples, one for each pass, from the one on that the plan's
+            first step falls into.
     """
     batch = plan.batch(samples)
     if batch == 0:
@@ -162,8 +186,9 @@ def minibatches(samples: int, plan: Plan, draws: torch.Generator) -> Iterator[Te
             yield torch.arange(samples)
     elif plan.steps is None:
         for _ in range(plan.epochs):
-            yield from torch.randperm(samples, generator=draws).split(batch)
+            yield from next(orders).split(batch)
     else:
-        passes = -(-plan.steps * batch // samples)
-        order = torch.cat([torch.randperm(samples, generator=draws) for _ in range(passes)])
-        yield from order[: plan.steps * batch].split(batch)
+        start = (plan.first or 0) * batch % samples
+        stop = start + plan.steps * batch
+        order = torch.cat(list(islice(orders, -(-stop // samples))))
+        yield from order[start:stop].split(batch)

@@ -46,11 +46,12 @@ def fold_eager(
     accumulator, keeps, rows = algorithm.reduce.zero(), {}, []
     for client in work.clients:
         started = perf_counter()
-        seed_dropout(data.seed, work.round, client, "dropout")
         local = algorithm.client.init(broadcast, _start(algorithm, broadcast, kept, client))
         row = {"samples": 0.0, "steps": 0.0}
         sums: dict[str, Tensor] = {}
-        for batch in data.batches(work, client):
+        for step, batch in enumerate(data.batches(work, client)):
+            if path := work.seed_path(client, step):
+                seed_dropout(data.seed, *path, "dropout")
             local, metrics = algorithm.client.step(gradient, local, batch)
             size = len(batch.targets)
             row["samples"] += size
@@ -81,7 +82,6 @@ def fold_vmapped(
 ) -> Folded:
     """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
     started = perf_counter()
-    seed_dropout(data.seed, work.round, work.clients[0], "dropout")
     starts = [_start(algorithm, broadcast, kept, client) for client in work.clients]
     each = torch.arange(len(work.clients))
     local = torch.vmap(lambda _, start: algorithm.client.init(broadcast, start))(
@@ -91,7 +91,9 @@ def fold_vmapped(
     samples = torch.zeros(len(each), dtype=torch.float64)
     steps = torch.zeros_like(samples)
     sums: dict[str, Tensor] = {}
-    for batch, active in data.stacked(work):
+    for number, (batch, active) in enumerate(data.stacked(work)):
+        if path := work.seed_path(work.clients[0], number):
+            seed_dropout(data.seed, *path, "dropout")
         stepped, metrics = step(local, batch)
         local = stepped if active.all() else _where(active, stepped, local)
         sizes = batch.weights.sum(1).double().cpu()

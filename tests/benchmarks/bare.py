@@ -19,7 +19,7 @@ from torch.multiprocessing import get_context
 from raydl.core.grad import Precision
 from raydl.core.rng import fold_in, generator
 from raydl.core.tree import Params
-from raydl.data.batches import Preparation, minibatches
+from raydl.data.batches import Preparation, minibatches, passes
 from tests.benchmarks.workloads import SEED, Prepared
 
 
@@ -82,11 +82,11 @@ def _cohort(prepared: Prepared, number: int) -> Iterator[Local]:
     total = sum(int(partition.sizes[client]) for client in work.clients)
     for client in work.clients:
         samples = int(partition.sizes[client])
-        order = minibatches(samples, work.plan, generator(SEED, number, client, "order"))
+        orders = passes(samples, generator(SEED, number, client, "order"))
         yield Local(
             samples / total,
             fold_in(SEED, number, client, "dropout"),
-            [partition[client][positions] for positions in order],
+            [partition[client][positions] for positions in minibatches(samples, work.plan, orders)],
         )
 
 
