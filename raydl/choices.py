@@ -1,11 +1,15 @@
 """What a field of the spec can name: one of our classes, or one that can be imported."""
 
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from inspect import isclass, isfunction
 from typing import Any
 
 from raydl import algorithms, data, models
+from raydl.algorithms import intervals
 from raydl.core.errors import SpecError, unknown
+from raydl.optim import schedule
+from raydl.optim import specs as optimizers
 from raydl.runtimes import auto, specs
 
 
@@ -36,6 +40,15 @@ CHOICES: dict[str, dict[str, type]] = {
         "batched": specs.Batched,
         "actors": specs.Actors,
     },
+    "algorithm.optimizer": _named(
+        optimizers.SGD, optimizers.AdamW, optimizers.LARS, optimizers.LAMB
+    ),
+    "algorithm.schedule": _named(
+        schedule.Constant, schedule.Cosine, schedule.Polynomial, schedule.Step
+    ),
+    "algorithm.interval": _named(
+        intervals.Constant, intervals.PostLocal, intervals.Growing, intervals.QSR, intervals.AdaComm
+    ),
 }
 
 OPTIONAL = {"model": "what is usual for the data", "augmentation": "none"}  # may be none
@@ -47,7 +60,17 @@ _METHOD = {  # what a class must have to be one
     "participation": "cohorts",
     "augmentation": "__call__",
     "runtime": "open",
+    "algorithm.optimizer": "rule",
+    "algorithm.schedule": "build",
+    "algorithm.interval": "build",
 }
+
+
+def inner(field: str, cls: type) -> dict[str, str]:
+    """The fields of a class that name a class in turn, with the choice that each of them is."""
+    own = {each.name for each in fields(cls)} if is_dataclass(cls) else set()
+    prefixed = {name: f"{field}.{name}" for name in sorted(own)}
+    return {name: choice for name, choice in prefixed.items() if choice in CHOICES}
 
 
 def allowed(field: str) -> list[str]:

@@ -98,7 +98,7 @@ def _run(argv: list[str]) -> int:
         f"\nthe run is in       {history.path}\n"
         f"look at it with     tensorboard --logdir {history.path}\n"
         f"compare runs with   raydl show {history.path} ...\n"
-        f"go on with it       raydl run --resume {history.path} --rounds {2 * spec.rounds}",
+        f"go on with it       raydl run --resume {history.path} --rounds {2 * history.summary['rounds']}",
         soft_wrap=True,
         highlight=False,
     )
@@ -224,9 +224,9 @@ def _show_data(argv: list[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"--output {output!r} cannot be made: {error.strerror}") from error
-    title = f"{dataset.name}, {type(spec.partition).__name__}, {spec.clients} clients"
+    title = f"{dataset.name}, {type(spec.partition).__name__}, {spec.population} clients"
     plot_partition(counts, title).savefig(folder / "partition.png")
-    probabilities = spec.participation.probabilities(spec.clients, spec.seed)
+    probabilities = spec.participation.probabilities(spec.population, spec.seed)
     kind = type(spec.participation).__name__
     plot_participation(probabilities, f"{kind} participation").savefig(folder / "participation.png")
     console = Console()

@@ -19,13 +19,13 @@ import textwrap
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence, Set
 from inspect import isclass, isfunction
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
-from raydl.choices import CHOICES, OPTIONAL, allowed, find, name_of
+from raydl.choices import CHOICES, OPTIONAL, allowed, find, inner, name_of
 from raydl.core.errors import SpecError, unknown
 from raydl.spec import SUPPLIED, Model, Run
 
@@ -84,9 +84,11 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     groups, rest = _groups(settings or {}, named)
     parser = _parser({field: cls for field, (cls, _) in groups.items()})
     flat = flatten(rest | {field: options for field, (_, options) in groups.items()})
+    known = {each.dest for each in parser._actions if each.metavar != "CONFIG"} - {"help"}
+    options = [_prefixed(each, known) for each in options]
     _check_known(
-        [*flat, *(each[2:].split("=")[0] for each in options if each.startswith("--"))],
-        {each.dest for each in parser._actions if each.metavar != "CONFIG"} - {"help"},
+        [*flat, *(_key(each) for each in options if each.startswith("--"))],
+        known,
         CHOICES.keys() - groups.keys(),
     )
     try:
@@ -94,6 +96,19 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     except ArgumentError as error:
         raise SpecError(_reworded(str(error))) from None
     return _instantiated(parser, parsed, groups)
+
+
+def _key(option: str) -> str:
+    return option[2:].partition("=")[0]
+
+
+def _prefixed(token: str, known: Set[str]) -> str:
+    """``--batch_size`` as ``--algorithm.batch_size``: no other field is named like it."""
+    if token.startswith("--") and _key(token) not in known:
+        prefixed = f"algorithm.{_key(token)}"
+        if prefixed in known:
+            return f"--algorithm.{token[2:]}"
+    return token
 
 
 def _check_known(keys: Sequence[str], known: Set[str], unnamed: Set[str]) -> None:
@@ -119,7 +134,12 @@ def help_text(argv: Sequence[str]) -> str:
     default = to_mapping(Run())
     choices = ""
     for field in CHOICES:
-        usual = default[field]["name"] if default[field] else OPTIONAL[field]
+        if "." in field and field not in groups:
+            continue
+        if "." in field:
+            usual = name_of(field, groups[field][0])
+        else:
+            usual = default[field]["name"] if default[field] else OPTIONAL[field]
         listed = textwrap.fill(
             f"{', '.join(allowed(field))}. Default: {usual}",
             width=78,
@@ -166,7 +186,7 @@ def _plain(field: str, value: Any) -> Any:
         return f"sha256:{hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()}"
     if dataclasses.is_dataclass(value):
         own = {
-            each.name: _plain(each.name, getattr(value, each.name))
+            each.name: _plain(f"{field}.{each.name}", getattr(value, each.name))
             for each in dataclasses.fields(value)
         }
         return {"name": name_of(field, type(value)), **own} if field in CHOICES else own
@@ -180,6 +200,7 @@ def _take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     named, options, tokens = {}, [], iter(argv)
     for token in tokens:
         field, equals, name = token.removeprefix("--").partition("=")
+        field = f"algorithm.{field}" if f"algorithm.{field}" in CHOICES else field
         if not token.startswith("--") or field not in CHOICES:
             options.append(token)
             continue
@@ -190,22 +211,42 @@ def _take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return named, options
 
 
-def _groups(
-    settings: Mapping[str, Any], named: Mapping[str, str]
-) -> tuple[dict[str, tuple[type, dict[str, Any]]], dict[str, Any]]:
+Groups: TypeAlias = dict[str, tuple[type, dict[str, Any]]]  # by field: the class, its settings
+
+
+def _groups(settings: Mapping[str, Any], named: Mapping[str, str]) -> tuple[Groups, dict[str, Any]]:
     """Each choice's class and its settings, and the settings of everything else."""
-    nested = _nested(settings)
+    nested, groups = _nested(settings), {}
     default = to_mapping(Run())
-    groups = {}
     for field in CHOICES:
-        group = nested.pop(field, default[field]) or {"name": "none"}
-        group = dict(group) if isinstance(group, Mapping) else {"name": group}
-        name = group.pop("name", default[field] and default[field]["name"])
-        if field in named and find(field, named[field]) is not find(field, name):
-            name, group = named[field], {}
-        if (cls := find(field, name)) is not None:
-            groups[field] = (cls, group)
+        if "." not in field:
+            groups |= _chosen(field, nested.pop(field, default[field]), default[field], named)
+    for field in named:
+        if field not in groups:
+            parent, _, name = field.rpartition(".")
+            having = [each for each, cls in CHOICES[parent].items() if name in inner(parent, cls)]
+            raise SpecError(
+                f"{name_of(parent, groups[parent][0])} has no {name}; {', '.join(having)} have one"
+            )
     return groups, nested
+
+
+def _chosen(field: str, given: Any, usual: Any, named: Mapping[str, str]) -> Groups:
+    """The class that a field names, with its settings, and those that it names in turn."""
+    group = dict(given) if isinstance(given, Mapping) else {"name": given or "none"}
+    name = group.pop("name", usual and usual["name"])
+    if field in named and find(field, named[field]) is not find(field, name):
+        name, group = named[field], {}
+    cls = find(field, name)
+    if cls is None:
+        return {}
+    if usual and find(field, usual["name"]) is cls:
+        group = {key: each for key, each in usual.items() if key != "name"} | group
+    found: Groups = {}
+    for own, choice in inner(field, cls).items():
+        default = _plain(choice, getattr(cls, own))
+        found |= _chosen(choice, group.pop(own, default), default, named)
+    return {field: (cls, group)} | found
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +268,7 @@ def _parser(chosen: Mapping[str, type]) -> ArgumentParser:
     parser = ArgumentParser(prog="raydl run", usage="raydl run [OPTION ...]", exit_on_error=False)
     parser.add_class_arguments(Run, None, skip=set(CHOICES))
     for field, cls in chosen.items():
-        skip = SUPPLIED if field == "model" else set()
+        skip = SUPPLIED if field == "model" else set(inner(field, cls))
         if isclass(cls):
             parser.add_class_arguments(cls, field, skip=skip, instantiate=False, fail_untyped=False)
         else:
@@ -239,14 +280,12 @@ def _parser(chosen: Mapping[str, type]) -> ArgumentParser:
 
 
 def _instantiated(parser: ArgumentParser, parsed: Any, groups: Mapping[str, Any]) -> Run:
-    values = {}
-    for field in CHOICES:
-        if field not in groups:
-            values[field] = None
-            continue
+    values: dict[str, Any] = dict.fromkeys(each for each in CHOICES if "." not in each)
+    for field in reversed(groups):  # what is named inside of a class comes after it
         cls, _ = groups[field]
-        fields = vars(parsed.pop(field, {})) if field in parsed else {}
-        values[field] = Model(name_of(field, cls), fields) if field == "model" else cls(**fields)
+        own = vars(parsed.pop(field, {})) if field in parsed else {}
+        own |= {name: values.pop(choice) for name, choice in inner(field, cls).items()}
+        values[field] = Model(name_of(field, cls), own) if field == "model" else cls(**own)
     return Run(**values, **vars(parser.instantiate(parsed)))
 
 

@@ -1,10 +1,11 @@
 """What a person sees of a run in a terminal."""
 
+from math import inf
+
 import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
@@ -30,7 +31,6 @@ class Live(Observer):
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -38,7 +38,7 @@ class Live(Observer):
             console=console,
             disable=not console.is_terminal,
         )
-        self._rounds = 0
+        self._printed = -1
 
     def __enter__(self) -> "Live":
         self._bar.start()
@@ -55,27 +55,32 @@ class Live(Observer):
 
     def began(self, run: Run, problem: Problem, folder: Folder) -> None:
         """Says what is trained, on what, where."""
-        self._rounds = run.rounds
+        self._run = run
         assert run.model is not None
         parameters = sum(each.numel() for each in problem.task.model.parameters())
         self._console.print(
-            f"[bold]{type(run.algorithm).__name__}[/] on {problem.dataset.name}: {run.clients} "
-            f"clients, {len(problem.dataset.train.targets):,} samples, {run.model.name} with "
+            f"[bold]{type(run.algorithm).__name__}[/] on {problem.dataset.name}: {run.population} "
+            f"{'clients' if run.workers is None else 'workers'}, {len(problem.dataset.train.targets):,} samples, {run.model.name} with "
             f"{parameters:,} parameters, {type(run.runtime).__name__}\n{folder.uri}",
             highlight=False,
             soft_wrap=True,
         )
-        self._task = self._bar.add_task("starting", total=run.rounds, figures="")
+        self._task = self._bar.add_task("starting", total=1, figures="")
 
     def rounded(self, row: Row) -> None:
         """Moves the bar, or without a terminal prints a tenth of the rounds."""
         figures = f"loss {row['train_loss']:.3f}"
         if row["val_accuracy"] is not None:
             figures += f"  validation {100 * row['val_accuracy']:.1f} %"
-        done = int(row["round"] or 0)
-        self._bar.update(self._task, description="round", completed=done, figures=figures)
-        if not self._console.is_terminal and done % max(1, self._rounds // 10) == 0:
-            self._console.print(f"round {done}/{self._rounds}  {figures}", highlight=False)
+        last, number = self._run.last_round, int(row["round"] or 0)
+        done, name = number / (last or inf), f"round {number}" + (f"/{last}" if last else "")
+        if self._run.epochs is not None:
+            done = max(done, (row["epochs"] or 0) / self._run.epochs)
+            name += f", epoch {row['epochs']:.1f}/{self._run.epochs:g}"
+        self._bar.update(self._task, description=name, completed=done, figures=figures)
+        if not self._console.is_terminal and int(10 * done) > self._printed:
+            self._printed = int(10 * done)
+            self._console.print(f"{name}  {figures}", highlight=False)
 
 
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))

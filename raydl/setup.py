@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
+from raydl.core.algorithm import Budget
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, cross_entropy, forward, parameters
 from raydl.core.rng import generator
@@ -43,7 +43,7 @@ def prepare(run: Run) -> Setup:
     task = Task(module, cross_entropy, run.precision, run.microbatch)
     _check_outputs(task, dataset)
     problem = Problem(
-        algorithm=run.algorithm.build(),
+        algorithm=run.algorithm.build(budget(run, dataset)),
         task=task,
         dataset=dataset,
         partition=partition,
@@ -57,12 +57,15 @@ def prepare(run: Run) -> Setup:
 def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
-    return run.partition.assign(dataset.train.targets.numpy(), run.clients, run.seed, owners)
+    return run.partition.assign(dataset.train.targets.numpy(), run.population, run.seed, owners)
 
 
-def cohort(run: Run) -> np.ndarray:
-    """The clients of the first round, int64 [cohort]."""
-    return next(run.participation.cohorts(run.clients, run.seed))
+def budget(run: Run, dataset: Dataset) -> Budget:
+    """How long the run is to be, for an algorithm that plans ahead."""
+    samples = None
+    if run.epochs is not None:
+        samples = run.epochs * len(dataset.train.targets) / len(next(run.cohorts()))
+    return Budget(run.last_round, samples)
 
 
 def usual_model(run: Run, dataset: Dataset) -> Model:

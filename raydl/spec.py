@@ -1,11 +1,13 @@
 """The spec of a run: everything that a user configures, as frozen dataclasses."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
+from itertools import repeat
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 from torch import nn
 
 from raydl import choices
@@ -111,12 +113,13 @@ class Run:
         algorithm: the algorithm.
         data: the data set.
         partition: how the training samples fall to the clients.
-        participation: which clients take part in a round.
+        participation: which clients take part in a round; an algorithm with workers has them all.
         model: the model; what is usual for the data by default.
         augmentation: of training images; none by default.
         runtime: where the clients train.
-        clients: how many there are (N).
-        rounds: how many to run.
+        clients: how many there are (N): 100 by default; an algorithm with workers has its own.
+        rounds: how many to run: 30 by default, or as many as the epochs take.
+        epochs: passes over the whole training set after which the run ends, in all.
         seed: of every draw: first parameters, partition, cohorts, order of samples, dropout.
         precision: of the models' arithmetic: float32, or bf16 (autocast; parameters stay float32).
         microbatch: at most so many samples go through the model at once; the gradient of a larger
@@ -138,8 +141,9 @@ class Run:
     model: Model | None = None
     augmentation: CropFlip | None = None
     runtime: RuntimeSpec = Actors()
-    clients: int = 100
-    rounds: int = 30
+    clients: int | None = None
+    rounds: int | None = None
+    epochs: float | None = None
     seed: int = 0
     precision: Precision = "float32"
     microbatch: int | None = None
@@ -151,10 +155,10 @@ class Run:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        require(self.clients >= 1, "clients", self.clients, "1 or larger")
-        require(self.rounds >= 1, "rounds", self.rounds, "1 or larger")
         require(self.seed >= 0, "seed", self.seed, "0 or larger")
-        for name in ("microbatch", "block_size"):
+        above = self.epochs is None or self.epochs > 0
+        require(above, "epochs", self.epochs, "above 0, or null")
+        for name in ("clients", "rounds", "microbatch", "block_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or larger, or null")
         given = self.storage not in ("", "null")  # a null in YAML arrives as a word
@@ -175,3 +179,36 @@ class Run:
             require(
                 bool(sound), "name", self.name, "a folder's name, without / \\ : or a leading dot"
             )
+        if self.workers is not None and (self.clients, self.participation) != (None, Uniform()):
+            raise SpecError(
+                f"clients and participation are given, but {type(self.algorithm).__name__} has "
+                f"workers of its own, who all take part: set --workers (now {self.workers})"
+            )
+
+    @property
+    def workers(self) -> int | None:
+        """How many workers the algorithm has; None if it has clients."""
+        return getattr(self.algorithm, "workers", None)
+
+    @property
+    def population(self) -> int:
+        """How many clients, or workers, the training samples fall to."""
+        return self.workers or self.clients or 100
+
+    @property
+    def last_round(self) -> int | None:
+        """The round that the run ends with at the latest; None if the epochs alone decide."""
+        return self.rounds or (30 if self.epochs is None else None)
+
+    def cohorts(self) -> Iterator[np.ndarray]:
+        """Who takes part in the first round, int64 [cohort], in the second, and so on."""
+        if self.workers is not None:
+            return repeat(np.arange(self.workers))
+        return self.participation.cohorts(self.population, self.seed)
+
+    def over(self, rounds: int, epochs: float) -> bool:
+        """Whether the run ends after so many rounds and passes over the training set."""
+        last = self.last_round
+        return (last is not None and rounds >= last) or (
+            self.epochs is not None and epochs >= self.epochs
+        )

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -23,7 +22,7 @@ from raydl.rounds import Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
-from raydl.setup import Setup, cohort, prepare, usual_model
+from raydl.setup import Setup, prepare, usual_model
 from raydl.spec import Run
 from raydl.storage import Folder
 
@@ -92,18 +91,17 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     if stored:
         _check_same(spec, stored)
         saved = checkpoint.newest(folder)
-        if saved and saved.round == spec.rounds and folder.has("summary.json"):
-            return _read(folder, setup.problem.algorithm.params(saved.state))
-    done = saved.round if saved else 0
-    require(
-        spec.rounds >= done, "rounds", spec.rounds, f"{done} or larger: so many are done already"
-    )
+        done = saved.round if saved else 0
+        least = f"{done} or larger: so many are done already"
+        require(spec.rounds is None or spec.rounds >= done, "rounds", spec.rounds, least)
+        if saved and folder.has("summary.json"):
+            if spec.over(done, read_rows(folder)[-1]["epochs"]):
+                return _read(folder, setup.problem.algorithm.params(saved.state))
+            folder.remove("summary.json")  # of a finished run that now goes on
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop, spec.runtime.open(setup.problem) as runtime:
         folder.write("run.yaml", _described(spec).encode())
-        if folder.has("summary.json") and spec.rounds > done:
-            folder.remove("summary.json")  # of a finished run that now goes on
         return _Course(spec, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
 
 
@@ -131,26 +129,30 @@ class _Course:
             self._runtime.restore(saved.kept)
         samples = len(self._problem.dataset.train.targets)
         self._record = Record(self._folder, samples, start)
-        cohorts = run.participation.cohorts(run.clients, run.seed)
-        endless = rounds(algorithm, self._runtime, state, cohorts, start, run.on_nonfinite)
-        for done in islice(endless, run.rounds - start):
+        seen = int(self._record.rows[-1]["samples"]) if start else 0
+        endless = rounds(
+            algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite
+        )
+        over = run.over(start, seen / samples)
+        while not over:
+            done = next(endless)
             self._finish_pending()
             if done.number == 1:  # not before: matplotlib takes its time to import
                 self._draw_partition()
-            self._pending = self._score(done)
-            state = done.state
-            last = stop.signal or done.number == run.rounds
-            if last or done.number % run.checkpoint.every == 0:
+            state, seen = done.state, seen + done.samples
+            over = run.over(done.number, seen / samples)
+            self._pending = self._score(done, over)
+            if over or stop.signal or done.number % run.checkpoint.every == 0:
                 self._finish_pending()
                 self._save(done.number, state)
-            if last and stop.signal:
+            if stop.signal:
                 raise Interrupted(stop.signal, self._folder.uri, done.number)
         return self._summarize(state)
 
-    def _score(self, done: Round) -> Callable[[], Row]:
+    def _score(self, done: Round, last: bool) -> Callable[[], Row]:
         """Starts to score a round, beside the next one; what is returned waits for its row."""
         run = self._run
-        if done.number % run.evaluation.every and done.number != run.rounds:
+        if done.number % run.evaluation.every and not last:
             return lambda: self._record.add(done, {})
         params = self._problem.algorithm.params(done.state)
         splits = {"val": "validation"} | ({"test": "test"} if run.evaluation.test == "each" else {})
@@ -224,7 +226,7 @@ def _resolved(run: Run, setup: Setup, observer: Observer) -> Run:
     """The run with what it left open: the model that is usual, the runtime that is fastest."""
     run = replace(run, model=usual_model(run, setup.problem.dataset))
     if isinstance(run.runtime, Auto):
-        choice = run.runtime.choose(setup.problem, cohort(run), run.rounds)
+        choice = run.runtime.choose(setup.problem, next(run.cohorts()), run.last_round or 100)
         observer.chose(choice.reason)
         run = replace(run, runtime=choice.runtime)
     return run

@@ -1,10 +1,18 @@
 """The algorithms, one paper a file.
 
-fedsgd  FedSGD: one full-batch gradient step for each client and round, by gradients or by weights
-fedavg  FedAvg: local epochs or local steps of SGD, then the weighted mean
+fedsgd    FedSGD: one full-batch gradient step for each client and round, by gradients or weights
+fedavg    FedAvg: local epochs or local steps of SGD, then the weighted mean
+localsgd  LocalSGD: workers that average after J local steps; post-local SGD, dynamic J
+slowmo    SlowMo: local SGD with a slow momentum over the averages
+diloco    DiLoCo: many local steps of AdamW, and outer steps of Nesterov momentum
+
+Under the local methods: ``local``, what they have in common, and ``intervals``, the rules for J.
 """
 
+from raydl.algorithms.diloco import DiLoCo
 from raydl.algorithms.fedavg import FedAvg
 from raydl.algorithms.fedsgd import FedSGD
+from raydl.algorithms.localsgd import LocalSGD
+from raydl.algorithms.slowmo import SlowMo
 
-__all__ = ["FedAvg", "FedSGD"]
+__all__ = ["DiLoCo", "FedAvg", "FedSGD", "LocalSGD", "SlowMo"]

@@ -140,9 +140,22 @@ class Algorithm(NamedTuple):
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
 
 
+class Budget(NamedTuple):
+    """How long a run is to be, as far as that is known before it begins.
+
+    Attributes:
+        rounds: at most; None if the samples alone decide.
+        samples: that each client of a cohort trains on over the whole run; None if the rounds
+            alone decide.
+    """
+
+    rounds: int | None = None
+    samples: float | None = None
+
+
 class AlgorithmSpec(Protocol):
     """The hyperparameters of an algorithm: a frozen dataclass that builds the value."""
 
-    def build(self) -> Algorithm:
-        """The algorithm with these hyperparameters."""
+    def build(self, budget: Budget) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a length."""
         ...

@@ -1,0 +1,170 @@
+"""What the local methods have in common: workers that train by themselves and synchronize.
+
+In a round each of K workers takes J steps of an inner optimizer from the server's parameters, and
+the outer optimizer makes one step of the mean of their movements:
+
+    wₖ ← J steps of the inner optimizer from x on worker k's samples
+    Δ ← Σₖ nₖ (wₖ − x) / Σₖ nₖ;   x ← outer step along Δ
+
+The methods differ in the outer step, in how J is chosen, and in what becomes of the inner
+optimizer's state at a synchronization. The workers go through their samples in one order, whatever
+the rounds: cut into rounds of other lengths, the same minibatches follow each other.
+"""
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from raydl.algorithms.intervals import Interval, Progress
+from raydl.core import tree
+from raydl.core.algorithm import Algorithm, Budget, Client, Metrics, Plan
+from raydl.core.grad import Batch, Gradient
+from raydl.core.reduce import mean
+from raydl.core.tree import Params, Tree
+from raydl.optim import Rule
+
+AtSync: TypeAlias = Literal["keep", "reset", "average"]
+Rate: TypeAlias = Callable[[Tensor], Tensor]  # steps done -> learning rate
+
+
+class Outer(NamedTuple):
+    """The step of the server, an optimizer on what the workers moved by.
+
+    Attributes:
+        init: parameters -> state.
+        step: (params, delta, state, rate) -> (params, state), where delta is the workers' mean
+            movement and rate the inner learning rate at the beginning of the round.
+    """
+
+    init: Callable[[Params], Tree]
+    step: Callable[[Params, Params, Tree, Tensor], tuple[Params, Tree]]
+
+
+def average() -> Outer:
+    """The plain mean: x ← x + Δ."""
+    return Outer(
+        init=lambda params: {},
+        step=lambda params, delta, state, rate: (tree.add(params, delta), state),
+    )
+
+
+def local_method(
+    inner: Rule,
+    rate: Rate,
+    outer: Outer,
+    interval: Interval,
+    batch_size: int,
+    total: int | None,
+    at_sync: AtSync,
+) -> Algorithm:
+    """The algorithm that these parts make.
+
+    Args:
+        inner: the workers' optimizer.
+        rate: their learning rate.
+        outer: the server's step.
+        interval: how many local steps the coming round has.
+        batch_size: samples of a minibatch.
+        total: steps that each worker takes over the whole run, at which the last round ends; None
+            if that is open.
+        at_sync: whether a worker goes on with its own inner state after a synchronization, begins
+            it anew, or takes the workers' mean.
+    """
+
+    def init(params: Params) -> Tree:
+        state = {
+            "params": params,
+            "outer": outer.init(params),
+            "step": torch.zeros((), dtype=torch.int64),
+            "loss": torch.full((2,), torch.nan),  # of the first round and of the last
+        }
+        return state | ({"inner": inner.init(params)} if at_sync == "average" else {})
+
+    def plan(state: Tree) -> Plan:
+        done = int(state["step"])
+        first_loss, loss = state["loss"].tolist()
+        rates = (float(rate(torch.tensor(at))) for at in (0, done))
+        steps = interval(Progress(done, total, *rates, first_loss, loss))
+        left = steps if total is None or done >= total else total - done
+        return Plan(batch_size, steps=min(steps, left), first=done)
+
+    def broadcast(state: Tree) -> Tree:
+        sent = ("params", "step", "inner") if at_sync == "average" else ("params", "step")
+        return {name: state[name] for name in sent}
+
+    def server(state: Tree, reduced: Tree) -> tuple[Tree, Metrics]:
+        inner_rate = rate(state["step"])
+        params, outer_state = outer.step(
+            state["params"], reduced["delta"], state["outer"], inner_rate
+        )
+        before = reduced["loss"] if state["loss"][0].isnan() else state["loss"][0]
+        after = {
+            "params": params,
+            "outer": outer_state,
+            "step": state["step"] + plan(state).steps,
+            "loss": torch.stack([before, reduced["loss"]]),
+        }
+        after |= {"inner": reduced["inner"]} if at_sync == "average" else {}
+        return after, {"lr": inner_rate}
+
+    return Algorithm(
+        init=init,
+        params=itemgetter("params"),
+        plan=plan,
+        broadcast=broadcast,
+        client=_worker(inner, rate, at_sync),
+        reduce=mean(),
+        server=server,
+    )
+
+
+def total_steps(budget: Budget, batch_size: int, steps: int | None) -> int | None:
+    """The steps that each worker takes over a run.
+
+    Args:
+        budget: how long the run is.
+        batch_size: samples of a minibatch.
+        steps: of every round, if they are the same.
+    """
+    if budget.samples is not None:
+        return max(1, round(budget.samples / batch_size))
+    return None if steps is None or budget.rounds is None else budget.rounds * steps
+
+
+def _worker(inner: Rule, rate: Rate, at_sync: AtSync) -> Client:
+    def start(broadcast: Tree) -> Tree:
+        return {"inner": inner.init(broadcast["params"])} if at_sync == "keep" else {}
+
+    def init(broadcast: Tree, kept: Tree) -> Tree:
+        given = {"keep": kept, "average": broadcast}.get(at_sync)
+        return {
+            "params": broadcast["params"],
+            "inner": inner.init(broadcast["params"]) if given is None else given["inner"],
+            "step": broadcast["step"],
+            "loss": torch.zeros(()),
+        }
+
+    def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
+        grads, buffers, metrics = gradient(local["params"], batch)
+        params, state = inner.update(
+            local["params"], grads, local["inner"], rate(local["step"])
+        )
+        return {
+            "params": params | buffers,
+            "inner": state,
+            "step": local["step"] + 1,
+            "loss": local["loss"] + metrics["loss"],
+        }, metrics
+
+    def final(broadcast: Tree, local: Tree) -> tuple[Tree, Tree]:
+        message = {
+            "delta": tree.sub(local["params"], broadcast["params"]),
+            "loss": local["loss"] / (local["step"] - broadcast["step"]),
+        }
+        message |= {"inner": local["inner"]} if at_sync == "average" else {}
+        return message, {"inner": local["inner"]} if at_sync == "keep" else {}
+
+    return Client(init, step, final, start)

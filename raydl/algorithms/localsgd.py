@@ -1,0 +1,74 @@
+"""Local SGD: workers train by themselves for J steps, and then take their average.
+
+S. Stich, "Local SGD Converges Fast and Communicates Little", ICLR 2019. With `PostLocal` it is
+post-local SGD; with J = 1 and plain SGD, synchronous SGD on the workers' minibatches together.
+"""
+
+from dataclasses import dataclass
+
+from raydl.algorithms import intervals
+from raydl.algorithms.intervals import IntervalSpec
+from raydl.algorithms.local import AtSync, Outer, average, local_method, total_steps
+from raydl.core.algorithm import Algorithm, Budget
+from raydl.core.errors import SpecError, require
+from raydl.optim.schedule import Cosine, ScheduleSpec
+from raydl.optim.specs import SGD, OptimizerSpec
+
+
+@dataclass(frozen=True)
+class LocalSGD:
+    """Workers that train by themselves for some steps, and then take their average.
+
+    Args:
+        workers: how many there are (K); the training samples are dealt out to them.
+        optimizer: of the workers.
+        schedule: of its learning rate.
+        batch_size: samples of a worker's minibatch (B).
+        steps: local steps from one synchronization to the next (J).
+        interval: how the local steps change as the training goes on.
+        at_sync: what becomes of a worker's optimizer state, its momentum: it is kept, reset to
+            its beginning, or averaged over the workers, which sends as much again.
+    """
+
+    workers: int = 4
+    optimizer: OptimizerSpec = SGD()
+    schedule: ScheduleSpec = Cosine()
+    batch_size: int = 64
+    steps: int = 16
+    interval: IntervalSpec = intervals.Constant()
+    at_sync: AtSync = "keep"
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 1, "algorithm.workers", self.workers, "1 or larger")
+        require(self.batch_size >= 1, "algorithm.batch_size", self.batch_size, "1 or larger")
+        require(self.steps >= 1, "algorithm.steps", self.steps, "1 or larger")
+        allowed = ("keep", "reset", "average")
+        require(self.at_sync in allowed, "algorithm.at_sync", self.at_sync, ", ".join(allowed))
+
+    def outer(self) -> Outer:
+        """The step that the server makes of the workers' mean movement."""
+        return average()
+
+    def build(self, budget: Budget = Budget()) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a length.
+
+        Raises:
+            SpecError: if the local steps or the rate follow the run's length, and it is open.
+        """
+        constant = isinstance(self.interval, intervals.Constant)
+        total = total_steps(budget, self.batch_size, self.steps if constant else None)
+        if total is None and not constant:
+            raise SpecError(
+                f"algorithm.interval is {type(self.interval).__name__}, by which a run has no "
+                "fixed number of rounds; give its length as --epochs"
+            )
+        factor = self.schedule.build(total)
+        return local_method(
+            inner=self.optimizer.rule(),
+            rate=lambda step: self.optimizer.lr * factor(step),
+            outer=self.outer(),
+            interval=self.interval.build(self.steps),
+            batch_size=self.batch_size,
+            total=total,
+            at_sync=self.at_sync,
+        )
