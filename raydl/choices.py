@@ -39,6 +39,7 @@ CHOICES: dict[str, dict[str, type]] = {
         "sequential": specs.Sequential,
         "batched": specs.Batched,
         "actors": specs.Actors,
+        "allreduce": specs.AllReduce,
     },
     "algorithm.optimizer": _named(
         optimizers.SGD, optimizers.AdamW, optimizers.LARS, optimizers.LAMB

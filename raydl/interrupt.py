@@ -18,8 +18,11 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, path: str, done: int) -> None:
-        super().__init__(f"stopped after round {done}; the run is in {path}")
+        super().__init__(number, path, done)
         self.code, self.path, self.round = 128 + number, path, done
+
+    def __str__(self) -> str:
+        return f"stopped after round {self.round}; the run is in {self.path}"
 
 
 @dataclass

@@ -62,13 +62,14 @@ class Record:
         folder: of the run.
         samples: of the training set, which an epoch is counted in.
         rounds: already done, if the run is taken up again: later rows are forgotten.
+        writes: whether anything is written down, or the rows are only kept in memory.
     """
 
-    def __init__(self, folder: Folder, samples: int, rounds: int = 0) -> None:
+    def __init__(self, folder: Folder, samples: int, rounds: int = 0, writes: bool = True) -> None:
         self._folder = folder
         self._samples = samples
         self.rows = [row for row in read_rows(folder) if row["round"] <= rounds] if rounds else []
-        self._board = Board(folder, rounds)
+        self._board = Board(folder, rounds) if writes else None
 
     def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
         """Adds a round's row."""
@@ -91,11 +92,14 @@ class Record:
         row["train_loss"] = done.mean("loss")
         row |= score_columns(scores)
         self.rows.append(row)
-        self._board.scalars(row)
+        if self._board:
+            self._board.scalars(row)
         return row
 
     def write(self) -> None:
         """Writes the rows and the events down."""
+        if not self._board:
+            return
         content = BytesIO()
         parquet.write_table(pa.Table.from_pylist(self.rows, COLUMNS), content)
         self._folder.write("metrics.parquet", content.getvalue())
@@ -103,10 +107,13 @@ class Record:
 
     def figure(self, name: str, figure: Any) -> None:
         """Adds a matplotlib figure to the events."""
-        self._board.writer.add_figure(name, figure)
+        if self._board:
+            self._board.writer.add_figure(name, figure)
 
     def summarize(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``, and the spec and its outcome for TensorBoard's HParams tab."""
+        if not self._board:
+            return
         sound = {  # JSON knows no NaN
             key: None if isinstance(value, float) and not isfinite(value) else value
             for key, value in summary.items()

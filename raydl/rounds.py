@@ -16,7 +16,7 @@ from torch import Tensor
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Metrics, Work
 from raydl.core.tree import Tree
-from raydl.runtimes.runtime import Runtime
+from raydl.runtimes.runtime import Runtime, Traffic
 
 
 class NonFiniteError(ArithmeticError):
@@ -103,13 +103,16 @@ def rounds(
         if reduced.clients["finite"].any():  # of no updates there is nothing to make a step from
             state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
         ended = perf_counter()
+        traffic = reduced.traffic or Traffic(
+            messages=2 * len(work.clients),
+            bytes_down=tree.nbytes(broadcast) * len(work.clients),
+            bytes_up=int(reduced.clients["bytes_up"].sum()),
+        )
         yield Round(
             number=number + 1,
             state=state,
             clients=reduced.clients,
-            messages=2 * len(work.clients),
-            bytes_down=tree.nbytes(broadcast) * len(work.clients),
-            bytes_up=int(reduced.clients["bytes_up"].sum()),
+            **traffic._asdict(),
             wall_seconds=ended - began,
             simulated_seconds=(prepared - began)
             + float(reduced.clients["seconds"].max())

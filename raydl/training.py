@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from raydl.core.errors import SpecError, require
 from raydl.core.tree import Params
 from raydl.interrupt import Interrupted, Stop, stoppable
 from raydl.record import COLUMNS, Record, Row, read_rows, score_columns
-from raydl.rounds import Round, rounds
+from raydl.rounds import NonFiniteError, Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
@@ -97,12 +98,14 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
         if saved and folder.has("summary.json"):
             if spec.over(done, read_rows(folder)[-1]["epochs"]):
                 return _read(folder, setup.problem.algorithm.params(saved.state))
-            folder.remove("summary.json")  # of a finished run that now goes on
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
-    with stoppable() as stop, spec.runtime.open(setup.problem) as runtime:
-        folder.write("run.yaml", _described(spec).encode())
-        return _Course(spec, setup.problem, runtime, folder, observer).go(setup.params, saved, stop)
+    with stoppable() as stop:
+        course = partial(_go, spec, folder.uri, setup.params)
+        outcome = spec.runtime.drive(setup.problem, course, observer.rounded, stop)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def _read(folder: Folder, params: Params) -> History:
@@ -111,42 +114,71 @@ def _read(folder: Folder, params: Params) -> History:
     return History(table, json.loads(folder.read("summary.json")), folder.uri, params)
 
 
+def _go(
+    run: Run,
+    uri: str,
+    params: Params,
+    problem: Problem,
+    runtime: Runtime,
+    rounded: Callable[[Row], None],
+    stop: Stop,
+) -> History | Interrupted | NonFiniteError:
+    """Does the run in this process, from the newest checkpoint in its folder if there is one."""
+    try:
+        return _Course(run, problem, runtime, Folder(uri), rounded).go(params, stop)
+    except (Interrupted, NonFiniteError) as error:  # no fault of this process: it is told so
+        return error
+
+
 class _Course:
-    """The rounds of one run, with everything that is done between them."""
+    """The rounds of one run, with everything that is done between them.
+
+    Of several processes that do the run together, the one that leads writes it down.
+    """
 
     def __init__(
-        self, run: Run, problem: Problem, runtime: Runtime, folder: Folder, observer: Observer
+        self,
+        run: Run,
+        problem: Problem,
+        runtime: Runtime,
+        folder: Folder,
+        rounded: Callable[[Row], None],
     ) -> None:
         self._run, self._problem, self._runtime = run, problem, runtime
-        self._folder, self._observer = folder, observer
+        self._folder, self._rounded = folder, rounded
         self._pending: Callable[[], Row] | None = None
 
-    def go(self, params: Params, saved: checkpoint.Checkpoint | None, stop: Stop) -> History:
-        run, algorithm = self._run, self._problem.algorithm
+    def go(self, params: Params, stop: Stop) -> History:
+        run, algorithm, saved = self._run, self._problem.algorithm, checkpoint.newest(self._folder)
         start, state = 0, algorithm.init(params)
         if saved:
             start, state = saved.round, saved.state
             self._runtime.restore(saved.kept)
+        if self._runtime.leads:
+            self._folder.write("run.yaml", _described(run).encode())
+            if self._folder.has("summary.json"):
+                self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
-        self._record = Record(self._folder, samples, start)
+        self._record = Record(self._folder, samples, start, writes=self._runtime.leads)
         seen = int(self._record.rows[-1]["samples"]) if start else 0
-        endless = rounds(
-            algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite
-        )
+        endless = rounds(algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite)
         over = run.over(start, seen / samples)
         while not over:
             done = next(endless)
             self._finish_pending()
-            if done.number == 1:  # not before: matplotlib takes its time to import
+            if (
+                done.number == 1 and self._runtime.leads
+            ):  # not before: matplotlib takes its time to import
                 self._draw_partition()
             state, seen = done.state, seen + done.samples
             over = run.over(done.number, seen / samples)
+            signal = self._runtime.agree(stop.signal)
             self._pending = self._score(done, over)
-            if over or stop.signal or done.number % run.checkpoint.every == 0:
+            if over or signal or done.number % run.checkpoint.every == 0:
                 self._finish_pending()
                 self._save(done.number, state)
-            if stop.signal:
-                raise Interrupted(stop.signal, self._folder.uri, done.number)
+            if signal:
+                raise Interrupted(signal, self._folder.uri, done.number)
         return self._summarize(state)
 
     def _score(self, done: Round, last: bool) -> Callable[[], Row]:
@@ -161,13 +193,14 @@ class _Course:
 
     def _finish_pending(self) -> None:
         if self._pending:
-            self._observer.rounded(self._pending())
+            self._rounded(self._pending())
             self._pending = None
 
     def _save(self, number: int, state: tree.Tree) -> None:
         self._record.write()  # first, so that there is a row for every round of a checkpoint
         saved = checkpoint.Checkpoint(number, state, self._runtime.kept())
-        checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
+        if self._runtime.leads:
+            checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
 
     def _summarize(self, state: tree.Tree) -> History:
         params = self._problem.algorithm.params(state)

@@ -149,9 +149,7 @@ def _worker(inner: Rule, rate: Rate, at_sync: AtSync) -> Client:
 
     def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
         grads, buffers, metrics = gradient(local["params"], batch)
-        params, state = inner.update(
-            local["params"], grads, local["inner"], rate(local["step"])
-        )
+        params, state = inner.update(local["params"], grads, local["inner"], rate(local["step"]))
         return {
             "params": params | buffers,
             "inner": state,

@@ -109,6 +109,8 @@ class Reduce(NamedTuple):
         result: accumulator -> the one value.
         stacked: (messages [clients, ...], samples [clients]) -> accumulator, up to rounding what
             ``add`` gives one by one; for a rule that can do it faster, None for others.
+        additive: whether merging is nothing but adding leaf to leaf, so that an all-reduce can do
+            it.
     """
 
     zero: Callable[[], Tree]
@@ -116,6 +118,7 @@ class Reduce(NamedTuple):
     merge: Callable[[Tree, Tree], Tree]
     result: Callable[[Tree], Tree]
     stacked: Callable[[Tree, Tensor], Tree] | None = None
+    additive: bool = False
 
 
 class Algorithm(NamedTuple):

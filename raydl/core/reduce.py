@@ -40,4 +40,4 @@ def mean() -> Reduce:
         sums = tree.map(lambda leaf: torch.tensordot(samples.to(leaf), leaf, 1), messages)
         return {"samples": samples.sum(dtype=torch.float64), "sum": sums}
 
-    return Reduce(zero, add, merge, result, stacked)
+    return Reduce(zero, add, merge, result, stacked, additive=True)

@@ -7,10 +7,7 @@ reference.
 """
 
 import pickle
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -21,26 +18,23 @@ import torch
 from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.tree import Packed, Params, Tree
-from raydl.data.dataset import Dataset, Split
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import Reduced, merge
+from raydl.runtimes.runtime import Reduced, Runtime, merge
 from raydl.runtimes.worker import Worker, check_batchable
 
 _SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
-_PARTS = ("train", "validation", "test")
 
 
 class Host:
     """The actor: a `Worker` whose trees arrive and leave packed."""
 
     def __init__(self, problem: Problem, arrays: dict[str, np.ndarray], **worker: Any) -> None:
-        dataset = _attach(problem.dataset, arrays)
-        self._worker = Worker(replace(problem, dataset=dataset), **worker)
+        self._worker = Worker(attached(problem, arrays), **worker)
 
     def ready(self) -> None:
         """Returns when the worker is built, or raises what hindered it."""
@@ -75,7 +69,7 @@ class Host:
         return self._worker.evaluate(_receive(params), stretch)
 
 
-class ActorPool:
+class ActorPool(Runtime):
     """Runs a problem's blocks on a pool of Ray actors; Ray must be connected.
 
     Args:
@@ -100,14 +94,11 @@ class ActorPool:
             check_batchable(problem.task.model)
         self._problem, self._workers = problem, workers
         self._kept: dict[int, ray.ObjectRef] = {}
-        arrays = ray.put(_detach(problem.dataset))
-        built_from = ray.put(replace(problem, dataset=_without_samples(problem.dataset)))
+        shared = share(problem)
         host = ray.remote(num_cpus=cpus, num_gpus=gpus)(Host)
         device = "cuda" if gpus else "cpu"
         self._pool = Pool(
-            lambda: host.remote(
-                built_from, arrays, threads=threads, batched=batched, device=device
-            ),
+            lambda: host.remote(*shared, threads=threads, batched=batched, device=device),
             workers,
         )
 
@@ -164,7 +155,7 @@ class ActorPool:
     def _folded(self, task: Task) -> Iterator[Folded]:
         for accumulator, (names, columns), keepers in _arrived(self._pool.wait(task).value):
             self._kept |= dict.fromkeys(keepers, task.refs[1])
-            clients = dict(zip(names, _tensor(columns), strict=True))
+            clients = dict(zip(names, as_tensor(columns), strict=True))
             yield Folded(_receive(accumulator), {}, clients)
 
 
@@ -176,7 +167,7 @@ def _send(value: Tree) -> Packed:
 
 def _receive(wire: Packed) -> Tree:
     """A tree that was sent; its leaves lie in Ray's memory and must not be written to."""
-    return tree.unpack(Packed(_tensor(wire.buffer), wire.layout))
+    return tree.unpack(Packed(as_tensor(wire.buffer), wire.layout))
 
 
 def _travelling(value: Any, size: int) -> Any:
@@ -192,41 +183,3 @@ def _share(wire: Packed) -> bytes | ray.ObjectRef:
     """One reference for all calls; or a small tree itself, which arrives sooner with each call."""
     travelling = _travelling(wire, wire.buffer.nbytes)
     return travelling if isinstance(travelling, bytes) else ray.put(wire)
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    _know_read_only()
-    return torch.from_numpy(array)
-
-
-@cache
-def _know_read_only() -> None:
-    """Takes the one warning that torch gives in a process of an array that is read-only."""
-    array = np.zeros(1)
-    array.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        torch.from_numpy(array)
-
-
-def _detach(dataset: Dataset) -> dict[str, np.ndarray]:
-    """The samples as arrays, which all the actors of a node share."""
-    return {
-        f"{part}.{name}": tensor.numpy()
-        for part in _PARTS
-        for name, tensor in getattr(dataset, part)._asdict().items()
-    }
-
-
-def _attach(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
-    """The data set with the samples that were detached from it."""
-    splits = {
-        part: Split(**{name: _tensor(arrays[f"{part}.{name}"]) for name in Split._fields})
-        for part in _PARTS
-    }
-    return replace(dataset, **splits)
-
-
-def _without_samples(dataset: Dataset) -> Dataset:
-    empty = {part: getattr(dataset, part).none() for part in _PARTS}
-    return replace(dataset, owners=None, **empty)

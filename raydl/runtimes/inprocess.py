@@ -7,11 +7,11 @@ from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import Reduced, merge
+from raydl.runtimes.runtime import Reduced, Runtime, merge
 from raydl.runtimes.worker import Worker
 
 
-class InProcess:
+class InProcess(Runtime):
     """Runs a problem's blocks in this process.
 
     Args:

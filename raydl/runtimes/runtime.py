@@ -13,6 +13,14 @@ from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
 
 
+class Traffic(NamedTuple):
+    """What was sent, where it was not one broadcast to and one message from each client."""
+
+    messages: int
+    bytes_down: int
+    bytes_up: int
+
+
 class Reduced(NamedTuple):
     """What came of a cohort.
 
@@ -20,15 +28,28 @@ class Reduced(NamedTuple):
         accumulator: the blocks' accumulators, merged in block order.
         clients: the columns of `Folded`, over the cohort.
         merge_seconds: what merging the blocks took.
+        traffic: what was sent; None for a star, whose clients each received the broadcast and
+            sent their message.
     """
 
     accumulator: Tree
     clients: dict[str, Tensor]
     merge_seconds: float
+    traffic: Traffic | None = None
 
 
 class Runtime(Protocol):
-    """Where an algorithm runs."""
+    """Where an algorithm runs.
+
+    Attributes:
+        leads: whether this process writes the run down: where several do the run together, one.
+    """
+
+    leads: bool = True
+
+    def agree(self, number: int) -> int:
+        """The largest of the numbers that the processes of the run give, the same in each."""
+        return number
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort from the broadcast and reduces its updates."""

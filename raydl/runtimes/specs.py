@@ -1,17 +1,20 @@
 """The runtimes as a user names them: where clients train, with what resources."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import torch
 
 from raydl.core.errors import require
+from raydl.interrupt import Stop
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
+
+Course: TypeAlias = Callable[[Problem, Runtime, Callable[[Any], None], Stop], Any]
 
 
 class RuntimeSpec(Protocol):
@@ -20,6 +23,23 @@ class RuntimeSpec(Protocol):
     def open(self, problem: Problem) -> AbstractContextManager[Runtime]:
         """The runtime for a problem, given back at the end of the block."""
         ...
+
+    def drive(
+        self, problem: Problem, course: Course, rounded: Callable[[Any], None], stop: Stop
+    ) -> Any:
+        """Has a run take its course, in the process or the processes that drive it.
+
+        Args:
+            problem: what is to be learned.
+            course: (problem, runtime, rounded, stop) -> outcome.
+            rounded: is told of every round that is done.
+            stop: whether the run was asked to stop.
+
+        Returns:
+            The outcome, of the process that leads.
+        """
+        with self.open(problem) as runtime:
+            return course(problem, runtime, rounded, stop)
 
     def arithmetic(self) -> dict[str, Any]:
         """What of this the numbers depend on, in their last bits."""
@@ -36,7 +56,7 @@ def _check(threads: int, device: str = "cpu") -> None:
 
 
 @dataclass(frozen=True)
-class OneProcess:
+class OneProcess(RuntimeSpec):
     """Clients that train in the process that drives the run, without Ray.
 
     Args:
@@ -77,7 +97,7 @@ class Batched(OneProcess):
 
 
 @dataclass(frozen=True)
-class Actors:
+class Actors(RuntimeSpec):
     """A pool of Ray actors, on this machine or on a cluster.
 
     Args:
@@ -135,3 +155,56 @@ class Actors:
                 yield pool
             finally:
                 pool.close()
+
+
+@dataclass(frozen=True)
+class AllReduce(RuntimeSpec):
+    """Processes that train and add up their results by all-reduce, under Ray Train.
+
+    Args:
+        workers: processes; by default as many as the cluster has CPUs (or GPUs) for.
+        threads: of torch, in each of them.
+        gpus: GPUs that each of them reserves, and trains on.
+        batched: whether a process's clients train side by side as one vmap.
+        address: of a Ray cluster, see actors.
+        failures: how often the processes are started again, from the newest checkpoint, after one
+            of them was lost.
+    """
+
+    workers: int | None = None
+    threads: int = 1
+    gpus: float = 0.0
+    batched: bool = False
+    address: str | None = None
+    failures: int = 3
+
+    def __post_init__(self) -> None:
+        _check(self.threads)
+        known = self.workers is None or self.workers >= 1
+        require(known, "runtime.workers", self.workers, "1 or larger")
+        require(self.gpus >= 0, "runtime.gpus", self.gpus, "0 or larger")
+        require(self.failures >= 0, "runtime.failures", self.failures, "0 or larger")
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What of this the numbers depend on."""
+        device = "cuda" if self.gpus else "cpu"
+        return {"threads": self.threads, "batched": self.batched, "device": device}
+
+    def drive(
+        self, problem: Problem, course: Course, rounded: Callable[[Any], None], stop: Stop
+    ) -> Any:
+        """Has every process take the same course.
+
+        Raises:
+            SpecError: if the cluster can never hold the workers.
+        """
+        from raydl.runtimes import cluster, train
+
+        with cluster.connected(self.address, os.cpu_count() or 1):
+            most = cluster.most_workers(1, self.gpus)
+            workers = self.workers or min(most, len(problem.partition))
+            cluster.check_capacity(workers, 1, self.gpus)
+            device = "cuda" if self.gpus else "cpu"
+            group = train.Group(workers, self.gpus, self.failures)
+            options = {"threads": self.threads, "batched": self.batched, "device": device}
+            return train.launch(group, problem, course, options, rounded, stop)

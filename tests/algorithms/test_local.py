@@ -7,6 +7,7 @@ from itertools import repeat
 import numpy as np
 import pytest
 import torch
+from raydl.optim.schedule import Constant, Cosine
 from torch import nn
 
 from raydl.algorithms import DiLoCo, LocalSGD, SlowMo, intervals
@@ -15,7 +16,6 @@ from raydl.core.algorithm import Budget, Plan, Work
 from raydl.core.grad import parameters
 from raydl.data import IID, CropFlip
 from raydl.data.batches import ClientData
-from raydl.optim.schedule import Constant, Cosine
 from raydl.optim.specs import SGD, AdamW
 from raydl.rounds import rounds
 from raydl.runtimes.inprocess import InProcess

@@ -1,0 +1,140 @@
+"""The runtime of workers that synchronize by all-reduce: no driver, no server.
+
+Every process of a ``torch.distributed`` group runs the whole loop. It trains its own share of the
+cohort, one flat all-reduce adds up what the processes folded, and each of them makes the server's
+step by itself, with the same numbers. What a client keeps stays in the process that it belongs to.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+
+from raydl.core import tree
+from raydl.core.algorithm import Work
+from raydl.core.errors import SpecError
+from raydl.core.tree import Params, Tree
+from raydl.runtimes.block import Folded, Kept
+from raydl.runtimes.evaluation import Score, stretches
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import Reduced, Runtime, Traffic, merge
+from raydl.runtimes.worker import Worker
+
+
+class AllReduce(Runtime):
+    """One process of the group that runs a problem.
+
+    Args:
+        problem: what is to be learned; the same in every process.
+        threads: of torch.
+        batched: whether the clients of a block train as one ``vmap``.
+        device: where they train.
+
+    Raises:
+        SpecError: if the algorithm's reduction is no sum.
+    """
+
+    def __init__(
+        self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
+    ) -> None:
+        if not problem.algorithm.reduce.additive:
+            raise SpecError(
+                "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
+                "--runtime actors"
+            )
+        self._problem = problem
+        self._worker = Worker(problem, threads, batched, device)
+        self._rank, self._size = dist.get_rank(), dist.get_world_size()
+        self._kept: Kept = {}
+        self._like: tuple[Tree, tuple[str, ...]] | None = None
+        self.leads = self._rank == 0
+
+    def agree(self, number: int) -> int:
+        """The largest of the numbers that the processes give."""
+        largest = torch.tensor(number)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
+
+    def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
+        """Trains this process's share of the cohort, and adds up everyone's."""
+        mine = [at for at, client in enumerate(work.clients) if self._owns(client)]
+        own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
+        like, names = self._agreed(own)
+        columns = torch.zeros(len(work.clients), len(names), dtype=torch.float64)
+        if mine:
+            columns[mine] = torch.stack([own.clients[name] for name in names], dim=1)
+        trained = dict(tree.leaves(own.accumulator)).keys() == dict(tree.leaves(like)).keys()
+        message = {"folded": own.accumulator if trained else like, "columns": columns}
+        total = _summed(message)
+        return Reduced(
+            total["folded"],
+            dict(zip(names, total["columns"].unbind(1), strict=True)),
+            own.merge_seconds,
+            ring(tree.nbytes(message), self._size),
+        )
+
+    def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
+        """Scores this process's share of the split at once, and adds up everyone's."""
+        parts = list(stretches(self._problem.dataset, split))[self._rank :: self._size]
+        own = sum((self._worker.evaluate(params, part) for part in parts), Score())
+        total = _summed(torch.tensor(own, dtype=torch.float64))
+        loss, *counts = total.tolist()
+        return lambda: Score(loss, *map(int, counts))
+
+    def kept(self) -> Kept:
+        """What the clients of all processes keep by now, in each of them."""
+        gathered: list[Kept] = [{}] * self._size
+        dist.all_gather_object(gathered, self._kept)
+        return {client: keep for part in gathered for client, keep in part.items()}
+
+    def restore(self, kept: Kept) -> None:
+        """Takes up what this process's clients of an interrupted run kept."""
+        self._kept = {client: keep for client, keep in kept.items() if self._owns(client)}
+
+    def close(self) -> None:
+        """Nothing to give back: the group is its maker's."""
+
+    def _owns(self, client: int) -> bool:
+        return client * self._size // len(self._problem.partition) == self._rank
+
+    def _own(self, broadcast: Tree, share: Work) -> Reduced:
+        def fold(block: Work) -> Folded:
+            folded = self._worker.fold(block, broadcast, self._kept)
+            self._kept |= folded.kept
+            return folded
+
+        reduce = self._problem.algorithm.reduce
+        if not share.clients:
+            return Reduced(reduce.zero(), {}, 0.0)
+        return merge(reduce, map(fold, self._problem.blocks(share)))
+
+    def _agreed(self, own: Reduced) -> tuple[Tree, tuple[str, ...]]:
+        """An accumulator of zeros and the columns' names, which a process without clients lacks."""
+        if self._like is None:
+            zeros = tree.zeros_like(own.accumulator), tuple(own.clients)
+            everyone = [zeros] * self._size
+            dist.all_gather_object(everyone, zeros)
+            self._like = max(everyone, key=lambda each: len(list(tree.leaves(each))))
+        return self._like
+
+
+def _summed(value: Tree) -> Tree:
+    """The tree's sum over the processes: one all-reduce for each type of number in it."""
+    leaves = dict(tree.leaves(value))
+    total = {}
+    for dtype in sorted({leaf.dtype for leaf in leaves.values()}, key=str):
+        alike = {path: leaf for path, leaf in leaves.items() if leaf.dtype == dtype}
+        flat = torch.cat([leaf.flatten() for leaf in alike.values()])
+        dist.all_reduce(flat)
+        parts = flat.split([leaf.numel() for leaf in alike.values()])
+        total |= {
+            path: part.view_as(leaf)
+            for (path, leaf), part in zip(alike.items(), parts, strict=True)
+        }
+    return tree.from_leaves(total)
+
+
+def ring(nbytes: int, processes: int) -> Traffic:
+    """What a ring all-reduce of so many bytes sends: 2 (K − 1) parts of 1 / K, by each of K."""
+    steps = 2 * (processes - 1)
+    return Traffic(steps * processes, steps * nbytes, steps * nbytes)

@@ -1,0 +1,169 @@
+"""A run that several processes take together, as a group of Ray Train workers.
+
+Every process takes the same course over the all-reduce runtime; the one that leads writes it down,
+posts its rounds to the driver and is asked there whether to stop. When a process is lost, Ray Train
+starts the group again, and the course goes on from the newest checkpoint.
+"""
+
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ray
+
+from raydl.interrupt import Stop
+from raydl.runtimes.allreduce import AllReduce
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.shared import attached, share
+
+_PAUSE = 0.2  # seconds between two looks at what the leader posted
+
+
+class Group(NamedTuple):
+    """The processes.
+
+    Attributes:
+        workers: how many.
+        gpus: that each of them reserves.
+        failures: how often they are started again.
+    """
+
+    workers: int
+    gpus: float
+    failures: int
+
+
+@ray.remote(num_cpus=0)
+class Mailbox:
+    """What the leader and the driver tell each other."""
+
+    def __init__(self) -> None:
+        self._posted: list[Any] = []
+        self._outcome: list[Any] = []
+        self._asked = 0
+
+    def post(self, message: Any) -> None:
+        """Adds a message to the driver."""
+        self._posted.append(message)
+
+    def take(self) -> list[Any]:
+        """The messages since the last time."""
+        taken, self._posted = self._posted, []
+        return taken
+
+    def end(self, outcome: Any) -> None:
+        """Says what came of the course."""
+        self._outcome = [outcome]
+
+    def outcome(self) -> list[Any]:
+        """What came of the course, alone in a list; none before its end."""
+        return self._outcome
+
+    def ask(self, signal: int) -> None:
+        """Asks to stop, because of a signal."""
+        self._asked = signal
+
+    def asked(self) -> int:
+        """The signal to stop because of; 0 if there is none."""
+        return self._asked
+
+
+class _AskedStop(Stop):
+    """Asks the driver."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+
+    @property
+    def signal(self) -> int:  # type: ignore[override]
+        return int(ray.get(self._mailbox.asked.remote()))
+
+
+def launch(
+    group: Group,
+    problem: Problem,
+    course: Callable[..., Any],
+    options: dict[str, Any],
+    rounded: Callable[[Any], None],
+    stop: Stop,
+) -> Any:
+    """Has a group of processes take a course, and returns the outcome of the one that leads.
+
+    Args:
+        group: the processes.
+        problem: what is to be learned.
+        course: (problem, runtime, rounded, stop) -> outcome.
+        options: of the `AllReduce` runtime.
+        rounded: is told of the rounds, in this process.
+        stop: of this process; passed on to the leader.
+
+    Raises:
+        ray.train.WorkerGroupError: if a process fails, or is lost more often than allowed.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    mailbox = Mailbox.remote()
+    config = {
+        "shared": share(problem),
+        "course": course,
+        "options": options,
+        "mailbox": mailbox,
+    }
+    with tempfile.TemporaryDirectory(prefix="raydl-") as scratch:
+        trainer = TorchTrainer(
+            _process,
+            train_loop_config=config,
+            scaling_config=ScalingConfig(
+                num_workers=group.workers,
+                use_gpu=group.gpus > 0,
+                resources_per_worker={"CPU": 1} | ({"GPU": group.gpus} if group.gpus else {}),
+            ),
+            run_config=RunConfig(
+                storage_path=scratch, failure_config=FailureConfig(max_failures=group.failures)
+            ),
+            torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
+        )
+        ended: list[BaseException | None] = []
+        fit = threading.Thread(target=lambda: ended.append(_error_of(trainer.fit)), daemon=True)
+        fit.start()
+        asked = False
+        while fit.is_alive():
+            fit.join(_PAUSE)
+            if stop.signal and not asked:
+                asked = True
+                ray.get(mailbox.ask.remote(stop.signal))
+            for message in ray.get(mailbox.take.remote()):
+                rounded(message)
+    if ended[0] is not None:
+        raise ended[0]
+    (outcome,) = ray.get(mailbox.outcome.remote())
+    ray.kill(mailbox)
+    return outcome
+
+
+def _error_of(action: Callable[[], Any]) -> BaseException | None:
+    try:
+        action()
+    except BaseException as error:
+        return error
+    return None
+
+
+def _process(config: dict[str, Any]) -> None:
+    """What every process of the group does."""
+    mailbox = config["mailbox"]
+    problem = attached(*ray.get(list(config["shared"])))
+    runtime = AllReduce(problem, **config["options"])
+    if runtime.leads:
+
+        def rounded(row: Any) -> None:
+            mailbox.post.remote(row)
+
+        stop: Stop = _AskedStop(mailbox)
+    else:
+        rounded, stop = lambda row: None, Stop()
+    outcome = config["course"](problem, runtime, rounded, stop)
+    if runtime.leads:
+        ray.get(mailbox.end.remote(outcome))
