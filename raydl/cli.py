@@ -93,12 +93,17 @@ def _run(argv: list[str]) -> int:
     except NonFiniteError as error:
         print(f"raydl: {error}", file=sys.stderr)
         return 1
+    longer = (
+        f"--rounds {2 * history.summary['rounds']}"
+        if spec.epochs is None
+        else f"--epochs {2 * spec.epochs:g}"
+    )
     console.print(table({"": history.summary}))
     console.print(
         f"\nthe run is in       {history.path}\n"
         f"look at it with     tensorboard --logdir {history.path}\n"
         f"compare runs with   raydl show {history.path} ...\n"
-        f"go on with it       raydl run --resume {history.path} --rounds {2 * history.summary['rounds']}",
+        f"go on with it       raydl run --resume {history.path} {longer}",
         soft_wrap=True,
         highlight=False,
     )

@@ -58,9 +58,10 @@ class Live(Observer):
         self._run = run
         assert run.model is not None
         parameters = sum(each.numel() for each in problem.task.model.parameters())
+        who = "clients" if run.workers is None else "workers"
         self._console.print(
             f"[bold]{type(run.algorithm).__name__}[/] on {problem.dataset.name}: {run.population} "
-            f"{'clients' if run.workers is None else 'workers'}, {len(problem.dataset.train.targets):,} samples, {run.model.name} with "
+            f"{who}, {len(problem.dataset.train.targets):,} samples, {run.model.name} with "
             f"{parameters:,} parameters, {type(run.runtime).__name__}\n{folder.uri}",
             highlight=False,
             soft_wrap=True,

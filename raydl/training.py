@@ -29,7 +29,7 @@ from raydl.storage import Folder
 
 _PACKAGES = ("raydl", "ray", "torch", "numpy")
 # What a run may be taken up with, changed: its numbers do not depend on it.
-_FREE = {"rounds", "storage", "name", "checkpoint.every", "checkpoint.keep"}
+_FREE = {"rounds", "epochs", "storage", "name", "checkpoint.every", "checkpoint.keep"}
 
 
 class History(NamedTuple):
@@ -95,9 +95,9 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
         done = saved.round if saved else 0
         least = f"{done} or larger: so many are done already"
         require(spec.rounds is None or spec.rounds >= done, "rounds", spec.rounds, least)
-        if saved and folder.has("summary.json"):
-            if spec.over(done, read_rows(folder)[-1]["epochs"]):
-                return _read(folder, setup.problem.algorithm.params(saved.state))
+        finished = saved and folder.has("summary.json")
+        if finished and spec.over(done, read_rows(folder)[-1]["epochs"]):
+            return _read(folder, setup.problem.algorithm.params(saved.state))
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Budget, Client, Metrics, Plan
+from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Metrics, Plan
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient
 from raydl.core.reduce import mean
@@ -53,7 +53,7 @@ class FedAvg:
             require(value is None or value >= 1, f"algorithm.{name}", value, "1 or larger, or null")
         sgd(self.momentum, self.nesterov, self.weight_decay)
 
-    def build(self, budget: Budget = Budget()) -> Algorithm:
+    def build(self, budget: Budget = OPEN) -> Algorithm:
         """The algorithm with these hyperparameters."""
         plan = Plan(self.batch_size, self.epochs, self.steps)
         return Algorithm(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
 
-from raydl.core.algorithm import Algorithm, Budget, Client, Metrics, Plan
+from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Metrics, Plan
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient
 from raydl.core.reduce import mean
@@ -42,7 +42,7 @@ class FedSGD:
             "'gradients' or 'weights'",
         )
 
-    def build(self, budget: Budget = Budget()) -> Algorithm:
+    def build(self, budget: Budget = OPEN) -> Algorithm:
         """The algorithm with these hyperparameters."""
         plan = Plan(batch_size=None, epochs=1)
         by_gradients = self.send == "gradients"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from raydl.algorithms import intervals
 from raydl.algorithms.intervals import IntervalSpec
 from raydl.algorithms.local import AtSync, Outer, average, local_method, total_steps
-from raydl.core.algorithm import Algorithm, Budget
+from raydl.core.algorithm import OPEN, Algorithm, Budget
 from raydl.core.errors import SpecError, require
 from raydl.optim.schedule import Cosine, ScheduleSpec
 from raydl.optim.specs import SGD, OptimizerSpec
@@ -49,7 +49,7 @@ class LocalSGD:
         """The step that the server makes of the workers' mean movement."""
         return average()
 
-    def build(self, budget: Budget = Budget()) -> Algorithm:
+    def build(self, budget: Budget = OPEN) -> Algorithm:
         """The algorithm with these hyperparameters, for a run of such a length.
 
         Raises:

@@ -156,6 +156,9 @@ class Budget(NamedTuple):
     samples: float | None = None
 
 
+OPEN = Budget()  # of a run that ends when it is told to
+
+
 class AlgorithmSpec(Protocol):
     """The hyperparameters of an algorithm: a frozen dataclass that builds the value."""
 

@@ -12,14 +12,12 @@ from raydl.optim.sgd import sgd
 
 
 class OptimizerSpec(Protocol):
-    """An optimizer's hyperparameters.
-
-    Attributes:
-        lr: the learning rate.
-    """
+    """An optimizer's hyperparameters."""
 
     @property
-    def lr(self) -> float: ...
+    def lr(self) -> float:
+        """The learning rate."""
+        ...
 
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""

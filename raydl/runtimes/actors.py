@@ -23,6 +23,7 @@ from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Runtime, merge
+from raydl.runtimes.shared import as_tensor, attached, share
 from raydl.runtimes.worker import Worker, check_batchable
 
 _SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms

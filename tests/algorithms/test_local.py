@@ -47,13 +47,12 @@ def distance(problem, expected, history=None):
     return relative_distance(problem, final(problem, history or run(problem)), expected)
 
 
-def minibatches(problem, steps=TOTAL):
-    """The workers' minibatches, for each step a list over the workers."""
-    data = ClientData(
-        problem.dataset, problem.partition, problem.seed, augmentation=problem.augmentation
-    )
-    work = Work(0, (), Plan(BATCH, steps=steps, first=0))
-    return list(zip(*(data.batches(work, each) for each in range(len(problem.partition)))))
+def minibatches(problem):
+    """The workers' minibatches, for each step a tuple over the workers."""
+    data = ClientData(problem.dataset, problem.partition, problem.seed)
+    work = Work(0, (), Plan(BATCH, steps=TOTAL, first=0))
+    each = (data.batches(work, worker) for worker in range(len(problem.partition)))
+    return zip(*each, strict=True)
 
 
 def by_torch(problem, optimizer, factor=lambda step: 1.0):
@@ -62,7 +61,7 @@ def by_torch(problem, optimizer, factor=lambda step: 1.0):
     own = optimizer(model.parameters())
     schedule = torch.optim.lr_scheduler.LambdaLR(own, factor)
     for together in minibatches(problem):
-        inputs, targets = (torch.cat(each) for each in list(zip(*together))[:2])
+        inputs, targets = (torch.cat(each) for each in list(zip(*together, strict=True))[:2])
         own.zero_grad()
         nn.functional.cross_entropy(model(inputs), targets).backward()
         own.step()
