@@ -37,7 +37,7 @@ class Worker:
         torch.set_num_threads(threads)
         if batched:
             check_batchable(problem.task.model)
-        self._problem = problem
+        self._problem, self._batched = problem, batched
         self._device = torch.device(device)
         problem.task.model.to(self._device)
         self._data = ClientData(
@@ -66,7 +66,14 @@ class Worker:
         return evaluate(self._problem.task, self._here(params), part, self._data.prepare)
 
     def _here(self, value: Tree) -> Tree:
-        return tree.map(lambda leaf: leaf.to(self._device), value)
+        """The tree on this worker's device, convolutions' weights in the images' memory format."""
+
+        def move(leaf: torch.Tensor) -> torch.Tensor:
+            leaf = leaf.to(self._device)
+            convolution = leaf.dim() == 4 and not self._batched
+            return leaf.contiguous(memory_format=torch.channels_last) if convolution else leaf
+
+        return tree.map(move, value)
 
 
 def _on_cpu(value: Tree) -> Tree:
