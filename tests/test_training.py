@@ -16,7 +16,7 @@ from raydl.rounds import NonFiniteError
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.evaluation import evaluate
 from raydl.runtimes.specs import Batched, Sequential
-from raydl.setup import cohort, prepare
+from raydl.setup import prepare
 from raydl.storage import Folder
 from raydl.training import Observer, read_settings
 from tests.command import raydl, summary
@@ -201,7 +201,7 @@ def test_auto_batches_a_small_dense_model_and_many_clients(spec):
         model=Model("Softmax"),
         clients=400,
     )
-    assert Auto().choose(prepare(spec).problem, cohort(spec), rounds=10).runtime == Batched()
+    assert Auto().choose(prepare(spec).problem, next(spec.cohorts()), rounds=10).runtime == Batched()
 
 
 def test_the_choice_of_auto_is_told_and_written_down_and_changes_no_number(spec):

@@ -4,7 +4,7 @@ In a round each of K workers takes J steps of an inner optimizer from the server
 the outer optimizer makes one step of the mean of their movements:
 
     wₖ ← J steps of the inner optimizer from x on worker k's samples
-    Δ ← Σₖ nₖ (wₖ − x) / Σₖ nₖ;   x ← outer step along Δ
+    Δ ← Σₖ (wₖ − x) / K;   x ← outer step along Δ
 
 The methods differ in the outer step, in how J is chosen, and in what becomes of the inner
 optimizer's state at a synchronization. The workers go through their samples in one order, whatever
@@ -116,7 +116,7 @@ def local_method(
         plan=plan,
         broadcast=broadcast,
         client=_worker(inner, rate, at_sync),
-        reduce=mean(),
+        reduce=mean(by_samples=False),  # all take as many steps of as many samples
         server=server,
     )
 

@@ -11,7 +11,8 @@ from raydl.algorithms.intervals import IntervalSpec
 from raydl.algorithms.local import AtSync, Outer, average, local_method, total_steps
 from raydl.core.algorithm import OPEN, Algorithm, Budget
 from raydl.core.errors import SpecError, require
-from raydl.optim.schedule import Cosine, ScheduleSpec
+from raydl.optim import schedule
+from raydl.optim.schedule import ScheduleSpec
 from raydl.optim.specs import SGD, OptimizerSpec
 
 
@@ -32,7 +33,7 @@ class LocalSGD:
 
     workers: int = 4
     optimizer: OptimizerSpec = SGD()
-    schedule: ScheduleSpec = Cosine()
+    schedule: ScheduleSpec = schedule.Cosine()
     batch_size: int = 64
     steps: int = 16
     interval: IntervalSpec = intervals.Constant()
@@ -55,14 +56,15 @@ class LocalSGD:
         Raises:
             SpecError: if the local steps or the rate follow the run's length, and it is open.
         """
-        constant = isinstance(self.interval, intervals.Constant)
+        constant = self.interval == intervals.Constant()
         total = total_steps(budget, self.batch_size, self.steps if constant else None)
-        if total is None and not constant:
+        follows = {"interval": not constant, "schedule": self.schedule != schedule.Constant()}
+        if total is None and any(follows.values()):
             raise SpecError(
-                f"algorithm.interval is {type(self.interval).__name__}, by which a run has no "
-                "fixed number of rounds; give its length as --epochs"
+                f"algorithm.{' and algorithm.'.join(name for name in follows if follows[name])} "
+                "follow the length of the run, which is open; give it as --epochs"
             )
-        factor = self.schedule.build(total)
+        factor = self.schedule.build(total or 1)
         return local_method(
             inner=self.optimizer.rule(),
             rate=lambda step: self.optimizer.lr * factor(step),

@@ -8,36 +8,41 @@ from raydl.core.algorithm import Reduce, Update
 from raydl.core.tree import Tree
 
 
-def mean() -> Reduce:
-    """The mean of the messages, weighted by the clients' numbers of samples.
+def mean(by_samples: bool = True) -> Reduce:
+    """The mean of the messages.
 
     result = Σₖ nₖ mₖ / Σₖ nₖ; of no updates at all, the empty tree.
+
+    Args:
+        by_samples: whether nₖ is the number of client k's samples; otherwise it is 1.
     """
 
     def zero() -> Tree:
-        return {"samples": torch.zeros((), dtype=torch.float64), "sum": {}}
+        return {"weight": torch.zeros((), dtype=torch.float64), "sum": {}}
 
     def add(accumulator: Tree, update: Update) -> Tree:
-        accumulator["samples"] += update.samples
+        weight = update.samples if by_samples else 1
+        accumulator["weight"] += weight
         if accumulator["sum"]:
-            tree.axpy_(accumulator["sum"], update.samples, update.message)
+            tree.axpy_(accumulator["sum"], weight, update.message)
         else:
-            accumulator["sum"] = tree.scale(update.message, update.samples)
+            accumulator["sum"] = tree.scale(update.message, weight)
         return accumulator
 
     def merge(accumulator: Tree, other: Tree) -> Tree:
         if not accumulator["sum"]:
             return tree.map(torch.clone, other)
         if other["sum"]:
-            accumulator["samples"] += other["samples"]
+            accumulator["weight"] += other["weight"]
             tree.axpy_(accumulator["sum"], 1.0, other["sum"])
         return accumulator
 
     def result(accumulator: Tree) -> Tree:
-        return tree.scale(accumulator["sum"], 1 / float(accumulator["samples"] or 1))
+        return tree.scale(accumulator["sum"], 1 / float(accumulator["weight"] or 1))
 
     def stacked(messages: Tree, samples: Tensor) -> Tree:
-        sums = tree.map(lambda leaf: torch.tensordot(samples.to(leaf), leaf, 1), messages)
-        return {"samples": samples.sum(dtype=torch.float64), "sum": sums}
+        weights = samples if by_samples else torch.ones_like(samples)
+        sums = tree.map(lambda leaf: torch.tensordot(weights.to(leaf), leaf, 1), messages)
+        return {"weight": weights.sum(dtype=torch.float64), "sum": sums}
 
     return Reduce(zero, add, merge, result, stacked, additive=True)
