@@ -15,7 +15,7 @@ from operator import itemgetter
 
 import raydl
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Client, Plan
+from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.reduce import mean
 from raydl.runtimes.specs import Sequential
 
@@ -30,8 +30,8 @@ class SignSGD:
 
     lr: float = 0.003
 
-    def build(self) -> Algorithm:
-        """The algorithm with this rate."""
+    def build(self, budget: Budget = OPEN) -> Algorithm:
+        """The algorithm with this rate, whatever the length of the run."""
 
         def step(gradient, local, batch):
             grads, _, metrics = gradient(local["params"], batch)

@@ -222,7 +222,7 @@ def _groups(settings: Mapping[str, Any], named: Mapping[str, str]) -> tuple[Grou
         if "." not in field:
             groups |= _chosen(field, nested.pop(field, default[field]), default[field], named)
     for field in named:
-        if field not in groups:
+        if "." in field and field not in groups:
             parent, _, name = field.rpartition(".")
             having = [each for each, cls in CHOICES[parent].items() if name in inner(parent, cls)]
             raise SpecError(

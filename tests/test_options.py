@@ -1,11 +1,15 @@
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from raydl import Checkpointing, Evaluation, Model, Run, SpecError, options
-from raydl.algorithms import FedAvg, FedSGD
+from raydl.algorithms import DiLoCo, FedAvg, FedSGD, LocalSGD
+from raydl.algorithms.intervals import QSR
 from raydl.data import CropFlip, Dirichlet, Parquet, Skewed, Synthetic
+from raydl.optim.schedule import Constant, Cosine
+from raydl.optim.specs import LARS, AdamW
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.specs import Actors, Batched, Sequential
 
@@ -19,6 +23,7 @@ EVERYTHING = Run(
     runtime=Actors(workers=3, batched=True),
     clients=7,
     rounds=11,
+    epochs=2.5,
     seed=5,
     precision="bf16",
     microbatch=4,
@@ -96,6 +101,58 @@ def test_null_from_the_file_and_from_the_command_line():
     assert options.parse(["--model", "none", "--augmentation=none"], with_model) == Run()
 
 
+def test_a_class_inside_of_a_class():
+    expected = LocalSGD(
+        workers=8, optimizer=LARS(lr=1.5, clip=True), schedule=Cosine(warmup=0.1), interval=QSR(0.3)
+    )
+    nested = {
+        "name": "LocalSGD",
+        "workers": 8,
+        "optimizer": {"name": "LARS", "lr": 1.5, "clip": True},
+        "schedule": {"warmup": 0.1},
+        "interval": {"name": "QSR", "alpha": 0.3},
+    }
+    assert options.from_mapping({"algorithm": nested, "epochs": 3}).algorithm == expected
+    short = (
+        "--algorithm LocalSGD --workers 8 --optimizer LARS --optimizer.lr 1.5 --optimizer.clip true"
+        " --schedule.warmup=0.1 --interval qsr --interval.alpha 0.3 --epochs 3"
+    )
+    run = options.parse(short.split())
+    assert (run.algorithm, run.epochs, run.population) == (expected, 3, 8)
+    assert options.parse(short.replace(" --opt", " --algorithm.opt").split()) == run
+    assert (
+        options.from_mapping(options.from_yaml(yaml.safe_dump(options.to_mapping(run)), "")) == run
+    )
+    assert options.parse(["--schedule", "Constant"], options.to_mapping(run)).algorithm == replace(
+        expected, schedule=Constant()
+    )
+
+
+def test_an_inner_class_keeps_the_defaults_of_the_outer_one():
+    assert options.parse(["--algorithm", "DiLoCo", "--optimizer.lr", "0.01"]).algorithm == DiLoCo(
+        optimizer=AdamW(lr=0.01)
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("--optimizer LARS", "FedAvg has no optimizer; DiLoCo, LocalSGD, SlowMo have one"),
+        ("--algorithm SlowMo --optimizer LARZ", "did you mean 'LARS'"),
+        ("--algorithm SlowMo --optimizer.lt 1", "algorithm.optimizer.lr"),
+        ("--algorithm SlowMo --clients 4", "has workers of its own"),
+        ("--algorithm SlowMo --participation.fraction 0.5", "has workers of its own"),
+        ("--algorithm LocalSGD --workers 0", "algorithm.workers is 0; it must be 1 or larger"),
+        ("--algorithm LocalSGD --steps 0", "algorithm.steps is 0; it must be 1 or larger"),
+        ("--algorithm LocalSGD --schedule.warmup 1.5", "shorter than the run"),
+    ],
+)
+def test_mistakes_inside_of_a_class(argv, told):
+    with pytest.raises(SpecError) as error:
+        options.parse(argv.split())
+    assert told in str(error.value)
+
+
 def test_lists():
     for run in (
         options.parse(["--model", "mlp", "--model.hidden", "[32, 16]"]),
@@ -126,7 +183,7 @@ def own_module(tmp_path, monkeypatch):
         "@dataclass(frozen=True)\n"
         "class Own:\n"
         "    strength: float = 1.0\n"
-        "    def build(self): return FedAvg(lr=self.strength).build()\n"
+        "    def build(self, budget): return FedAvg(lr=self.strength).build()\n"
         "class Net(nn.Sequential):\n"
         "    def __init__(self, classes, width: int = 4, act=nn.ReLU):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(64, width), act(),\n"

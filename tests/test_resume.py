@@ -34,7 +34,7 @@ class Keeping:
 
     lr: float = 0.1
 
-    def build(self) -> Algorithm:
+    def build(self, budget) -> Algorithm:
         return keeping(Plan(batch_size=16), self.lr)
 
 
