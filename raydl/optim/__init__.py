@@ -1,10 +1,36 @@
-"""Optimizers as pure update rules, for clients and for servers.
+"""Optimizers as pure update rules, for clients and servers; LARS and LAMB for torch's loops too.
 
-rule  Rule: what every optimizer is
-sgd   stochastic gradient descent with momentum, Nesterov momentum and weight decay
+rule       Rule: what every optimizer is
+sgd        stochastic gradient descent with momentum, Nesterov momentum and weight decay
+adamw      Adam with decoupled weight decay
+lars       SGD with a trust ratio for each tensor: lars, a Rule, and LARS, a torch optimizer
+lamb       AdamW with a trust ratio for each tensor: lamb and LAMB likewise
+trust      which tensors have a trust ratio
+optimizer  what LARS and LAMB share as torch optimizers
+foreach    operations on lists of tensors, in place
+schedule   the rate over a run: constant, cosine, polynomial or step, each with a warm-up
+scaling    the rate and the size of the batch
 """
 
+from raydl.optim.adamw import adamw
+from raydl.optim.lamb import LAMB, lamb
+from raydl.optim.lars import LARS, lars
 from raydl.optim.rule import Rule
+from raydl.optim.scaling import scaled
+from raydl.optim.schedule import Constant, Cosine, Polynomial, Step
 from raydl.optim.sgd import sgd
 
-__all__ = ["Rule", "sgd"]
+__all__ = [
+    "LAMB",
+    "LARS",
+    "Constant",
+    "Cosine",
+    "Polynomial",
+    "Rule",
+    "Step",
+    "adamw",
+    "lamb",
+    "lars",
+    "scaled",
+    "sgd",
+]

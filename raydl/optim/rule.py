@@ -1,9 +1,13 @@
 """What every optimizer is: its state's first value and one step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
 
 from raydl.core.tree import Params, Tree
+
+Rate: TypeAlias = float | Tensor  # a learning rate; a tensor [] where it is computed
 
 
 class Rule(NamedTuple):
@@ -16,4 +20,4 @@ class Rule(NamedTuple):
     """
 
     init: Callable[[Params], Tree]
-    update: Callable[[Params, Params, Tree, float], tuple[Params, Tree]]
+    update: Callable[[Params, Params, Tree, Rate], tuple[Params, Tree]]

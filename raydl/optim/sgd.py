@@ -4,11 +4,12 @@ g ← g + λ w;  v ← μ v + g;  w ← w − η v, or with Nesterov momentum w 
 """
 
 import torch
+from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
-from raydl.optim.rule import Rule
+from raydl.optim.rule import Rate, Rule
 
 
 def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Rule:
@@ -29,7 +30,7 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     def init(params: Params) -> Tree:
         return tree.zeros_like(params) if momentum else {}
 
-    def update(params: Params, grads: Params, state: Tree, lr: float) -> tuple[Params, Tree]:
+    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
         if weight_decay:
             grads = {
                 name: torch.add(g, params[name], alpha=weight_decay) for name, g in grads.items()
@@ -42,7 +43,11 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
                 direction = {
                     name: torch.add(g, state[name], alpha=momentum) for name, g in grads.items()
                 }
-        stepped = {name: torch.sub(params[name], d, alpha=lr) for name, d in direction.items()}
-        return params | stepped, state
+        return params | {name: _minus(params[name], lr, d) for name, d in direction.items()}, state
 
     return Rule(init, update)
+
+
+def _minus(w: Tensor, lr: Rate, d: Tensor) -> Tensor:
+    """The difference w − lr d; a rate that is a tensor may be one of many under ``torch.vmap``."""
+    return w - lr * d if isinstance(lr, Tensor) else torch.sub(w, d, alpha=lr)

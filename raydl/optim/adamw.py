@@ -1,0 +1,127 @@
+"""AdamW: Adam with decoupled weight decay, the numbers of ``torch.optim.AdamW``.
+
+    m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²
+    m̂ = m / (1 − β₁ᵏ);  v̂ = v / (1 − β₂ᵏ) at step k = 1, 2, ...
+    w ← w − lr λ w − lr m̂ / (√v̂ + ε)
+
+D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015; I. Loshchilov, F. Hutter,
+"Decoupled Weight Decay Regularization", ICLR 2019.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from raydl.core import tree
+from raydl.core.errors import require
+from raydl.core.tree import Params, Tree
+from raydl.optim.foreach import Tensors, foreach, scale_, shift_
+from raydl.optim.rule import Rate, Rule
+
+Betas: TypeAlias = tuple[float, float]
+
+
+def moments_(
+    grads: Tensors, firsts: Tensors, seconds: Tensors, steps: Tensors, betas: Betas, eps: float
+) -> tuple[Tensors, Tensor]:
+    """Brings the moments up to date.
+
+    Returns:
+        n new tensors r and a factor f [n], such that m̂ / (√v̂ + ε) = f m / r: the corrections of the
+        bias are left to the factor, which spares passes over the tensors.
+    """
+    foreach("lerp_", firsts, grads, 1 - betas[0])
+    scale_(seconds, betas[1])
+    foreach("addcmul_", seconds, grads, grads, value=1 - betas[1])
+    first, second = (_corrections(torch.stack(list(steps)), beta) for beta in betas)
+    roots = foreach("sqrt", seconds)
+    shift_(roots, eps * second.sqrt())
+    return roots, second.sqrt() / first
+
+
+def _corrections(steps: Tensor, beta: float) -> Tensor:
+    """1 − βᵏ; by way of expm1, because in float32 the difference itself would lose digits."""
+    return -torch.expm1(steps * (math.log(beta) if beta else -math.inf))
+
+
+def adamw_(
+    params: Tensors,
+    grads: Tensors,
+    firsts: Tensors,
+    seconds: Tensors,
+    steps: Tensors,
+    lr: Rate,
+    *,
+    betas: Betas,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """One step, written into ``params``, ``firsts`` and ``seconds``.
+
+    Args:
+        params: n tensors w.
+        grads: n tensors g, which stay as they are.
+        firsts: n tensors m, 0 at first.
+        seconds: n tensors v, 0 at first.
+        steps: n tensors [], the count k of each parameter's steps, this one included.
+        lr: learning rate.
+        betas: as the other options, see `adamw`.
+        eps: ε.
+        weight_decay: λ.
+    """
+    roots, factor = moments_(grads, firsts, seconds, steps, betas, eps)
+    if weight_decay:
+        scale_(params, 1 - lr * weight_decay)
+    scale_(roots, -1 / (lr * factor))
+    foreach("addcdiv_", params, firsts, roots)
+
+
+def adamw(betas: Betas = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> Rule:
+    """AdamW as a rule; every parameter decays.
+
+    Args:
+        betas: β₁ and β₂ in [0, 1).
+        eps: ε ≥ 0.
+        weight_decay: λ ≥ 0; with 0 this is Adam.
+
+    Raises:
+        SpecError: if a value is out of its range.
+    """
+    require(
+        len(betas) == 2 and all(0 <= beta < 1 for beta in betas), "betas", betas, "two, in [0, 1)"
+    )
+    require(eps >= 0, "eps", eps, "0 or larger")
+    require(weight_decay >= 0, "weight_decay", weight_decay, "0 or larger")
+    return with_moments(partial(adamw_, betas=betas, eps=eps, weight_decay=weight_decay))
+
+
+def with_moments(step_: Callable[..., None], check: Callable[[Params], None] | None = None) -> Rule:
+    """The rule whose state is two moments and a count of steps.
+
+    Args:
+        step_: (params, grads, firsts, seconds, steps, lr), in place on lists.
+        check: refuses parameters that the optimizer cannot take.
+    """
+
+    def init(params: Params) -> Tree:
+        if check is not None:
+            check(params)
+        count = next(iter(params.values())).new_zeros((), dtype=torch.float32)
+        return {"first": tree.zeros_like(params), "second": tree.zeros_like(params), "step": count}
+
+    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+        stepped, first, second = (
+            {name: each[name].clone() for name in grads}
+            for each in (params, state["first"], state["second"])
+        )
+        count = state["step"] + 1
+        lists = ([*each.values()] for each in (stepped, grads, first, second))
+        step_(*lists, [count] * len(grads), lr)
+        moments = {"first": state["first"] | first, "second": state["second"] | second}
+        return params | stepped, moments | {"step": count}
+
+    return Rule(init, update)
