@@ -19,29 +19,28 @@ from torch import Tensor
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
-from raydl.optim.foreach import Tensors, axpy_, foreach, scale_, shift_
+from raydl.optim.foreach import Tensors, foreach, scale_, shift_
 from raydl.optim.rule import Rate, Rule
 
 Betas: TypeAlias = tuple[float, float]
 
 
-def direction_(
+def moments_(
     grads: Tensors, firsts: Tensors, seconds: Tensors, steps: Tensors, betas: Betas, eps: float
 ) -> tuple[Tensors, Tensor]:
     """Brings the moments up to date.
 
     Returns:
-        n new tensors and a factor for each [n], whose products are m̂ / (√v̂ + ε): the corrections
-        of the bias are left to the factor, which spares passes over the tensors.
+        n new tensors r and a factor f [n], such that m̂ / (√v̂ + ε) = f m / r: the corrections of the
+        bias are left to the factor, which spares passes over the tensors.
     """
-    scale_(firsts, betas[0])
-    axpy_(firsts, 1 - betas[0], grads)
+    foreach("lerp_", firsts, grads, 1 - betas[0])
     scale_(seconds, betas[1])
     foreach("addcmul_", seconds, grads, grads, value=1 - betas[1])
     first, second = (_corrections(torch.stack(list(steps)), beta) for beta in betas)
     roots = foreach("sqrt", seconds)
     shift_(roots, eps * second.sqrt())
-    return foreach("div", firsts, roots), second.sqrt() / first
+    return roots, second.sqrt() / first
 
 
 def _corrections(steps: Tensor, beta: float) -> Tensor:
@@ -74,10 +73,11 @@ def adamw_(
         eps: ε.
         weight_decay: λ.
     """
-    updates, factor = direction_(grads, firsts, seconds, steps, betas, eps)
+    roots, factor = moments_(grads, firsts, seconds, steps, betas, eps)
     if weight_decay:
         scale_(params, 1 - lr * weight_decay)
-    axpy_(params, -lr * factor, updates)
+    scale_(roots, -1 / (lr * factor))
+    foreach("addcdiv_", params, firsts, roots)
 
 
 def adamw(betas: Betas = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> Rule:

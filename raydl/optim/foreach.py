@@ -4,7 +4,7 @@ Each is one ``torch._foreach_*`` call. ``torch.func``'s transforms have no rules
 them it is a loop over the tensors, with the same numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, TypeAlias
 
@@ -13,6 +13,13 @@ from torch import Tensor
 
 Tensors: TypeAlias = Sequence[Tensor]
 Factor: TypeAlias = float | Tensor  # a number or a tensor [] for all, or [n], one for each of n
+
+# What torch.vmap has no rule for, in words that it has.
+_WITHOUT_RULE: dict[str, Callable[..., Tensor]] = {
+    "addcdiv_": lambda y, a, b: y.add_(a / b),
+    "addcmul_": lambda y, a, b, value=1.0: y.add_(a * b, alpha=value),
+    "lerp_": lambda y, x, weight: y.add_(x - y, alpha=weight),
+}
 
 
 def foreach(name: str, tensors: Tensors, *others: Tensors | float, **scalars: Any) -> Tensors:
@@ -30,19 +37,19 @@ def foreach(name: str, tensors: Tensors, *others: Tensors | float, **scalars: An
     if not torch._C._are_functorch_transforms_active():
         listed: Tensors = getattr(torch, f"_foreach_{name}")(tensors, *others, **scalars)
         return listed
-    method = _addcmul_ if name == "addcmul_" else getattr(Tensor, name)
+    method = _WITHOUT_RULE.get(name) or getattr(Tensor, name)
     columns = [repeat(each) if isinstance(each, float | int) else each for each in others]
     return [method(*row, **scalars) for row in zip(tensors, *columns, strict=False)]
-
-
-def _addcmul_(y: Tensor, a: Tensor, b: Tensor, value: float = 1.0) -> Tensor:
-    """The tensors' own addcmul_, for which ``torch.vmap`` has no rule."""
-    return y.add_(a * b, alpha=value)
 
 
 def scale_(tensors: Tensors, factor: Factor) -> None:
     """X ← factor · x."""
     foreach("mul_", tensors, _each(factor, len(tensors)))
+
+
+def scaled(tensors: Tensors, factor: Factor) -> Tensors:
+    """The products factor · x, as new tensors."""
+    return foreach("mul", tensors, _each(factor, len(tensors)))
 
 
 def shift_(tensors: Tensors, addend: Factor) -> None:

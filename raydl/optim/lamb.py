@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from raydl.optim.adamw import Betas, adamw, adamw_, direction_, with_moments
-from raydl.optim.foreach import Tensors, axpy_, foreach, norms
+from raydl.optim.adamw import Betas, adamw, adamw_, moments_, with_moments
+from raydl.optim.foreach import Tensors, axpy_, foreach, norms, scaled
 from raydl.optim.optimizer import AdaptiveOptimizer
 from raydl.optim.rule import Rate, Rule
 from raydl.optim.trust import Adapt, portions, ratio, require_adapted
@@ -57,9 +57,9 @@ def lamb_(
         if not adapts:
             adamw_(ws, gs, ms, vs, ks, lr, betas=betas, eps=eps, weight_decay=decay)
             continue
-        updates, factor = direction_(gs, ms, vs, ks, betas, eps)
-        if decay:
-            axpy_(updates, decay / factor, ws)  # from here on, factor · updates is u
+        roots, factor = moments_(gs, ms, vs, ks, betas, eps)
+        updates = scaled(ws, decay / factor)
+        foreach("addcdiv_", updates, ms, roots)  # u = factor · updates
         w, u = norms(ws), factor * norms(updates)
         t = ratio(w, u, w / u)
         t = t.clamp(max=1.0) if clip else t
