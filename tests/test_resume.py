@@ -1,6 +1,5 @@
 """A run that was stopped goes on to the numbers of the run that never was."""
 
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -49,7 +48,7 @@ class Stopper(Observer):
 
     def rounded(self, row):
         if row["round"] == self.after:
-            os.kill(os.getpid(), self.number)
+            signal.raise_signal(self.number)
 
 
 def spec(storage: Path, algorithm: AlgorithmSpec = ALGORITHMS["FedAvg"]) -> Run:
@@ -140,7 +139,7 @@ def test_sigint_stops_as_well_and_a_second_one_at_once(tmp_path):
 
     class Twice(Observer):
         def rounded(self, row):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as impatient:
         run(replace(spec(tmp_path), name="b", rounds=50), observer=Twice())
