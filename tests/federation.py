@@ -170,7 +170,7 @@ class Killer:
         batch: at which batch, counted over all processes and lives, SIGKILL strikes.
     """
 
-    folder: Path
+    folder: Path | str
     batch: int
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -183,7 +183,7 @@ class Killer:
         number = 1
         while True:
             try:
-                (self.folder / str(number)).touch(exist_ok=False)
+                Path(self.folder, str(number)).touch(exist_ok=False)
             except FileExistsError:
                 number += 1
             else:

@@ -58,6 +58,8 @@ class AllReduce(Runtime):
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains this process's share of the cohort, and adds up everyone's."""
         mine = [at for at, client in enumerate(work.clients) if self._owns(client)]
+        if self._like is None:
+            self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
         like, names = self._agreed(own)
         columns = torch.zeros(len(work.clients), len(names), dtype=torch.float64)
@@ -94,6 +96,13 @@ class AllReduce(Runtime):
     def close(self) -> None:
         """Nothing to give back: the group is its maker's."""
 
+    def _check_same(self, broadcast: Tree) -> None:
+        """Raises a RuntimeError if the processes do not begin with the same parameters."""
+        everyone = [""] * self._size
+        dist.all_gather_object(everyone, tree.fingerprint(broadcast))
+        if len(set(everyone)) > 1:
+            raise RuntimeError(f"the processes begin with different parameters: {everyone}")
+
     def _owns(self, client: int) -> bool:
         return client * self._size // len(self._problem.partition) == self._rank
 
@@ -114,7 +123,7 @@ class AllReduce(Runtime):
             zeros = tree.zeros_like(own.accumulator), tuple(own.clients)
             everyone = [zeros] * self._size
             dist.all_gather_object(everyone, zeros)
-            self._like = max(everyone, key=lambda each: len(list(tree.leaves(each))))
+            self._like = max(everyone, key=lambda each: len(each[1]))
         return self._like
 
 
