@@ -108,6 +108,7 @@ class LAMB(AdaptiveOptimizer):
         SpecError: if an option is out of its range, or no parameter would have a ratio.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Linear(3, 2)
         >>> optimizer = LAMB(model.parameters(), lr=1e-2)
         >>> model(torch.ones(1, 3)).sum().backward()
