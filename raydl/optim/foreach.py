@@ -47,11 +47,6 @@ def scale_(tensors: Tensors, factor: Factor) -> None:
     foreach("mul_", tensors, _each(factor, len(tensors)))
 
 
-def scaled(tensors: Tensors, factor: Factor) -> Tensors:
-    """The products factor · x, as new tensors."""
-    return foreach("mul", tensors, _each(factor, len(tensors)))
-
-
 def shift_(tensors: Tensors, addend: Factor) -> None:
     """X ← x + addend."""
     foreach("add_", tensors, _each(addend, len(tensors)))
@@ -63,6 +58,12 @@ def axpy_(ys: Tensors, factor: Factor, xs: Tensors) -> None:
         foreach("addcmul_", ys, xs, _each(factor, len(ys)))
     else:
         foreach("add_", ys, xs, alpha=factor)
+
+
+def divide_(xs: Tensors, ys: Tensors) -> None:
+    """Y ← x / y, without a temporary."""
+    foreach("reciprocal_", ys)
+    foreach("mul_", ys, xs)
 
 
 def norms(tensors: Tensors) -> Tensor:

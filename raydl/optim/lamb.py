@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from raydl.optim.adamw import Betas, adamw, adamw_, moments_, with_moments
-from raydl.optim.foreach import Tensors, axpy_, foreach, norms, scaled
+from raydl.optim.foreach import Tensors, axpy_, divide_, foreach, norms
 from raydl.optim.optimizer import AdaptiveOptimizer
 from raydl.optim.rule import Rate, Rule
 from raydl.optim.trust import Adapt, portions, ratio, require_adapted
@@ -57,9 +57,10 @@ def lamb_(
         if not adapts:
             adamw_(ws, gs, ms, vs, ks, lr, betas=betas, eps=eps, weight_decay=decay)
             continue
-        roots, factor = moments_(gs, ms, vs, ks, betas, eps)
-        updates = scaled(ws, decay / factor)
-        foreach("addcdiv_", updates, ms, roots)  # u = factor · updates
+        updates, factor = moments_(gs, ms, vs, ks, betas, eps)
+        divide_(ms, updates)
+        if decay:
+            axpy_(updates, decay / factor, ws)  # now u is factor · updates
         w, u = norms(ws), factor * norms(updates)
         t = ratio(w, u, w / u)
         t = t.clamp(max=1.0) if clip else t
@@ -108,6 +109,7 @@ class LAMB(AdaptiveOptimizer):
         SpecError: if an option is out of its range, or no parameter would have a ratio.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Linear(3, 2)
         >>> optimizer = LAMB(model.parameters(), lr=1e-2)
         >>> model(torch.ones(1, 3)).sum().backward()

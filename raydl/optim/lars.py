@@ -157,6 +157,7 @@ class LARS(AdaptiveOptimizer):
         SpecError: if an option is out of its range, or no parameter would have a ratio.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Linear(3, 2)
         >>> optimizer = LARS(model.parameters(), lr=1.5, weight_decay=5e-4)
         >>> model(torch.ones(1, 3)).sum().backward()

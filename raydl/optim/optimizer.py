@@ -39,7 +39,7 @@ class AdaptiveOptimizer(Optimizer, ABC):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         require(bool(group["lr"] >= 0), "lr", group["lr"], "0 or larger")
-        self._check({name: group[name] for name in self.defaults if name != "lr"})
+        self._check({name: each for name, each in self._options(group).items() if name != "lr"})
         for each in group["params"]:
             require(not each.is_complex(), "a parameter's dtype", each.dtype, "real")
 
@@ -62,8 +62,12 @@ class AdaptiveOptimizer(Optimizer, ABC):
                 loss = closure()
         groups = [(group, _trained(group["params"])) for group in self.param_groups]
         for group, (params, grads) in groups:
-            self._update(params, grads, **{name: group[name] for name in self.defaults})
+            self._update(params, grads, **self._options(group))
         return loss
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        # torch adds to the defaults of a restored optimizer, and schedulers add to the groups
+        return {name: group[name] for name in self.defaults if name in group}
 
     def _states(self, params: list[Tensor], name: str) -> list[Tensor]:
         """What is kept of each parameter under a name: zeros of its shape at first."""
