@@ -132,6 +132,15 @@ def test_what_clients_keep_is_in_the_checkpoint(whole):
     assert all(f"kept/{client}/momentum/1.weight" in tensors for client in rounds)
 
 
+@pytest.fixture
+def heeded():
+    """SIGINT as a terminal has it: a shell that starts a process behind it has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_sigint_stops_as_well_and_a_second_one_at_once(tmp_path):
     with pytest.raises(Interrupted) as stopped:
         run(spec(tmp_path), observer=Stopper(1, signal.SIGINT))
