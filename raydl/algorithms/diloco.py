@@ -6,14 +6,13 @@ A. Douillard et al., "DiLoCo: Distributed Low-Communication Training of Language
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from raydl.algorithms.local import Outer
 from raydl.algorithms.localsgd import LocalSGD
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
 from raydl.optim import sgd
+from raydl.optim.rule import Rate
 from raydl.optim.specs import AdamW, OptimizerSpec
 
 
@@ -43,7 +42,7 @@ class DiLoCo(LocalSGD):
         """The outer step."""
         rule = sgd(self.outer_momentum, nesterov=self.outer_momentum > 0)
 
-        def step(params: Params, delta: Params, state: Tree, rate: Tensor) -> tuple[Params, Tree]:
+        def step(params: Params, delta: Params, state: Tree, rate: Rate) -> tuple[Params, Tree]:
             return rule.update(params, tree.scale(delta, -1.0), state, self.outer_lr)
 
         return Outer(rule.init, step)

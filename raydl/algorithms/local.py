@@ -25,9 +25,10 @@ from raydl.core.grad import Batch, Gradient
 from raydl.core.reduce import mean
 from raydl.core.tree import Params, Tree
 from raydl.optim import Rule
+from raydl.optim.rule import Rate
 
 AtSync: TypeAlias = Literal["keep", "reset", "average"]
-Rate: TypeAlias = Callable[[Tensor], Tensor]  # steps done -> learning rate
+Schedule: TypeAlias = Callable[[Tensor], Rate]  # steps done -> learning rate
 
 
 class Outer(NamedTuple):
@@ -40,7 +41,7 @@ class Outer(NamedTuple):
     """
 
     init: Callable[[Params], Tree]
-    step: Callable[[Params, Params, Tree, Tensor], tuple[Params, Tree]]
+    step: Callable[[Params, Params, Tree, Rate], tuple[Params, Tree]]
 
 
 def average() -> Outer:
@@ -53,7 +54,7 @@ def average() -> Outer:
 
 def local_method(
     inner: Rule,
-    rate: Rate,
+    rate: Schedule,
     outer: Outer,
     interval: Interval,
     batch_size: int,
@@ -86,8 +87,8 @@ def local_method(
     def plan(state: Tree) -> Plan:
         done = int(state["step"])
         first_loss, loss = state["loss"].tolist()
-        rates = (float(rate(torch.tensor(at))) for at in (0, done))
-        steps = interval(Progress(done, total, *rates, first_loss, loss))
+        first_rate, now = (float(rate(torch.tensor(at))) for at in (0, done))
+        steps = interval(Progress(done, total, first_rate, now, first_loss, loss))
         left = steps if total is None or done >= total else total - done
         return Plan(batch_size, steps=min(steps, left), first=done)
 
@@ -108,7 +109,7 @@ def local_method(
             "loss": torch.stack([before, reduced["loss"]]),
         }
         after |= {"inner": reduced["inner"]} if at_sync == "average" else {}
-        return after, {"lr": inner_rate}
+        return after, {"lr": torch.as_tensor(inner_rate)}
 
     return Algorithm(
         init=init,
@@ -134,7 +135,7 @@ def total_steps(budget: Budget, batch_size: int, steps: int | None) -> int | Non
     return None if steps is None or budget.rounds is None else budget.rounds * steps
 
 
-def _worker(inner: Rule, rate: Rate, at_sync: AtSync) -> Client:
+def _worker(inner: Rule, rate: Schedule, at_sync: AtSync) -> Client:
     def start(broadcast: Tree) -> Tree:
         return {"inner": inner.init(broadcast["params"])} if at_sync == "keep" else {}
 

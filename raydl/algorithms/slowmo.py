@@ -10,13 +10,12 @@ with Slow Momentum", ICLR 2020.
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from raydl.algorithms.local import Outer
 from raydl.algorithms.localsgd import LocalSGD
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
+from raydl.optim.rule import Rate
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class SlowMo(LocalSGD):
     def outer(self) -> Outer:
         """The slow step."""
 
-        def step(params: Params, delta: Params, slow: Tree, rate: Tensor) -> tuple[Params, Tree]:
+        def step(params: Params, delta: Params, slow: Tree, rate: Rate) -> tuple[Params, Tree]:
             beta, alpha = self.slow_momentum, self.slow_lr
             slow = tree.map(lambda u, d: beta * u - d / rate, slow, delta)
             return tree.map(lambda x, u: x - alpha * rate * u, params, slow), slow
