@@ -51,7 +51,9 @@ def prepare(run: Run) -> Setup:
         augmentation=run.augmentation,
         block_size=run.block_size,
     )
-    return Setup(problem, parameters(module))
+    params = parameters(module)
+    problem.algorithm.init(params)  # refuses parameters that its optimizer cannot take
+    return Setup(problem, params)
 
 
 def assign(run: Run, dataset: Dataset) -> Partition:

@@ -70,6 +70,11 @@ MISTAKES = {
         "model.out_features is '0.5'",
     ),
     "run --partition Natural": ("the data names no owners", "choose another partition"),
+    # workers
+    "run --algorithm LocalSGD --workers 0": ("algorithm.workers is 0", "1 or larger"),
+    "run --algorithm LocalSGD --interval QSR": ("algorithm.interval and", "--epochs"),
+    "run --algorithm LocalSGD --clients 9": ("workers of its own", "set --workers"),
+    "run --runtime allreduce --runtime.gpus 1": ("reserving 1 GPU", "has 0 GPU"),
     # storage, names, files
     "run --storage file/runs": ("storage 'file/runs' cannot be written to", "another folder"),
     "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),

@@ -76,13 +76,14 @@ def local_method(
     """
 
     def init(params: Params) -> Tree:
+        inner_state = inner.init(params)  # which refuses what the optimizer cannot take
         state = {
             "params": params,
             "outer": outer.init(params),
             "step": torch.zeros((), dtype=torch.int64),
             "loss": torch.full((2,), torch.nan),  # of the first round and of the last
         }
-        return state | ({"inner": inner.init(params)} if at_sync == "average" else {})
+        return state | ({"inner": inner_state} if at_sync == "average" else {})
 
     def plan(state: Tree) -> Plan:
         done = int(state["step"])

@@ -139,7 +139,6 @@ def launch(
     if ended[0] is not None:
         raise ended[0]
     (outcome,) = ray.get(mailbox.outcome.remote())
-    ray.kill(mailbox)
     return outcome
 
 

@@ -12,11 +12,12 @@ from torch import nn
 from raydl.algorithms import DiLoCo, LocalSGD, SlowMo, intervals
 from raydl.core import tree
 from raydl.core.algorithm import Budget, Plan, Work
+from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID, CropFlip
 from raydl.data.batches import ClientData
 from raydl.optim.schedule import Constant, Cosine
-from raydl.optim.specs import SGD, AdamW
+from raydl.optim.specs import LARS, SGD, AdamW
 from raydl.rounds import rounds
 from raydl.runtimes.inprocess import InProcess
 from tests.federation import digits, federation, final, mlp, relative_distance
@@ -222,3 +223,9 @@ def test_the_workers_see_every_sample_once_in_a_pass():
     for passed in range(3):
         assert sorted(seen[passed * size : (passed + 1) * size]) == sorted(problem.partition[1])
     assert seen[:size] != seen[size : 2 * size]
+
+
+def test_an_optimizer_that_finds_nothing_to_adapt_is_refused():
+    algorithm = LocalSGD(2, LARS(), batch_size=BATCH).build(Budget(samples=TOTAL * BATCH))
+    with pytest.raises(SpecError, match="LARS"):
+        algorithm.init({"scale": torch.ones(3), "shift": torch.zeros(3)})
