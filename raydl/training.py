@@ -88,16 +88,16 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     stored = _stored(folder, spec, resume)
     setup = prepare(spec)
     spec = _resolved(spec, setup, observer)
-    saved = None
     if stored:
         _check_same(spec, stored)
-        saved = checkpoint.newest(folder)
-        done = saved.round if saved else 0
+        rows = read_rows(folder)
+        done, epochs = (rows[-1]["round"], rows[-1]["epochs"]) if rows else (0, 0.0)
         least = f"{done} or larger: so many are done already"
         require(spec.rounds is None or spec.rounds >= done, "rounds", spec.rounds, least)
-        finished = saved and folder.has("summary.json")
-        if finished and spec.over(done, read_rows(folder)[-1]["epochs"]):
-            return _read(folder, setup.problem.algorithm.params(saved.state))
+        if folder.has("summary.json") and spec.over(done, epochs):
+            saved = checkpoint.newest(folder)
+            if saved and saved.round == done:
+                return _read(folder, setup.problem.algorithm.params(saved.state))
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop:
