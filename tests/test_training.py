@@ -141,8 +141,7 @@ def test_a_diverging_client_is_named(tmp_path):
     assert "NaN or an infinity" in ended.err
     assert "--on_nonfinite drop" in ended.err
     assert "Traceback" not in ended.err
-    spec = Run()
-    cohort = next(spec.participation.cohorts(spec.clients, spec.seed))
+    cohort = next(Run().cohorts())
     named = ended.err.partition("client ")[2].partition(" holds")[0].split(", ")
     assert sorted(map(int, named)) == sorted(cohort.tolist())
 
