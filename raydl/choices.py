@@ -60,7 +60,7 @@ _METHOD = {  # what a class must have to be one
     "partition": "assign",
     "participation": "cohorts",
     "augmentation": "__call__",
-    "runtime": "open",
+    "runtime": "drive",
     "algorithm.optimizer": "rule",
     "algorithm.schedule": "build",
     "algorithm.interval": "build",

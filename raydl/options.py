@@ -82,7 +82,7 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     """
     named, options = _take_names(argv)
     groups, rest = _groups(settings or {}, named)
-    parser = _parser({field: cls for field, (cls, _) in groups.items()})
+    parser = _parser(groups)
     flat = flatten(rest | {field: options for field, (_, options) in groups.items()})
     known = {each.dest for each in parser._actions if each.metavar != "CONFIG"} - {"help"}
     options = [_prefixed(each, known) for each in options]
@@ -147,7 +147,7 @@ def help_text(argv: Sequence[str]) -> str:
             subsequent_indent=" " * 20,
         )
         choices += f"{listed}\n"
-    parser = _parser({field: cls for field, (cls, _) in groups.items()})
+    parser = _parser(groups)
     for field, (cls, _) in groups.items():
         if field in parser.groups:
             parser.groups[field].title = f"--{field} {name_of(field, cls)}. {_summary(cls)}"
@@ -264,10 +264,10 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _parser(chosen: Mapping[str, type]) -> ArgumentParser:
+def _parser(groups: Groups) -> ArgumentParser:
     parser = ArgumentParser(prog="raydl run", usage="raydl run [OPTION ...]", exit_on_error=False)
     parser.add_class_arguments(Run, None, skip=set(CHOICES))
-    for field, cls in chosen.items():
+    for field, (cls, _) in groups.items():
         skip = SUPPLIED if field == "model" else set(inner(field, cls))
         if isclass(cls):
             parser.add_class_arguments(cls, field, skip=skip, instantiate=False, fail_untyped=False)

@@ -97,7 +97,7 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
         if folder.has("summary.json") and spec.over(done, epochs):
             saved = checkpoint.newest(folder)
             if saved and saved.round == done:
-                return _read(folder, setup.problem.algorithm.params(saved.state))
+                return _finished(folder, rows, setup.problem.algorithm.params(saved.state))
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop:
@@ -108,9 +108,9 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     return outcome
 
 
-def _read(folder: Folder, params: Params) -> History:
+def _finished(folder: Folder, rows: list[Row], params: Params) -> History:
     """The history of a run that is finished."""
-    table = pd.DataFrame(read_rows(folder), columns=COLUMNS.names)
+    table = pd.DataFrame(rows, columns=COLUMNS.names)
     return History(table, json.loads(folder.read("summary.json")), folder.uri, params)
 
 
@@ -166,9 +166,8 @@ class _Course:
         while not over:
             done = next(endless)
             self._finish_pending()
-            if (
-                done.number == 1 and self._runtime.leads
-            ):  # not before: matplotlib takes its time to import
+            # The partition is not drawn before: matplotlib takes its time to import.
+            if done.number == 1 and self._runtime.leads:
                 self._draw_partition()
             state, seen = done.state, seen + done.samples
             over = run.over(done.number, seen / samples)

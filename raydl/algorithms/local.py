@@ -12,6 +12,7 @@ the rounds: cut into rounds of other lengths, the same minibatches follow each o
 """
 
 from collections.abc import Callable
+from math import ceil
 from operator import itemgetter
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -132,7 +133,7 @@ def total_steps(budget: Budget, batch_size: int, steps: int | None) -> int | Non
         steps: of every round, if they are the same.
     """
     if budget.samples is not None:
-        return max(1, round(budget.samples / batch_size))
+        return max(1, ceil(budget.samples / batch_size))
     return None if steps is None or budget.rounds is None else budget.rounds * steps
 
 

@@ -14,14 +14,14 @@ from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Params, Tree
-from raydl.runtimes.block import Folded, Kept
+from raydl.runtimes.block import Kept
 from raydl.runtimes.evaluation import Score, stretches
+from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import Reduced, Runtime, Traffic, merge
-from raydl.runtimes.worker import Worker
+from raydl.runtimes.runtime import Reduced, Traffic
 
 
-class AllReduce(Runtime):
+class AllReduce(InProcess):
     """One process of the group that runs a problem.
 
     Args:
@@ -42,10 +42,8 @@ class AllReduce(Runtime):
                 "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
                 "--runtime actors"
             )
-        self._problem = problem
-        self._worker = Worker(problem, threads, batched, device)
+        super().__init__(problem, threads, batched, device)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
-        self._kept: Kept = {}
         self._like: tuple[Tree, tuple[str, ...]] | None = None
         self.leads = self._rank == 0
 
@@ -93,9 +91,6 @@ class AllReduce(Runtime):
         """Takes up what this process's clients of an interrupted run kept."""
         self._kept = {client: keep for client, keep in kept.items() if self._owns(client)}
 
-    def close(self) -> None:
-        """Nothing to give back: the group is its maker's."""
-
     def _check_same(self, broadcast: Tree) -> None:
         """Raises a RuntimeError if the processes do not begin with the same parameters."""
         everyone = [""] * self._size
@@ -107,15 +102,9 @@ class AllReduce(Runtime):
         return client * self._size // len(self._problem.partition) == self._rank
 
     def _own(self, broadcast: Tree, share: Work) -> Reduced:
-        def fold(block: Work) -> Folded:
-            folded = self._worker.fold(block, broadcast, self._kept)
-            self._kept |= folded.kept
-            return folded
-
-        reduce = self._problem.algorithm.reduce
         if not share.clients:
-            return Reduced(reduce.zero(), {}, 0.0)
-        return merge(reduce, map(fold, self._problem.blocks(share)))
+            return Reduced(self._problem.algorithm.reduce.zero(), {}, 0.0)
+        return super().map_reduce(broadcast, share)
 
     def _agreed(self, own: Reduced) -> tuple[Tree, tuple[str, ...]]:
         """An accumulator of zeros and the columns' names, which a process without clients lacks."""

@@ -96,8 +96,28 @@ class Batched(OneProcess):
     batched = True
 
 
+class OnRay(RuntimeSpec):
+    """What the workers of a Ray cluster have in common."""
+
+    workers: int | None
+    threads: int
+    gpus: float
+    batched: bool
+
+    def __post_init__(self) -> None:
+        _check(self.threads)
+        known = self.workers is None or self.workers >= 1
+        require(known, "runtime.workers", self.workers, "1 or larger")
+        require(self.gpus >= 0, "runtime.gpus", self.gpus, "0 or larger")
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What a resumed run must share with itself: not the number of workers."""
+        device = "cuda" if self.gpus else "cpu"
+        return {"threads": self.threads, "batched": self.batched, "device": device}
+
+
 @dataclass(frozen=True)
-class Actors(RuntimeSpec):
+class Actors(OnRay):
     """A pool of Ray actors, on this machine or on a cluster.
 
     Args:
@@ -118,23 +138,11 @@ class Actors(RuntimeSpec):
     address: str | None = None
 
     def __post_init__(self) -> None:
-        _check(self.threads)
-        require(
-            self.workers is None or self.workers >= 1,
-            "runtime.workers",
-            self.workers,
-            "1 or larger",
-        )
+        super().__post_init__()
         require(self.cpus >= 0, "runtime.cpus", self.cpus, "0 or larger")
-        require(self.gpus >= 0, "runtime.gpus", self.gpus, "0 or larger")
         require(
             self.cpus + self.gpus > 0, "runtime.cpus", self.cpus, "above 0, or runtime.gpus must be"
         )
-
-    def arithmetic(self) -> dict[str, Any]:
-        """What of this the numbers depend on: not the number of workers."""
-        device = "cuda" if self.gpus else "cpu"
-        return {"threads": self.threads, "batched": self.batched, "device": device}
 
     @contextmanager
     def open(self, problem: Problem) -> Iterator[Runtime]:
@@ -158,7 +166,7 @@ class Actors(RuntimeSpec):
 
 
 @dataclass(frozen=True)
-class AllReduce(RuntimeSpec):
+class AllReduce(OnRay):
     """Processes that train and add up their results by all-reduce, under Ray Train.
 
     Args:
@@ -179,16 +187,8 @@ class AllReduce(RuntimeSpec):
     failures: int = 3
 
     def __post_init__(self) -> None:
-        _check(self.threads)
-        known = self.workers is None or self.workers >= 1
-        require(known, "runtime.workers", self.workers, "1 or larger")
-        require(self.gpus >= 0, "runtime.gpus", self.gpus, "0 or larger")
+        super().__post_init__()
         require(self.failures >= 0, "runtime.failures", self.failures, "0 or larger")
-
-    def arithmetic(self) -> dict[str, Any]:
-        """What of this the numbers depend on."""
-        device = "cuda" if self.gpus else "cpu"
-        return {"threads": self.threads, "batched": self.batched, "device": device}
 
     def drive(
         self, problem: Problem, course: Course, rounded: Callable[[Any], None], stop: Stop
@@ -204,7 +204,5 @@ class AllReduce(RuntimeSpec):
             most = cluster.most_workers(1, self.gpus)
             workers = self.workers or min(most, len(problem.partition))
             cluster.check_capacity(workers, 1, self.gpus)
-            device = "cuda" if self.gpus else "cpu"
             group = train.Group(workers, self.gpus, self.failures)
-            options = {"threads": self.threads, "batched": self.batched, "device": device}
-            return train.launch(group, problem, course, options, rounded, stop)
+            return train.launch(group, problem, course, self.arithmetic(), rounded, stop)
