@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Metrics, Work
+from raydl.core.algorithm import Algorithm, Work
+from raydl.core.grad import Metrics
 from raydl.core.tree import Tree
 from raydl.runtimes.runtime import Runtime, Traffic
 

@@ -64,10 +64,8 @@ def assign(run: Run, dataset: Dataset) -> Partition:
 
 def budget(run: Run, dataset: Dataset) -> Budget:
     """How long the run is to be, for an algorithm that plans ahead."""
-    samples = None
-    if run.epochs is not None:
-        samples = run.epochs * len(dataset.train.targets) / len(next(run.cohorts()))
-    return Budget(run.last_round, samples)
+    epoch = len(dataset.train.targets) / len(next(run.cohorts()))
+    return Budget(run.last_round, None if run.epochs is None else run.epochs * epoch, epoch)
 
 
 def usual_model(run: Run, dataset: Dataset) -> Model:

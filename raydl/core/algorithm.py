@@ -6,14 +6,13 @@ functions is a tree of tensors (`raydl.core.tree`), which is all that a checkpoi
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from raydl.core.grad import Batch, Gradient
+from raydl.core.exchange import Hook
+from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.tree import Params, Tree
-
-Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
 
 
 class Plan(NamedTuple):
@@ -132,6 +131,9 @@ class Algorithm(NamedTuple):
         client: the local training.
         reduce: how the cohort's updates become one.
         server: (state, reduced) -> (state, metrics).
+        hook: for an algorithm whose only client is a group of processes that share each of its
+            minibatches: what is done to the gradients that they exchange. A runtime without such
+            a group trains the client in one process.
     """
 
     init: Callable[[Params], Tree]
@@ -141,6 +143,7 @@ class Algorithm(NamedTuple):
     client: Client
     reduce: Reduce
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
+    hook: Hook | None = None
 
 
 class Budget(NamedTuple):
@@ -150,10 +153,12 @@ class Budget(NamedTuple):
         rounds: at most; None if the samples alone decide.
         samples: that each client of a cohort trains on over the whole run; None if the rounds
             alone decide.
+        epoch: samples of a client, if the training set falls to a cohort; None if that is open.
     """
 
     rounds: int | None = None
     samples: float | None = None
+    epoch: float | None = None
 
 
 OPEN = Budget()  # of a run that ends when it is told to

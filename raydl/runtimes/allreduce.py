@@ -3,6 +3,9 @@
 Every process of a ``torch.distributed`` group runs the whole loop. It trains its own share of the
 cohort, one flat all-reduce adds up what the processes folded, and each of them makes the server's
 step by itself, with the same numbers. What a client keeps stays in the process that it belongs to.
+
+Where the algorithm's only client is the group itself (it has a ``hook``), every process trains it,
+and the processes share each of its minibatches instead.
 """
 
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
+from raydl.runtimes.ddp import SharedGradient
 from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
@@ -31,7 +35,8 @@ class AllReduce(InProcess):
         device: where they train.
 
     Raises:
-        SpecError: if the algorithm's reduction is no sum.
+        SpecError: if the algorithm's reduction is no sum, or if the processes are to share
+            minibatches under ``vmap``.
     """
 
     def __init__(
@@ -42,8 +47,17 @@ class AllReduce(InProcess):
                 "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
                 "--runtime actors"
             )
-        super().__init__(problem, threads, batched, device)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
+        hook = problem.algorithm.hook
+        if hook is not None and batched:
+            raise SpecError(
+                "processes that share each minibatch cannot train under vmap; leave "
+                "--runtime.batched out"
+            )
+        # One process alone has nobody to exchange anything with.
+        self._exchange = hook.open() if hook is not None and self._size > 1 else None
+        gradient = SharedGradient(problem.task, self._exchange) if self._exchange else None
+        super().__init__(problem, threads, batched, device, gradient)
         self._like: tuple[Tree, tuple[str, ...]] | None = None
         self.leads = self._rank == 0
 
@@ -64,13 +78,15 @@ class AllReduce(InProcess):
         if mine:
             columns[mine] = torch.stack([own.clients[name] for name in names], dim=1)
         trained = dict(tree.leaves(own.accumulator)).keys() == dict(tree.leaves(like)).keys()
+        if self._exchange:
+            columns /= self._size  # each process has a part of every client, and of its metrics
         message = {"folded": own.accumulator if trained else like, "columns": columns}
         total = _summed(message)
         return Reduced(
             total["folded"],
             dict(zip(names, total["columns"].unbind(1), strict=True)),
             own.merge_seconds,
-            ring(tree.nbytes(message), self._size),
+            self._traffic(tree.nbytes(message)),
         )
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
@@ -82,14 +98,21 @@ class AllReduce(InProcess):
         return lambda: Score(loss, *map(int, counts))
 
     def kept(self) -> Kept:
-        """What the clients of all processes keep by now, in each of them."""
+        """What the clients of all processes keep by now, and behind them the processes."""
+        own = dict(self._kept)
+        if self._exchange and (keep := self._exchange.kept()):
+            own[len(self._problem.partition) + self._rank] = keep
         gathered: list[Kept] = [{}] * self._size
-        dist.all_gather_object(gathered, self._kept)
+        dist.all_gather_object(gathered, own)
         return {client: keep for part in gathered for client, keep in part.items()}
 
     def restore(self, kept: Kept) -> None:
-        """Takes up what this process's clients of an interrupted run kept."""
+        """Takes up what this process and its clients kept in an interrupted run."""
+        clients = len(self._problem.partition)
         self._kept = {client: keep for client, keep in kept.items() if self._owns(client)}
+        processes = [kept[number] for number in sorted(kept) if number >= clients]
+        if self._exchange and processes:
+            self._exchange.restore(processes)
 
     def _check_same(self, broadcast: Tree) -> None:
         """Raises a RuntimeError if the processes do not begin with the same parameters."""
@@ -99,7 +122,17 @@ class AllReduce(InProcess):
             raise RuntimeError(f"the processes begin with different parameters: {everyone}")
 
     def _owns(self, client: int) -> bool:
-        return client * self._size // len(self._problem.partition) == self._rank
+        clients = len(self._problem.partition)
+        share = client * self._size // clients == self._rank
+        return client < clients and (share or self._exchange is not None)
+
+    def _traffic(self, nbytes: int) -> Traffic:
+        """Of a round that ends with an all-reduce of so many bytes."""
+        if not self._exchange:
+            return ring(nbytes, self._size)
+        calls, sent = self._exchange.calls + 1, self._exchange.nbytes + nbytes
+        self._exchange.calls = self._exchange.nbytes = 0
+        return ring(sent, self._size, calls)
 
     def _own(self, broadcast: Tree, share: Work) -> Reduced:
         if not share.clients:
@@ -132,7 +165,13 @@ def _summed(value: Tree) -> Tree:
     return tree.from_leaves(total)
 
 
-def ring(nbytes: int, processes: int) -> Traffic:
-    """What a ring all-reduce of so many bytes sends: 2 (K − 1) parts of 1 / K, by each of K."""
+def ring(nbytes: int, processes: int, calls: int = 1) -> Traffic:
+    """What ring all-reduces send, of so many bytes in all: 2 (K − 1) parts of 1 / K, by each of K.
+
+    Args:
+        nbytes: of what each process puts in, over all calls.
+        processes: K.
+        calls: how many all-reduces they are.
+    """
     steps = 2 * (processes - 1)
-    return Traffic(steps * processes, steps * nbytes, steps * nbytes)
+    return Traffic(calls * steps * processes, steps * nbytes, steps * nbytes)
