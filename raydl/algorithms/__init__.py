@@ -4,6 +4,7 @@ fedsgd    FedSGD: one full-batch gradient step for each client and round, by gra
 fedavg    FedAvg: local epochs or local steps of SGD, then the weighted mean
 dataparallel  DataParallel: processes that share every minibatch, by DDP; in one, centralized
 localsgd  LocalSGD: workers that average after J local steps; post-local SGD, dynamic J
+hierarchical  HierarchicalLocalSGD: groups of workers that average among themselves more often
 slowmo    SlowMo: local SGD with a slow momentum over the averages
 diloco    DiLoCo: many local steps of AdamW, and outer steps of Nesterov momentum
 
@@ -15,7 +16,16 @@ from raydl.algorithms.dataparallel import DataParallel
 from raydl.algorithms.diloco import DiLoCo
 from raydl.algorithms.fedavg import FedAvg
 from raydl.algorithms.fedsgd import FedSGD
+from raydl.algorithms.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.localsgd import LocalSGD
 from raydl.algorithms.slowmo import SlowMo
 
-__all__ = ["DataParallel", "DiLoCo", "FedAvg", "FedSGD", "LocalSGD", "SlowMo"]
+__all__ = [
+    "DataParallel",
+    "DiLoCo",
+    "FedAvg",
+    "FedSGD",
+    "HierarchicalLocalSGD",
+    "LocalSGD",
+    "SlowMo",
+]

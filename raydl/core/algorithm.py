@@ -76,6 +76,7 @@ class Update(NamedTuple):
 
     message: Tree
     samples: int
+    client: int
 
 
 class Client(NamedTuple):
@@ -87,12 +88,19 @@ class Client(NamedTuple):
         final: (broadcast, local) -> (message, kept): what is sent, and what the client keeps for
             the next round that it takes part in (``{}`` for most).
         start: broadcast -> kept, for a client that takes part for the first time.
+        view: (broadcast, client) -> what this client receives of it, and ``init``, ``final`` and
+            ``start`` are given; None if that is all of it.
     """
 
     init: Callable[[Tree, Tree], Tree]
     step: Callable[[Gradient, Tree, Batch], tuple[Tree, Metrics]]
     final: Callable[[Tree, Tree], tuple[Tree, Tree]]
     start: Callable[[Tree], Tree] = lambda broadcast: {}
+    view: Callable[[Tree, int], Tree] | None = None
+
+    def received(self, broadcast: Tree, client: int) -> Tree:
+        """What a client receives of the broadcast."""
+        return broadcast if self.view is None else self.view(broadcast, client)
 
 
 class Reduce(NamedTuple):

@@ -8,10 +8,12 @@ Where the algorithm's only client is the group itself (it has a ``hook``), every
 and the processes share each of its minibatches instead.
 """
 
+from collections import ChainMap
 from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Work
@@ -58,7 +60,7 @@ class AllReduce(InProcess):
         self._exchange = hook.open() if hook is not None and self._size > 1 else None
         gradient = SharedGradient(problem.task, self._exchange) if self._exchange else None
         super().__init__(problem, threads, batched, device, gradient)
-        self._like: tuple[Tree, tuple[str, ...]] | None = None
+        self._like: tuple[dict[str, Tensor], tuple[str, ...]] | None = None
         self.leads = self._rank == 0
 
     def agree(self, number: int) -> int:
@@ -77,10 +79,10 @@ class AllReduce(InProcess):
         columns = torch.zeros(len(work.clients), len(names), dtype=torch.float64)
         if mine:
             columns[mine] = torch.stack([own.clients[name] for name in names], dim=1)
-        trained = dict(tree.leaves(own.accumulator)).keys() == dict(tree.leaves(like)).keys()
         if self._exchange:
             columns /= self._size  # each process has a part of every client, and of its metrics
-        message = {"folded": own.accumulator if trained else like, "columns": columns}
+        leaves = {path: leaf for path, leaf in tree.leaves(own.accumulator) if path in like}
+        message = {"folded": tree.from_leaves(like | leaves), "columns": columns}
         total = _summed(message)
         return Reduced(
             total["folded"],
@@ -139,13 +141,18 @@ class AllReduce(InProcess):
             return Reduced(self._problem.algorithm.reduce.zero(), {}, 0.0)
         return super().map_reduce(broadcast, share)
 
-    def _agreed(self, own: Reduced) -> tuple[Tree, tuple[str, ...]]:
-        """An accumulator of zeros and the columns' names, which a process without clients lacks."""
+    def _agreed(self, own: Reduced) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """An accumulator's leaves, all 0, and the columns' names: a process may lack some."""
         if self._like is None:
-            zeros = tree.zeros_like(own.accumulator), tuple(own.clients)
-            everyone = [zeros] * self._size
-            dist.all_gather_object(everyone, zeros)
-            self._like = max(everyone, key=lambda each: len(each[1]))
+            zeros = dict(tree.leaves(tree.zeros_like(own.accumulator)))
+            everyone = [(zeros, tuple(own.clients))] * self._size
+            dist.all_gather_object(everyone, everyone[0])
+            parts, names = zip(*everyone, strict=True)
+            paths = dict(ChainMap(*parts))
+            # An empty tree's path is the beginning of others' where a process has it filled.
+            filled = {path.rpartition("/")[0] + "/" for path in paths if not path.endswith("/")}
+            like = {path: leaf for path, leaf in paths.items() if path not in filled}
+            self._like = like, max(names, key=len)
         return self._like
 
 
