@@ -59,9 +59,10 @@ class Live(Observer):
         assert run.model is not None
         parameters = sum(each.numel() for each in problem.task.model.parameters())
         who = "clients" if run.workers is None else "workers"
+        many = f"{run.population} {who}, " if run.population > 1 else ""
         self._console.print(
-            f"[bold]{type(run.algorithm).__name__}[/] on {problem.dataset.name}: {run.population} "
-            f"{who}, {len(problem.dataset.train.targets):,} samples, {run.model.name} with "
+            f"[bold]{type(run.algorithm).__name__}[/] on {problem.dataset.name}: {many}"
+            f"{len(problem.dataset.train.targets):,} samples, {run.model.name} with "
             f"{parameters:,} parameters, {type(run.runtime).__name__}\n{folder.uri}",
             highlight=False,
             soft_wrap=True,

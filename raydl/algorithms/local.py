@@ -6,6 +6,8 @@ the outer optimizer makes one step of the mean of their movements:
     wₖ ← J steps of the inner optimizer from x on worker k's samples
     Δ ← Σₖ (wₖ − x) / K;   x ← outer step along Δ
 
+Running statistics are no parameters: x takes the workers' mean of them.
+
 The methods differ in the outer step, in how J is chosen, and in what becomes of the inner
 optimizer's state at a synchronization. The workers go through their samples in one order, whatever
 the rounds: cut into rounds of other lengths, the same minibatches follow each other.
@@ -49,7 +51,7 @@ def average() -> Outer:
     """The plain mean: x ← x + Δ."""
     return Outer(
         init=lambda params: {},
-        step=lambda params, delta, state, rate: (tree.add(params, delta), state),
+        step=lambda params, delta, state, rate: (params | tree.add(delta, params), state),
     )
 
 
@@ -105,7 +107,7 @@ def local_method(
         )
         before = reduced["loss"] if state["loss"][0].isnan() else state["loss"][0]
         after = {
-            "params": params,
+            "params": params | reduced.get("buffers", {}),
             "outer": outer_state,
             "step": state["step"] + plan(state).steps,
             "loss": torch.stack([before, reduced["loss"]]),
@@ -148,6 +150,7 @@ def _worker(inner: Rule, rate: Schedule, at_sync: AtSync) -> Client:
             "inner": inner.init(broadcast["params"]) if given is None else given["inner"],
             "step": broadcast["step"],
             "loss": torch.zeros(()),
+            "buffers": {},
         }
 
     def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
@@ -158,13 +161,16 @@ def _worker(inner: Rule, rate: Schedule, at_sync: AtSync) -> Client:
             "inner": state,
             "step": local["step"] + 1,
             "loss": local["loss"] + metrics["loss"],
+            "buffers": buffers,
         }, metrics
 
     def final(broadcast: Tree, local: Tree) -> tuple[Tree, Tree]:
+        moved = {k: each for k, each in local["params"].items() if k not in local["buffers"]}
         message = {
-            "delta": tree.sub(local["params"], broadcast["params"]),
+            "delta": tree.sub(moved, broadcast["params"]),
             "loss": local["loss"] / (local["step"] - broadcast["step"]),
         }
+        message |= {"buffers": local["buffers"]} if local["buffers"] else {}
         message |= {"inner": local["inner"]} if at_sync == "average" else {}
         return message, {"inner": local["inner"]} if at_sync == "keep" else {}
 

@@ -41,7 +41,7 @@ class SlowMo(LocalSGD):
 
         def step(params: Params, delta: Params, slow: Tree, rate: Rate) -> tuple[Params, Tree]:
             beta, alpha = self.slow_momentum, self.slow_lr
-            slow = tree.map(lambda u, d: beta * u - d / rate, slow, delta)
-            return tree.map(lambda x, u: x - alpha * rate * u, params, slow), slow
+            slow = tree.map(lambda d, u: beta * u - d / rate, delta, slow)
+            return params | tree.map(lambda u, x: x - alpha * rate * u, slow, params), slow
 
         return Outer(tree.zeros_like, step)

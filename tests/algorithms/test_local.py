@@ -1,6 +1,7 @@
 """The laws that tie the local methods to each other and to training on one machine."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 
@@ -229,3 +230,17 @@ def test_an_optimizer_that_finds_nothing_to_adapt_is_refused():
     algorithm = LocalSGD(2, LARS(), batch_size=BATCH).build(Budget(samples=TOTAL * BATCH))
     with pytest.raises(SpecError, match="LARS"):
         algorithm.init({"scale": torch.ones(3), "shift": torch.zeros(3)})
+
+
+@pytest.mark.parametrize("method", [SlowMo(slow_lr=0.5), DiLoCo(outer_lr=0.5)], ids=type)
+def test_running_statistics_are_averaged_whatever_the_outer_step(method):
+    model = mlp(digits())
+    model.insert(2, nn.BatchNorm1d(32))
+    after = {}
+    for name, spec in {"flat": LocalSGD(), "outer": method}.items():
+        spec = replace(spec, workers=3, optimizer=MOMENTUM, batch_size=BATCH, steps=8)
+        problem = workers(spec, deepcopy(model))
+        after[name] = final(problem, run(problem)[:1])
+    for name in ("2.running_mean", "2.running_var"):
+        torch.testing.assert_close(after["outer"][name], after["flat"][name])
+    assert not torch.allclose(after["outer"]["1.weight"], after["flat"]["1.weight"])
