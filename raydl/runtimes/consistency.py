@@ -1,0 +1,130 @@
+"""Consistency: how many updates make a step of the server, and how far workers may drift apart."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from raydl.core.errors import require
+
+
+class Consistency(Protocol):
+    """When the server steps, and what becomes of those who are late.
+
+    Attributes:
+        barrier: whether a step ends the work of everybody: all begin anew from its parameters, and
+            what was on its way is thrown away.
+        bound: how many steps of its own a worker may be ahead of the slowest; None for any number.
+    """
+
+    barrier: bool
+    bound: int | None
+
+    def enough(self, workers: int) -> int:
+        """How many updates make a step, of so many workers.
+
+        Raises:
+            SpecError: if so many never come.
+        """
+        ...
+
+    def weight(self, staleness: int) -> float:
+        """The factor on an update that began so many steps of the server ago."""
+        ...
+
+
+@dataclass(frozen=True)
+class Synchronous:
+    """The server steps when every worker's update is there, or with backup workers the first.
+
+    J. Chen, X. Pan, R. Monga, S. Bengio, R. Jozefowicz, "Revisiting Distributed Synchronous SGD",
+    2016 (arXiv:1604.00981).
+
+    Args:
+        backup: of the workers, so many are not waited for; their updates are thrown away.
+    """
+
+    backup: int = 0
+
+    barrier = True
+    bound = None
+
+    def __post_init__(self) -> None:
+        require(self.backup >= 0, "runtime.consistency.backup", self.backup, "0 or larger")
+
+    def enough(self, workers: int) -> int:
+        """All but the backups."""
+        allowed = f"smaller than the number of workers, {workers}"
+        require(self.backup < workers, "runtime.consistency.backup", self.backup, allowed)
+        return workers - self.backup
+
+    def weight(self, staleness: int) -> float:
+        """1: nothing is stale."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Asynchronous:
+    """The server steps as updates arrive, and who sent one goes on at once.
+
+    One at a time, B. Recht, C. Re, S. Wright, F. Niu, "Hogwild!", NeurIPS 2011, and J. Dean et al.,
+    "Large Scale Distributed Deep Networks", NeurIPS 2012; from a buffer, J. Nguyen et al.,
+    "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022. The polynomial
+    discount is that of C. Xie, S. Koyejo, I. Gupta, "Asynchronous Federated Optimization", 2019.
+
+    Args:
+        buffer: updates that make a step.
+        discount: a, of the factor (1 + τ)⁻ᵃ on an update that is τ steps old.
+    """
+
+    buffer: int = 1
+    discount: float = 0.0
+
+    barrier = False
+    bound = None
+
+    def __post_init__(self) -> None:
+        require(self.buffer >= 1, "runtime.consistency.buffer", self.buffer, "1 or larger")
+        _check_discount(self.discount)
+
+    def enough(self, workers: int) -> int:
+        """The buffer."""
+        allowed = f"at most the number of workers, {workers}"
+        require(self.buffer <= workers, "runtime.consistency.buffer", self.buffer, allowed)
+        return self.buffer
+
+    def weight(self, staleness: int) -> float:
+        """(1 + τ)⁻ᵃ."""
+        return float((1 + staleness) ** -self.discount)
+
+
+@dataclass(frozen=True)
+class StaleSynchronous:
+    """Updates are applied as they arrive, but nobody may be far ahead of the slowest.
+
+    Q. Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server",
+    NeurIPS 2013.
+
+    Args:
+        bound: s, how many steps of its own a worker may be ahead of the slowest one.
+        discount: a, of the factor (1 + τ)⁻ᵃ on an update that is τ steps old.
+    """
+
+    bound: int = 4
+    discount: float = 0.0
+
+    barrier = False
+
+    def __post_init__(self) -> None:
+        require(self.bound >= 0, "runtime.consistency.bound", self.bound, "0 or larger")
+        _check_discount(self.discount)
+
+    def enough(self, workers: int) -> int:
+        """One."""
+        return 1
+
+    def weight(self, staleness: int) -> float:
+        """(1 + τ)⁻ᵃ."""
+        return float((1 + staleness) ** -self.discount)
+
+
+def _check_discount(discount: float) -> None:
+    require(discount >= 0, "runtime.consistency.discount", discount, "0 or larger")
