@@ -66,10 +66,10 @@ def _dispatch(command: str, rest: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    from raydl import options
+    from raydl import manual
 
     if "--help" in argv or "-h" in argv:
-        print(options.help_text([each for each in argv if each not in ("--help", "-h")]))
+        print(manual.help_text([each for each in argv if each not in ("--help", "-h")]))
         return 0
     from rich.console import Console
 
@@ -113,7 +113,7 @@ def _run(argv: list[str]) -> int:
 def _spec(argv: list[str]) -> tuple["Run", bool]:
     """The run that the options describe, and whether it is one to be resumed."""
     from raydl import options
-    from raydl.training import read_settings
+    from raydl.resumption import read_settings
 
     config, argv = _take(argv, "--config")
     resumed, argv = _take(argv, "--resume")
@@ -166,7 +166,7 @@ def _take(argv: list[str], option: str) -> tuple[str | None, list[str]]:
 
 def _show(argv: list[str]) -> int:
     from raydl import options
-    from raydl.training import read_settings
+    from raydl.resumption import read_settings
 
     as_json = "--json" in argv
     storage, argv = _take([each for each in argv if each != "--json"], "--storage")

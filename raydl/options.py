@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import textwrap
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence, Set
 from inspect import isclass, isfunction
@@ -25,7 +24,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
-from raydl.choices import CHOICES, OPTIONAL, allowed, find, inner, name_of
+from raydl.choices import CHOICES, find, inner, name_of
 from raydl.core.errors import SpecError, unknown
 from raydl.spec import SUPPLIED, Model, Run, usual_runtime
 
@@ -80,9 +79,9 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     Raises:
         SpecError: for an unknown name or field, with its nearest match, or a wrong type or value.
     """
-    named, options = _take_names(argv)
-    groups, rest = _groups(settings or {}, named)
-    parser = _parser(groups)
+    named, options = take_names(argv)
+    groups, rest = chosen_groups(settings or {}, named)
+    parser = parser_for(groups)
     flat = flatten(rest | {field: options for field, (_, options) in groups.items()})
     known = {each.dest for each in parser._actions if each.metavar != "CONFIG"} - {"help"}
     options = [_prefixed(each, known) for each in options]
@@ -127,55 +126,6 @@ def _token(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def help_text(argv: Sequence[str]) -> str:
-    """The help for the classes that the options choose."""
-    named, _ = _take_names(argv)
-    groups, _ = _groups({}, named)
-    default = to_mapping(Run())
-    choices = ""
-    for field in CHOICES:
-        if "." in field and field not in groups:
-            continue
-        if "." in field:
-            usual = name_of(field, groups[field][0])
-        else:
-            usual = default[field]["name"] if default[field] else OPTIONAL[field]
-        listed = textwrap.fill(
-            f"{', '.join(allowed(field))}. Default: {usual}",
-            width=78,
-            initial_indent=f"  --{field:<16}",
-            subsequent_indent=" " * 20,
-        )
-        choices += f"{listed}\n"
-    parser = _parser(groups)
-    for field, (cls, _) in groups.items():
-        if field in parser.groups:
-            parser.groups[field].title = f"--{field} {name_of(field, cls)}. {_summary(cls)}"
-    parser.groups["checkpoint"].title = "Checkpoints"
-    parser.groups["evaluation"].title = "Evaluation"
-    return _HELP.format(choices=choices) + parser.format_help().partition("exit.\n")[2]
-
-
-_HELP = """\
-usage: raydl run [OPTION ...]
-
-Trains a model by a distributed or federated algorithm. Every option has a
-default; without any, 100 clients learn scikit-learn's digits by FedAvg.
-
-  --config FILE     reads options from YAML; a run's own run.yaml repeats it.
-  --resume RUN      goes on with an interrupted run, given by its folder or by
-                    its name in --storage.
-
-These choose a class, whose own options are dotted and stand further below:
-`raydl run --data CIFAR100 --help` shows those of CIFAR100.
-
-{choices}"""
-
-
-def _summary(cls: type) -> str:
-    return (cls.__doc__ or "").partition("\n")[0].rstrip(".")
-
-
 def _plain(field: str, value: Any) -> Any:
     if isinstance(value, Model):
         return {
@@ -195,7 +145,7 @@ def _plain(field: str, value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Parts ``--algorithm FedAvg`` and its like from the other options."""
     named, options, tokens = {}, [], iter(argv)
     for token in tokens:
@@ -214,7 +164,9 @@ def _take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 Groups: TypeAlias = dict[str, tuple[type, dict[str, Any]]]  # by field: the class, its settings
 
 
-def _groups(settings: Mapping[str, Any], named: Mapping[str, str]) -> tuple[Groups, dict[str, Any]]:
+def chosen_groups(
+    settings: Mapping[str, Any], named: Mapping[str, str]
+) -> tuple[Groups, dict[str, Any]]:
     """Each choice's class and its settings, and the settings of everything else."""
     nested, groups = _nested(settings), {}
     default = to_mapping(Run())
@@ -266,7 +218,8 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _parser(groups: Groups) -> ArgumentParser:
+def parser_for(groups: Groups) -> ArgumentParser:
+    """The parser of everything but the choices themselves."""
     parser = ArgumentParser(prog="raydl run", usage="raydl run [OPTION ...]", exit_on_error=False)
     parser.add_class_arguments(Run, None, skip=set(CHOICES))
     for field, (cls, _) in groups.items():

@@ -2,23 +2,21 @@
 
 import json
 import secrets
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import pandas as pd
-import yaml
 
 from raydl import checkpoint, options
 from raydl.core import tree
-from raydl.core.errors import SpecError, require
+from raydl.core.errors import require
 from raydl.core.tree import Params
 from raydl.interrupt import Interrupted, Stop, stoppable
 from raydl.record import COLUMNS, Record, Row, read_rows, score_columns
+from raydl.resumption import FREE, check_same, described, stored_settings
 from raydl.rounds import NonFiniteError, Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
@@ -26,10 +24,6 @@ from raydl.runtimes.runtime import Runtime
 from raydl.setup import Setup, prepare, usual_model
 from raydl.spec import Run
 from raydl.storage import Folder
-
-_PACKAGES = ("raydl", "ray", "torch", "numpy")
-# What a run may be taken up with, changed: its numbers do not depend on it.
-_FREE = {"rounds", "epochs", "storage", "name", "checkpoint.every", "checkpoint.keep"}
 
 
 class History(NamedTuple):
@@ -85,11 +79,11 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     observer = observer or Observer()
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
-    stored = _stored(folder, spec, resume)
+    stored = stored_settings(folder, spec, resume)
     setup = prepare(spec)
     spec = _resolved(spec, setup, observer)
     if stored:
-        _check_same(spec, stored)
+        check_same(spec, stored)
         rows = read_rows(folder)
         done, epochs = (rows[-1]["round"], rows[-1]["epochs"]) if rows else (0, 0.0)
         least = f"{done} or larger: so many are done already"
@@ -155,7 +149,7 @@ class _Course:
             start, state = saved.round, saved.state
             self._runtime.restore(saved.kept)
         if self._runtime.leads:
-            self._folder.write("run.yaml", _described(run).encode())
+            self._folder.write("run.yaml", described(run).encode())
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
@@ -214,7 +208,7 @@ class _Course:
         test = score_columns({"test": self._runtime.evaluate(params, "test")()})
         last |= test
         settings = options.flatten(options.to_mapping(self._run))
-        settings = {key: value for key, value in settings.items() if key not in _FREE}
+        settings = {key: value for key, value in settings.items() if key not in FREE}
         summary = {
             "fingerprint": tree.fingerprint(params),
             "rounds": last["round"],
@@ -252,26 +246,6 @@ def _new_name(run: Run) -> str:
     return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S"), unique])
 
 
-def _stored(folder: Folder, run: Run, resume: bool) -> dict[str, Any] | None:
-    """The settings of the run to take up; None for a new one, whose name must be free."""
-    there = folder.has("run.yaml")
-    if there and not resume:
-        raise SpecError(
-            f"there is a run named {run.name!r} in {run.storage!r} already; choose another --name, "
-            f"or go on with it: raydl run --resume {folder.uri}"
-        )
-    if resume and not there:
-        raise SpecError(f"there is no run to resume at {folder.uri!r}: it has no run.yaml")
-    return read_settings(folder) if there else None
-
-
-def read_settings(folder: Folder) -> dict[str, Any]:
-    """The spec in a run's folder, without what else ``run.yaml`` says."""
-    settings = options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
-    settings.pop("versions", None)
-    return settings
-
-
 def _resolved(run: Run, setup: Setup, observer: Observer) -> Run:
     """The run with what it left open: the model that is usual, the runtime that is fastest."""
     run = replace(run, model=usual_model(run, setup.problem.dataset))
@@ -280,31 +254,3 @@ def _resolved(run: Run, setup: Setup, observer: Observer) -> Run:
         observer.chose(choice.reason)
         run = replace(run, runtime=choice.runtime)
     return run
-
-
-def _described(run: Run) -> str:
-    versions = {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
-    return yaml.safe_dump(options.to_mapping(run) | {"versions": versions}, sort_keys=False)
-
-
-def _check_same(run: Run, stored: Mapping[str, Any]) -> None:
-    """Raises a SpecError that lists in what a run differs from the one it is to go on with."""
-
-    def relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
-        flat = options.flatten({key: each for key, each in settings.items() if key != "runtime"})
-        kept = {key: each for key, each in flat.items() if key not in _FREE}
-        runtime = options.from_mapping({"runtime": settings["runtime"]}).runtime.arithmetic()
-        return kept | {f"runtime.{key}": each for key, each in runtime.items()}
-
-    was, now = relevant(stored), relevant(options.to_mapping(run))
-    changed = [
-        f"  {key}: {was.get(key)} then, {now.get(key)} now"
-        for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key)
-    ]
-    if changed:
-        raise SpecError(
-            "a run can only be resumed with the spec that it began with; these differ:\n"
-            + "\n".join(changed)
-            + "\nleave them out, or begin a new run with another --name"
-        )

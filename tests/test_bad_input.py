@@ -74,7 +74,15 @@ MISTAKES = {
     "run --algorithm LocalSGD --workers 0": ("algorithm.workers is 0", "1 or larger"),
     "run --algorithm LocalSGD --interval QSR": ("algorithm.interval and", "--epochs"),
     "run --algorithm LocalSGD --clients 9": ("workers of its own", "set --workers"),
-    "run --runtime allreduce --runtime.gpus 1": ("reserving 1 GPU", "has 0 GPU"),
+    "run --algorithm DataParallel --workers 3 --batch_size 64": (
+        "algorithm.batch_size is 64",
+        "a multiple of the 3 workers",
+    ),
+    "run --algorithm DataParallel --hook topk": ("unknown algorithm.hook 'topk'", "PowerSGD"),
+    "run --algorithm LocalSGD --workers 0": ("algorithm.workers is 0",),
+    "run --algorithm LocalSGD --steps 0": ("algorithm.steps is 0",),
+    "run --algorithm LocalSGD --workers 100 --epochs 1": ("one has 12 samples", "fewer workers"),
+    "run --runtime allreduce --runtime.gpus 1": ("runtime.gpus is 1", "torch finds 0 GPUs"),
     # storage, names, files
     "run --storage file/runs": ("storage 'file/runs' cannot be written to", "another folder"),
     "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError, options
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError, manual, options
 from raydl.algorithms import DiLoCo, FedAvg, FedSGD, LocalSGD
 from raydl.algorithms.intervals import QSR
 from raydl.data import CropFlip, Dirichlet, Parquet, Skewed, Synthetic
@@ -244,7 +244,7 @@ def test_importable_names_that_will_not_do(own_module, argv, told):
 
 
 def test_help_shows_every_option_with_its_default():
-    text = " ".join(options.help_text([]).split())
+    text = " ".join(manual.help_text([]).split())
     for key, value in options.flatten(options.to_mapping(Run())).items():
         if key.endswith(".name") or key in ("augmentation", "model"):
             continue
@@ -255,7 +255,7 @@ def test_help_shows_every_option_with_its_default():
 
 
 def test_help_is_that_of_the_classes_chosen():
-    text = options.help_text(["--data", "Synthetic", "--algorithm=FedSGD"])
+    text = manual.help_text(["--data", "Synthetic", "--algorithm=FedSGD"])
     assert "--data.noise" in text
     assert "--algorithm.send {gradients,weights}" in text
     assert "--algorithm.momentum" not in text

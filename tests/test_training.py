@@ -12,13 +12,14 @@ from raydl.core import tree
 from raydl.core.grad import Task, cross_entropy, parameters
 from raydl.data import CropFlip, Natural, Synthetic, Tensors, Uniform
 from raydl.data.batches import Preparation
+from raydl.resumption import read_settings
 from raydl.rounds import NonFiniteError
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.evaluation import evaluate
 from raydl.runtimes.specs import Batched, Sequential
 from raydl.setup import prepare
 from raydl.storage import Folder
-from raydl.training import Observer, read_settings
+from raydl.training import Observer
 from tests.command import raydl, summary
 
 

@@ -36,7 +36,20 @@ def seed_dropout(seed: int, *path: int | str) -> None:
     The callers are the runtimes, once for each client; they wrap the block in
     ``torch.random.fork_rng`` so that the user's own draws are left alone.
     """
-    folded = fold_in(seed, *path)
-    torch.default_generator.manual_seed(folded)  # torch.manual_seed would take 400 µs
+    _seed_dropout(fold_in(seed, *path))
+
+
+def part_dropout(part: int) -> None:
+    """Gives each process that draws dropout for a part of the same minibatch draws of its own.
+
+    Args:
+        part: of the minibatch; 0 keeps the draws that one process has for all of it.
+    """
+    if part:
+        _seed_dropout(fold_in(torch.default_generator.initial_seed(), part))
+
+
+def _seed_dropout(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would take 400 µs
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed(folded)
+        torch.cuda.manual_seed(seed)

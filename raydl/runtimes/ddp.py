@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raydl.core.exchange import Exchange
 from raydl.core.grad import Batch, Gradients, Task, means, pieces
+from raydl.core.rng import part_dropout
 from raydl.core.tree import Params
 
 
@@ -36,6 +37,7 @@ class SharedGradient:
         """The gradient of the mean loss over the whole minibatch."""
         model = self._model = self._model or self._wrapped(params)
         self._set(model.module, params)
+        part_dropout(self._rank)
         own, portion = self._own(batch)
         total: dict[str, torch.Tensor] = {}
         parts = list(pieces(own, self._task.microbatch or len(own.targets)))
