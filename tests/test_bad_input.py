@@ -79,7 +79,6 @@ MISTAKES = {
         "a multiple of the 3 workers",
     ),
     "run --algorithm DataParallel --hook topk": ("unknown algorithm.hook 'topk'", "PowerSGD"),
-    "run --algorithm LocalSGD --workers 0": ("algorithm.workers is 0",),
     "run --algorithm LocalSGD --steps 0": ("algorithm.steps is 0",),
     "run --algorithm LocalSGD --workers 100 --epochs 1": ("one has 12 samples", "fewer workers"),
     "run --runtime allreduce --runtime.gpus 1": ("runtime.gpus is 1", "torch finds 0 GPUs"),
