@@ -19,6 +19,8 @@ from threading import Thread
 from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 from rich.console import Console
 
 from raydl import Run
@@ -90,8 +92,8 @@ class Grid:
 
         Yields:
             The rows that there are, in the grid's order: name, settings, outcome (``finished`` or
-            ``diverged``) and `FIGURES`, empty for a run that diverged; once at first, if there are
-            any, and again after every run.
+            ``diverged``) and `FIGURES`, all floats but the fingerprint and missing for a run that
+            diverged; once at first, if there are any, and again after every run.
 
         Raises:
             SpecError: if there is a row of a cell's name with other settings, or a run cannot be
@@ -128,7 +130,9 @@ class Grid:
 
     def _table(self, rows: Mapping[str, Row]) -> pd.DataFrame:
         names = (str(cell.run.name) for cell in self.cells)
-        return pd.DataFrame([rows[name] for name in names if name in rows])
+        table = pd.DataFrame([rows[name] for name in names if name in rows])
+        numbers = [name for name in FIGURES if name != "fingerprint"]
+        return table.astype(dict.fromkeys(numbers, float))
 
     def _check(self, cell: Cell, row: Row | None) -> None:
         then = {} if row is None else {name: row.get(name) for name in cell.settings}
@@ -149,13 +153,9 @@ def _read(folder: Folder) -> list[Row]:
     """The rows of ``results.csv``, None where a value is missing; none if there is no such file."""
     if not folder.has(RESULTS):
         return []
-    table = pd.read_csv(
-        BytesIO(folder.read(RESULTS)),
-        dtype={"name": "string", "fingerprint": "string"},
-        dtype_backend="numpy_nullable",  # whole numbers stay whole beside missing ones
-        float_precision="round_trip",
-    ).astype(object)
-    return table.where(table.notna(), None).to_dict("records")
+    text = {name: pa.string() for name in ("name", "fingerprint")}
+    types = csv.ConvertOptions(column_types=text, strings_can_be_null=True)
+    return csv.read_csv(BytesIO(folder.read(RESULTS)), convert_options=types).to_pylist()
 
 
 def _outcome(run: Run, observer: Observer | None = None) -> Row:

@@ -100,10 +100,9 @@ def draw_curves(table: pd.DataFrame, file: Path) -> None:
                     scored["epochs"], factor * scored[f"{split}_{metric}"], style, label=split
                 )
             axes.set(xlabel="epochs", ylabel=label)
+            axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
-        panels[0].set_ylim(bottom=0)
-        panels[1].set_ylim(0, 100)
-        panels[0].legend()
+            axes.legend()
         last = scored.iloc[-1]
         accuracy = f"{100 * last['test_accuracy']:.1f} % on the test set"
         panels[1].set_title(f"{accuracy} after {last['epochs']:.0f} epochs")

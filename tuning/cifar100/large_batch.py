@@ -123,8 +123,8 @@ def draw(results: pd.DataFrame, file: Path) -> None:
     """Plots the test accuracy over the batch, a line for each optimizer and rule."""
     import seaborn as sns
 
-    shown = results.assign(accuracy=100 * results["test_accuracy"].astype(float))
-    with drawing(file) as [axes]:
+    shown = results.assign(accuracy=100 * results["test_accuracy"])
+    with drawing(file, width=9) as [axes]:
         sns.lineplot(
             shown.rename(columns={"scaling": "scaling of the rate"}),
             x="batch_size",
@@ -140,3 +140,4 @@ def draw(results: pd.DataFrame, file: Path) -> None:
         title = f"CIFAR-100 after {results['epochs'].iloc[0]} epochs"
         axes.set(title=title, xlabel="batch B", ylabel="test accuracy, %")
         axes.grid(alpha=0.3)
+        sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -96,36 +96,35 @@ def _report(results: pd.DataFrame) -> str:
         for row in chosen(results).sort_values(["method", "workers", "steps"]).to_dict("records")
     ]
     forms = ("", "", "", ".4g", "", ".2f", ".2f", "", "", ",.1f", ",.1f", ".0f")
-    every = results.pivot_table(
-        "val_accuracy", ["method", "workers", "steps"], "lr", aggfunc="first", dropna=False
-    )
+    every = results.set_index(["method", "workers", "steps", "lr"])["val_accuracy"].unstack("lr")
     every = (100 * every).rename(columns="lr {:g}".format).reset_index()
     every = every.rename(columns={"workers": "K", "steps": "J"})
     epochs = results["epochs"].iloc[0]
     return (
         f"## The best rate in validation, after {epochs} epochs\n\n"
         f"{markdown(pd.DataFrame(rows), forms)}\n\n"
-        f"## Validation accuracy in percent, of every rate\n\n{markdown(every)}\n\n"
+        "## Validation accuracy in percent, of every rate that did not diverge\n\n"
+        f"{markdown(every)}\n\n"
     )
 
 
 def draw(best: pd.DataFrame, file: Path) -> None:
-    """Draws a heat map of the test accuracy over K and J for each method, the rate in the cells."""
+    """Draws a heat map of the test accuracy over K and J for each method, the rate in the cells.
+
+    A cell is empty if its runs diverged, or are not done yet.
+    """
     import seaborn as sns
 
-    best = best.assign(accuracy=100 * best["test_accuracy"].astype(float))
-    best["told"] = [
-        f"{row.accuracy:.1f}\nlr {row.lr:g}" if row.outcome == "finished" else ""
-        for row in best.itertuples()
-    ]
+    best = best.assign(accuracy=100 * best["test_accuracy"])
+    best["told"] = [f"{row.accuracy:.1f}\nlr {row.lr:g}" for row in best.itertuples()]
     methods = [name for name in METHODS if name in set(best["method"])]
+    rows, columns = (sorted(set(best[name])) for name in ("workers", "steps"))
     extent = {"vmin": best["accuracy"].min(), "vmax": best["accuracy"].max(), "cmap": "viridis"}
     with drawing(file, len(methods), width=1 + 4.5 * len(methods)) as panels:
         for axes, name in zip(panels, methods, strict=True):
-            cells = best[best["method"] == name]
+            cells = best[best["method"] == name].pivot(index="workers", columns="steps")
             values, told = (
-                cells.pivot(index="workers", columns="steps", values=v)
-                for v in ("accuracy", "told")
+                cells[each].reindex(index=rows, columns=columns) for each in ("accuracy", "told")
             )
             sns.heatmap(values, annot=told, fmt="", ax=axes, cbar=name == methods[-1], **extent)
             axes.set(title=name, xlabel="local steps J", ylabel="workers K")
