@@ -1,4 +1,5 @@
 """Where questions are asked: the studies that draw a table or a plot.
 
-mnist  federated learning on MNIST: number of clients, client fraction, local epochs, skewed labels
+mnist     federated learning on MNIST: clients, client fraction, local epochs, skewed labels
+cifar100  distributed learning on CIFAR-100: centralized, large batches, local steps
 """

@@ -7,25 +7,21 @@ each client (McMahan et al., 2017). A study that was interrupted goes on where i
 """
 
 import os
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from jsonargparse import auto_cli
 from rich.console import Console
 
-import raydl
-from raydl import Checkpointing, Evaluation, History, Model, Run, SpecError
+from raydl import Checkpointing, Evaluation, History, Model, Run
 from raydl.algorithms import FedAvg, FedSGD
 from raydl.data import IID, MNIST, Shards, Synthetic, Uniform
-from raydl.interrupt import Interrupted
 from raydl.progress import Live
 from raydl.runtimes.cluster import connected
 from raydl.runtimes.specs import Actors, Sequential
-from raydl.storage import Folder
+from tuning.study import command, drawing, markdown, take_up
 
 FEDSGD, FEDAVG = FedSGD(lr=0.01), FedAvg(lr=0.01, batch_size=100, epochs=1)
 
@@ -57,9 +53,8 @@ class Study:
         """The history of one run, taken up or read back if it is there already."""
         rounds = min(rounds, self.base.rounds)
         run = replace(self.base, name=name, algorithm=algorithm, rounds=rounds, **changes)
-        there = (Folder(run.storage) / name).has("run.yaml")
         with Live(self.console) as live:
-            return raydl.run(run, resume=there, observer=live)
+            return take_up(run, live)
 
     def point(self, algorithm: FedSGD | FedAvg, clients: int, fraction: float) -> History:
         """The run of the first two tables with so many clients and such a fraction."""
@@ -154,21 +149,19 @@ def _row(algorithm: FedSGD | FedAvg, clients: int, fraction: float, history: His
 def draw(lines: dict[str, History], title: str, file: Path) -> None:
     """Plots the test accuracy over the rounds, a line for each history."""
     import seaborn as sns
-    from matplotlib.figure import Figure
 
     rows = [
         {"round": row.round, "test accuracy, %": 100 * row.test_accuracy, "": name}
         for name, history in lines.items()
         for row in history.table.itertuples()
     ]
-    figure = Figure(figsize=(7, 4.3), layout="constrained")
-    axes = figure.subplots()
-    sns.lineplot(
-        pd.DataFrame(rows), x="round", y="test accuracy, %", hue="", style="", markers=True, ax=axes
-    )
-    axes.set(title=title, xticks=range(1, 1 + max(row["round"] for row in rows)), ylim=(0, 100))
-    axes.grid(alpha=0.3)
-    figure.savefig(file, dpi=150)
+    table, last = pd.DataFrame(rows), max(row["round"] for row in rows)
+    with drawing(file) as [axes]:
+        sns.lineplot(
+            table, x="round", y="test accuracy, %", hue="", style="", markers=True, ax=axes
+        )
+        axes.set(title=title, xticks=range(1, 1 + last), ylim=(0, 100))
+        axes.grid(alpha=0.3)
 
 
 def study(
@@ -207,7 +200,7 @@ def study(
         }
         text = ""
         for title, made in tables.items():
-            printed = made().to_markdown(index=False, floatfmt=".2f")
+            printed = markdown(made())
             console.print(f"\n[bold]{title}[/]\n{printed}", highlight=False, soft_wrap=True)
             text += f"## {title}\n\n{printed}\n\n"
             (folder / "tables.md").write_text(text)
@@ -218,11 +211,4 @@ def study(
 
 
 if __name__ == "__main__":
-    try:
-        auto_cli(study)
-    except SpecError as error:
-        print(f"tuning.mnist: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Interrupted as stopped:
-        print(f"{stopped}; the same command goes on with the study", file=sys.stderr)
-        sys.exit(stopped.code)
+    command("tuning.mnist", study)
