@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from raydl.core import tree
-from raydl.core.algorithm import Work
+from raydl.core import cost, tree
+from raydl.core.algorithm import Algorithm, Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
@@ -37,11 +37,7 @@ class AllReduce(InProcess):
     def __init__(
         self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
     ) -> None:
-        if not problem.algorithm.reduce.additive:
-            raise SpecError(
-                "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
-                "--runtime actors"
-            )
+        check_additive(problem.algorithm)
         super().__init__(problem, threads, batched, device)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
         self._like: tuple[Tree, tuple[str, ...]] | None = None
@@ -60,17 +56,16 @@ class AllReduce(InProcess):
             self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
         like, names = self._agreed(own)
-        columns = torch.zeros(len(work.clients), len(names), dtype=torch.float64)
-        if mine:
-            columns[mine] = torch.stack([own.clients[name] for name in names], dim=1)
         trained = dict(tree.leaves(own.accumulator)).keys() == dict(tree.leaves(like)).keys()
-        message = {"folded": own.accumulator if trained else like, "columns": columns}
+        message = summand(own.accumulator if trained else like, len(work.clients), len(names))
+        if mine:
+            message["columns"][mine] = torch.stack([own.clients[name] for name in names], dim=1)
         total = _summed(message)
         return Reduced(
             total["folded"],
             dict(zip(names, total["columns"].unbind(1), strict=True)),
             own.merge_seconds,
-            ring(tree.nbytes(message), self._size),
+            Traffic.of(cost.ring(self._size, tree.nbytes(message))),
         )
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
@@ -116,6 +111,20 @@ class AllReduce(InProcess):
         return self._like
 
 
+def check_additive(algorithm: Algorithm) -> None:
+    """Raises a SpecError unless an all-reduce can form the algorithm's reduction."""
+    if not algorithm.reduce.additive:
+        raise SpecError(
+            "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
+            "--runtime actors"
+        )
+
+
+def summand(folded: Tree, clients: int, columns: int) -> Tree:
+    """What a process adds: what it folded, and the columns over the cohort, of zeros as yet."""
+    return {"folded": folded, "columns": torch.zeros(clients, columns, dtype=torch.float64)}
+
+
 def _summed(value: Tree) -> Tree:
     """The tree's sum over the processes: one all-reduce for each type of number in it."""
     leaves = dict(tree.leaves(value))
@@ -130,9 +139,3 @@ def _summed(value: Tree) -> Tree:
             for (path, leaf), part in zip(alike.items(), parts, strict=True)
         }
     return tree.from_leaves(total)
-
-
-def ring(nbytes: int, processes: int) -> Traffic:
-    """What a ring all-reduce of so many bytes sends: 2 (K − 1) parts of 1 / K, by each of K."""
-    steps = 2 * (processes - 1)
-    return Traffic(steps * processes, steps * nbytes, steps * nbytes)
