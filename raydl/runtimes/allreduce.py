@@ -6,7 +6,9 @@ step by itself, with the same numbers. What a client keeps stays in the process 
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -19,6 +21,8 @@ from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Traffic
+
+Clients = TypeVar("Clients", int, np.ndarray)
 
 
 class AllReduce(InProcess):
@@ -94,7 +98,7 @@ class AllReduce(InProcess):
             raise RuntimeError(f"the processes begin with different parameters: {everyone}")
 
     def _owns(self, client: int) -> bool:
-        return client * self._size // len(self._problem.partition) == self._rank
+        return owner(client, self._size, len(self._problem.partition)) == self._rank
 
     def _own(self, broadcast: Tree, share: Work) -> Reduced:
         if not share.clients:
@@ -109,6 +113,11 @@ class AllReduce(InProcess):
             dist.all_gather_object(everyone, zeros)
             self._like = max(everyone, key=lambda each: len(each[1]))
         return self._like
+
+
+def owner(client: Clients, processes: int, clients: int) -> Clients:
+    """The process that a client, or each of an array of clients, belongs to."""
+    return client * processes // clients
 
 
 def check_additive(algorithm: Algorithm) -> None:

@@ -36,6 +36,8 @@ Collective: TypeAlias = Callable[[Tensor, dist.ProcessGroup | None], Sent]
 def all_to_all(flat: Tensor, group: dist.ProcessGroup | None = None) -> Sent:
     """Sends the whole tensor to every other process, and adds up what comes, in order of rank.
 
+    Every process holds all the summands for a while.
+
     Args:
         flat: the summand, contiguous, [elements], the same size and type in every process; becomes
             the sum.
