@@ -6,7 +6,7 @@ from inspect import isclass, isfunction
 from typing import Any
 
 from raydl import algorithms, data, models
-from raydl.algorithms import intervals
+from raydl.algorithms import hooks, intervals
 from raydl.core.errors import SpecError, unknown
 from raydl.optim import schedule
 from raydl.optim import specs as optimizers
@@ -47,6 +47,7 @@ CHOICES: dict[str, dict[str, type]] = {
     "algorithm.schedule": _named(
         schedule.Constant, schedule.Cosine, schedule.Polynomial, schedule.Step
     ),
+    "algorithm.hook": _named(hooks.Plain, hooks.BF16, hooks.PowerSGD),
     "algorithm.interval": _named(
         intervals.Constant, intervals.PostLocal, intervals.Growing, intervals.QSR, intervals.AdaComm
     ),
@@ -64,6 +65,7 @@ _METHOD = {  # what a class must have to be one
     "algorithm.optimizer": "rule",
     "algorithm.schedule": "build",
     "algorithm.interval": "build",
+    "algorithm.hook": "open",
 }
 
 

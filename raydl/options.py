@@ -27,7 +27,7 @@ from torch import Tensor
 
 from raydl.choices import CHOICES, OPTIONAL, allowed, find, inner, name_of
 from raydl.core.errors import SpecError, unknown
-from raydl.spec import SUPPLIED, Model, Run
+from raydl.spec import SUPPLIED, Model, Run, usual_runtime
 
 
 def from_mapping(settings: Mapping[str, Any]) -> Run:
@@ -103,11 +103,11 @@ def _key(option: str) -> str:
 
 
 def _prefixed(token: str, known: Set[str]) -> str:
-    """``--batch_size`` as ``--algorithm.batch_size``: no other field is named like it."""
+    """``--batch_size`` as ``--algorithm.batch_size``, ``--workers`` maybe as the runtime's."""
     if token.startswith("--") and _key(token) not in known:
-        prefixed = f"algorithm.{_key(token)}"
-        if prefixed in known:
-            return f"--algorithm.{token[2:]}"
+        for field in ("algorithm", "runtime"):
+            if f"{field}.{_key(token)}" in known:
+                return f"--{field}.{token[2:]}"
     return token
 
 
@@ -219,6 +219,8 @@ def _groups(settings: Mapping[str, Any], named: Mapping[str, str]) -> tuple[Grou
     nested, groups = _nested(settings), {}
     default = to_mapping(Run())
     for field in CHOICES:
+        if field == "runtime":
+            default[field] = _plain(field, usual_runtime(groups["algorithm"][0]))
         if "." not in field:
             groups |= _chosen(field, nested.pop(field, default[field]), default[field], named)
     for field in named:

@@ -36,6 +36,7 @@ COLUMNS = pa.schema(
         ("wall_seconds", pa.float64()),
         ("simulated_seconds", pa.float64()),
         ("train_loss", pa.float64()),  # mean over the samples trained on in this round
+        ("train_accuracy", pa.float64()),  # likewise, as the training went on
         ("val_loss", pa.float64()),
         ("val_accuracy", pa.float64()),
         ("test_loss", pa.float64()),
@@ -89,7 +90,8 @@ class Record:
         }
         if self.rows:
             row |= {name: row[name] + self.rows[-1][name] for name in _TOTALS}
-        row["train_loss"] = done.mean("loss")
+        for metric in {"loss", "accuracy"} & done.clients.keys():
+            row[f"train_{metric}"] = done.mean(metric)
         row |= score_columns(scores)
         self.rows.append(row)
         if self._board:

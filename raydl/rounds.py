@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Metrics, Work
+from raydl.core.algorithm import Algorithm, Work
+from raydl.core.grad import Metrics
 from raydl.core.tree import Tree
 from raydl.runtimes.runtime import Runtime, Traffic
 
@@ -105,7 +106,7 @@ def rounds(
         ended = perf_counter()
         traffic = reduced.traffic or Traffic(
             messages=2 * len(work.clients),
-            bytes_down=tree.nbytes(broadcast) * len(work.clients),
+            bytes_down=_bytes_down(algorithm, broadcast, work),
             bytes_up=int(reduced.clients["bytes_up"].sum()),
         )
         yield Round(
@@ -120,6 +121,13 @@ def rounds(
             + (ended - returned),
             metrics=metrics,
         )
+
+
+def _bytes_down(algorithm: Algorithm, broadcast: Tree, work: Work) -> int:
+    if algorithm.client.view is None:
+        return tree.nbytes(broadcast) * len(work.clients)
+    views = (algorithm.client.view(broadcast, client) for client in work.clients)
+    return sum(map(tree.nbytes, views))
 
 
 def _check_finite(number: int, clients: dict[str, Tensor]) -> None:

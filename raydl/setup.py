@@ -42,6 +42,7 @@ def prepare(run: Run) -> Setup:
         module = usual_model(run, dataset).build(dataset.shape, dataset.classes)
     task = Task(module, cross_entropy, run.precision, run.microbatch)
     _check_outputs(task, dataset)
+    _check_shards(run, partition)
     problem = Problem(
         algorithm=run.algorithm.build(budget(run, dataset)),
         task=task,
@@ -64,15 +65,23 @@ def assign(run: Run, dataset: Dataset) -> Partition:
 
 def budget(run: Run, dataset: Dataset) -> Budget:
     """How long the run is to be, for an algorithm that plans ahead."""
-    samples = None
-    if run.epochs is not None:
-        samples = run.epochs * len(dataset.train.targets) / len(next(run.cohorts()))
-    return Budget(run.last_round, samples)
+    epoch = len(dataset.train.targets) / len(next(run.cohorts()))
+    return Budget(run.last_round, None if run.epochs is None else run.epochs * epoch, epoch)
 
 
 def usual_model(run: Run, dataset: Dataset) -> Model:
     """The run's model, or if it names none what is usual for such data."""
     return run.model or Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _check_shards(run: Run, partition: Partition) -> None:
+    """Raises a SpecError if a worker, whose minibatches are all full, has too few samples."""
+    batch, smallest = getattr(run.algorithm, "batch_size", None), int(partition.sizes.min())
+    if run.workers is not None and run.workers > 1 and batch is not None and batch > smallest:
+        raise SpecError(
+            f"algorithm.batch_size is {batch}, but of {run.workers} workers one has {smallest} "
+            "samples; take fewer workers or smaller minibatches"
+        )
 
 
 def _check_outputs(task: Task, dataset: Dataset) -> None:

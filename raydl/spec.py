@@ -11,12 +11,12 @@ import numpy as np
 from torch import nn
 
 from raydl import choices
-from raydl.algorithms import FedAvg
+from raydl.algorithms import DataParallel, FedAvg
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import Precision
 from raydl.data import IID, CropFlip, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
-from raydl.runtimes.specs import Actors, RuntimeSpec
+from raydl.runtimes.specs import Actors, AllReduce, RuntimeSpec
 
 SUPPLIED = {"shape", "classes"}  # a model's arguments that the data decides
 _PLAIN = (bool, int, float, str, list, tuple, type(None))
@@ -75,15 +75,16 @@ class Checkpointing:
     """When the run is written down.
 
     Args:
-        every: rounds from one checkpoint to the next; there is always one at the end.
+        every: rounds from one checkpoint to the next: 10 by default, or as many as an epoch takes
+            in a run whose length is given in epochs; there is always one at the end.
         keep: how many checkpoints stay; the older ones are removed.
     """
 
-    every: int = 10
+    every: int | None = None
     keep: int = 3
 
     def __post_init__(self) -> None:
-        require(self.every >= 1, "checkpoint.every", self.every, "1 or larger")
+        _check_every("checkpoint.every", self.every)
         require(self.keep >= 1, "checkpoint.keep", self.keep, "1 or larger")
 
 
@@ -92,17 +93,28 @@ class Evaluation:
     """When the model is scored.
 
     Args:
-        every: rounds from one scoring on the validation set to the next; the last is always scored.
+        every: rounds from one scoring on the validation set to the next: 1 by default, or as
+            many as an epoch takes in a run whose length is given in epochs. The last is always
+            scored.
         test: when the test set is scored: at the end, or each time for a published protocol that
             does so.
     """
 
-    every: int = 1
+    every: int | None = None
     test: Literal["end", "each"] = "end"
 
     def __post_init__(self) -> None:
-        require(self.every >= 1, "evaluation.every", self.every, "1 or larger")
+        _check_every("evaluation.every", self.every)
         require(self.test in ("end", "each"), "evaluation.test", self.test, "'end' or 'each'")
+
+
+def _check_every(name: str, rounds: int | None) -> None:
+    require(rounds is None or rounds >= 1, name, rounds, "1 or larger, or null")
+
+
+def usual_runtime(algorithm: type) -> RuntimeSpec:
+    """The runtime of a run that names none."""
+    return AllReduce() if issubclass(algorithm, DataParallel) else Actors()
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Run:
         participation: which clients take part in a round; an algorithm with workers has them all.
         model: the model; what is usual for the data by default.
         augmentation: of training images; none by default.
-        runtime: where the clients train.
+        runtime: where the clients train: actors by default, DataParallel's processes allreduce.
         clients: how many there are (N): 100 by default; an algorithm with workers has its own.
         rounds: how many to run: 30 by default, or as many as the epochs take.
         epochs: passes over the whole training set after which the run ends, in all.
@@ -140,7 +152,7 @@ class Run:
     participation: ParticipationSpec = Uniform()
     model: Model | None = None
     augmentation: CropFlip | None = None
-    runtime: RuntimeSpec = Actors()
+    runtime: RuntimeSpec = None  # type: ignore[assignment]
     clients: int | None = None
     rounds: int | None = None
     epochs: float | None = None
@@ -155,6 +167,8 @@ class Run:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if self.runtime is None:
+            object.__setattr__(self, "runtime", usual_runtime(type(self.algorithm)))
         require(self.seed >= 0, "seed", self.seed, "0 or larger")
         above = self.epochs is None or self.epochs > 0
         require(above, "epochs", self.epochs, "above 0, or null")
@@ -182,7 +196,7 @@ class Run:
         if self.workers is not None and (self.clients, self.participation) != (None, Uniform()):
             raise SpecError(
                 f"clients and participation are given, but {type(self.algorithm).__name__} has "
-                f"workers of its own, who all take part: set --workers (now {self.workers})"
+                "workers of its own, who all take part; set --workers"
             )
 
     @property
@@ -205,6 +219,21 @@ class Run:
         if self.workers is not None:
             return repeat(np.arange(self.workers))
         return self.participation.cohorts(self.population, self.seed)
+
+    def due(self, every: int | None, usual: int, rounds: int, before: float, epochs: float) -> bool:
+        """Whether something is due after so many rounds and passes over the training set.
+
+        Args:
+            every: the rounds from one time to the next; None for the usual.
+            usual: those rounds in a run whose length is counted in rounds; one whose length is
+                counted in epochs does it after every epoch.
+            rounds: done by now.
+            before: the passes done one round ago.
+            epochs: passes done by now.
+        """
+        if every is None and self.epochs is not None:
+            return int(epochs) > int(before)
+        return rounds % (every or usual) == 0
 
     def over(self, rounds: int, epochs: float) -> bool:
         """Whether the run ends after so many rounds and passes over the training set."""

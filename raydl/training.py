@@ -160,6 +160,7 @@ class _Course:
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
         self._record = Record(self._folder, samples, start, writes=self._runtime.leads)
+        self._best = checkpoint.Best(self._folder, self._record.rows)
         seen = int(self._record.rows[-1]["samples"]) if start else 0
         endless = rounds(algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite)
         over = run.over(start, seen / samples)
@@ -169,26 +170,31 @@ class _Course:
             # The partition is not drawn before: matplotlib takes its time to import.
             if done.number == 1 and self._runtime.leads:
                 self._draw_partition()
-            state, seen = done.state, seen + done.samples
+            before, seen, state = seen, seen + done.samples, done.state
+            passed = done.number, before / samples, seen / samples
             over = run.over(done.number, seen / samples)
             signal = self._runtime.agree(stop.signal)
-            self._pending = self._score(done, over)
-            if over or signal or done.number % run.checkpoint.every == 0:
+            self._pending = self._score(done, over or run.due(run.evaluation.every, 1, *passed))
+            if over or signal or run.due(run.checkpoint.every, 10, *passed):
                 self._finish_pending()
                 self._save(done.number, state)
             if signal:
                 raise Interrupted(signal, self._folder.uri, done.number)
         return self._summarize(state)
 
-    def _score(self, done: Round, last: bool) -> Callable[[], Row]:
+    def _score(self, done: Round, due: bool) -> Callable[[], Row]:
         """Starts to score a round, beside the next one; what is returned waits for its row."""
-        run = self._run
-        if done.number % run.evaluation.every and not last:
-            return lambda: self._record.add(done, {})
         params = self._problem.algorithm.params(done.state)
-        splits = {"val": "validation"} | ({"test": "test"} if run.evaluation.test == "each" else {})
+        splits = {"val": "validation"} if due else {}
+        splits |= {"test": "test"} if due and self._run.evaluation.test == "each" else {}
         scores = {name: self._runtime.evaluate(params, split) for name, split in splits.items()}
-        return lambda: self._record.add(done, {name: wait() for name, wait in scores.items()})
+
+        def row() -> Row:
+            added = self._record.add(done, {name: wait() for name, wait in scores.items()})
+            self._best.offer(added, params)
+            return added
+
+        return row
 
     def _finish_pending(self) -> None:
         if self._pending:
@@ -199,6 +205,7 @@ class _Course:
         self._record.write()  # first, so that there is a row for every round of a checkpoint
         saved = checkpoint.Checkpoint(number, state, self._runtime.kept())
         if self._runtime.leads:
+            self._best.write()
             checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
 
     def _summarize(self, state: tree.Tree) -> History:
@@ -213,10 +220,21 @@ class _Course:
             "rounds": last["round"],
             **{name: last[name] for name in COLUMNS.names if name not in ("round", "clients")},
             "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
+            **self._best_scores(test),
         }
         self._record.summarize(settings, summary)
         table = pd.DataFrame(self._record.rows, columns=COLUMNS.names)
         return History(table, summary, self._folder.uri, params)
+
+    def _best_scores(self, last: Row) -> Row:
+        """What the parameters score that did best in validation; ``last`` are the last ones'."""
+        row, params = self._best.row, self._best.params
+        if row is None or params is None:
+            return {}
+        if row["round"] != self._record.rows[-1]["round"]:
+            last = score_columns({"test": self._runtime.evaluate(params, "test")()})
+        scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
+        return {f"best_{name}": value for name, value in scores.items()}
 
     def _draw_partition(self) -> None:
         from raydl.data.figures import label_counts, plot_partition

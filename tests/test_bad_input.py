@@ -118,7 +118,12 @@ MISTAKES = {
     "plan --model LeNett --shape [3,32,32] --classes 10": ("'LeNett'", "did you mean 'LeNet'?"),
     "plan --parameters 9 --output plan.txt": ("output is 'plan.txt'", ".png"),
     "plan --parameters 9 --output none/plan.png": ("output is 'none/plan.png'", "that exists"),
-    "plan --runtime allreduce": ("runtime.workers is null", "set --runtime.workers"),
+    "plan --runtime allreduce": ("runtime.workers is None", "set --runtime.workers"),
+    "plan --runtime allreduce --runtime.workers 1..4": ("runtime.workers is '1..4'", "a number"),
+    "plan --algorithm DataParallel --hook PowerSGD --runtime.workers 2": (
+        "algorithm.hook is PowerSGD",
+        "such as Plain",
+    ),
     "show": ("needs one run or more", "raydl show RUN"),
     "show nowhere": ("no run 'nowhere'",),
     "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),

@@ -137,7 +137,11 @@ def test_an_inner_class_keeps_the_defaults_of_the_outer_one():
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        ("--optimizer LARS", "FedAvg has no optimizer; DiLoCo, LocalSGD, SlowMo have one"),
+        (
+            "--optimizer LARS",
+            "FedAvg has no optimizer; DataParallel, DiLoCo, HierarchicalLocalSGD, LocalSGD, SlowMo "
+            "have one",
+        ),
         ("--algorithm SlowMo --optimizer LARZ", "did you mean 'LARS'"),
         ("--algorithm SlowMo --optimizer.lt 1", "algorithm.optimizer.lr"),
         ("--algorithm SlowMo --clients 4", "has workers of its own"),

@@ -65,6 +65,7 @@ def events(path: Path) -> EventAccumulator:
 
 def test_files(folder):
     assert sorted(each.name for each in folder.iterdir()) == [
+        "best",
         "checkpoints",
         "metrics.parquet",
         "run.yaml",

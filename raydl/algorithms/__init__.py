@@ -2,17 +2,30 @@
 
 fedsgd    FedSGD: one full-batch gradient step for each client and round, by gradients or weights
 fedavg    FedAvg: local epochs or local steps of SGD, then the weighted mean
+dataparallel  DataParallel: processes that share every minibatch, by DDP; in one, centralized
 localsgd  LocalSGD: workers that average after J local steps; post-local SGD, dynamic J
+hierarchical  HierarchicalLocalSGD: groups of workers that average among themselves more often
 slowmo    SlowMo: local SGD with a slow momentum over the averages
 diloco    DiLoCo: many local steps of AdamW, and outer steps of Nesterov momentum
 
-Under the local methods: ``local``, what they have in common, and ``intervals``, the rules for J.
+Under the local methods: ``local``, what they have in common, and ``intervals``, the rules for J;
+under DataParallel: ``hooks``, what is done to the gradients that its processes exchange.
 """
 
+from raydl.algorithms.dataparallel import DataParallel
 from raydl.algorithms.diloco import DiLoCo
 from raydl.algorithms.fedavg import FedAvg
 from raydl.algorithms.fedsgd import FedSGD
+from raydl.algorithms.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.localsgd import LocalSGD
 from raydl.algorithms.slowmo import SlowMo
 
-__all__ = ["DiLoCo", "FedAvg", "FedSGD", "LocalSGD", "SlowMo"]
+__all__ = [
+    "DataParallel",
+    "DiLoCo",
+    "FedAvg",
+    "FedSGD",
+    "HierarchicalLocalSGD",
+    "LocalSGD",
+    "SlowMo",
+]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from raydl.core import tree
-from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Metrics, Plan
+from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import require
-from raydl.core.grad import Batch, Gradient
+from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean
 from raydl.core.tree import Params, Tree
 from raydl.optim import sgd

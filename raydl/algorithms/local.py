@@ -21,8 +21,8 @@ from torch import Tensor
 
 from raydl.algorithms.intervals import Interval, Progress
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Budget, Client, Metrics, Plan
-from raydl.core.grad import Batch, Gradient
+from raydl.core.algorithm import Algorithm, Budget, Client, Plan
+from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean
 from raydl.core.tree import Params, Tree
 from raydl.optim import Rule

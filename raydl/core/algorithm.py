@@ -6,14 +6,13 @@ functions is a tree of tensors (`raydl.core.tree`), which is all that a checkpoi
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from raydl.core.grad import Batch, Gradient
+from raydl.core.exchange import Hook
+from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.tree import Params, Tree
-
-Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
 
 
 class Plan(NamedTuple):
@@ -83,6 +82,7 @@ class Update(NamedTuple):
 
     message: Tree
     samples: int
+    client: int
 
 
 class Client(NamedTuple):
@@ -94,12 +94,19 @@ class Client(NamedTuple):
         final: (broadcast, local) -> (message, kept): what is sent, and what the client keeps for
             the next round that it takes part in (``{}`` for most).
         start: broadcast -> kept, for a client that takes part for the first time.
+        view: (broadcast, client) -> what this client receives of it, and ``init``, ``final`` and
+            ``start`` are given; None if that is all of it.
     """
 
     init: Callable[[Tree, Tree], Tree]
     step: Callable[[Gradient, Tree, Batch], tuple[Tree, Metrics]]
     final: Callable[[Tree, Tree], tuple[Tree, Tree]]
     start: Callable[[Tree], Tree] = lambda broadcast: {}
+    view: Callable[[Tree, int], Tree] | None = None
+
+    def received(self, broadcast: Tree, client: int) -> Tree:
+        """What a client receives of the broadcast."""
+        return broadcast if self.view is None else self.view(broadcast, client)
 
 
 class Reduce(NamedTuple):
@@ -138,6 +145,9 @@ class Algorithm(NamedTuple):
         client: the local training.
         reduce: how the cohort's updates become one.
         server: (state, reduced) -> (state, metrics).
+        hook: for an algorithm whose only client is a group of processes that share each of its
+            minibatches: what is done to the gradients that they exchange. A runtime without such
+            a group trains the client in one process.
     """
 
     init: Callable[[Params], Tree]
@@ -147,6 +157,7 @@ class Algorithm(NamedTuple):
     client: Client
     reduce: Reduce
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
+    hook: Hook | None = None
 
 
 class Budget(NamedTuple):
@@ -156,10 +167,12 @@ class Budget(NamedTuple):
         rounds: at most; None if the samples alone decide.
         samples: that each client of a cohort trains on over the whole run; None if the rounds
             alone decide.
+        epoch: samples of a client, if the training set falls to a cohort; None if that is open.
     """
 
     rounds: int | None = None
     samples: float | None = None
+    epoch: float | None = None
 
 
 OPEN = Budget()  # of a run that ends when it is told to

@@ -51,7 +51,7 @@ class Phase(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Exchange:
+class Communication:
     """What is sent; ``a + b`` is one exchange after the other, ``a * times`` one again and again.
 
     Args:
@@ -75,8 +75,8 @@ class Exchange:
     server: Load = Load()
     phases: tuple[Phase, ...] = ()
 
-    def __add__(self, other: "Exchange") -> "Exchange":
-        return Exchange(
+    def __add__(self, other: "Communication") -> "Communication":
+        return Communication(
             self.messages + other.messages,
             self.bytes_down + other.bytes_down,
             self.bytes_up + other.bytes_up,
@@ -87,8 +87,8 @@ class Exchange:
             self.phases + other.phases,
         )
 
-    def __mul__(self, times: int) -> "Exchange":
-        return Exchange(
+    def __mul__(self, times: int) -> "Communication":
+        return Communication(
             self.messages * times,
             self.bytes_down * times,
             self.bytes_up * times,
@@ -105,7 +105,7 @@ class Exchange:
         return sum(phase.steps for phase in self.phases)
 
 
-def star(workers: int, down: int, up: int | None = None, servers: int = 1) -> Exchange:
+def star(workers: int, down: int, up: int | None = None, servers: int = 1) -> Communication:
     """A synchronous parameter server, or a federated round: to all the workers, and back.
 
     Args:
@@ -118,7 +118,7 @@ def star(workers: int, down: int, up: int | None = None, servers: int = 1) -> Ex
     require(servers >= 1, "servers", servers, "1 or larger")
     up = down if up is None else up
     served = Load(workers * down / servers, workers * up / servers)
-    return Exchange(
+    return Communication(
         messages=2 * workers * servers,
         bytes_down=workers * down,
         bytes_up=workers * up,
@@ -133,12 +133,12 @@ def star(workers: int, down: int, up: int | None = None, servers: int = 1) -> Ex
     )
 
 
-def all_to_all(workers: int, nbytes: int) -> Exchange:
+def all_to_all(workers: int, nbytes: int) -> Communication:
     """Every worker sends its vector to every other."""
     return _among(workers, nbytes, workers * (workers - 1), "all to all", workers - 1)
 
 
-def gossip(workers: int, nbytes: int, degree: float) -> Exchange:
+def gossip(workers: int, nbytes: int, degree: float) -> Communication:
     """Every worker sends its vector to its neighbours, as D-PSGD does in a step.
 
     X. Lian, C. Zhang, H. Zhang, C. Hsieh, W. Zhang, J. Liu, "Can Decentralized Algorithms
@@ -154,7 +154,7 @@ def gossip(workers: int, nbytes: int, degree: float) -> Exchange:
     return _among(workers, nbytes, round(workers * degree), "gossip", degree)
 
 
-def tree(workers: int, nbytes: int) -> Exchange:
+def tree(workers: int, nbytes: int) -> Communication:
     """A binomial tree: sums go up to its root, and the whole sum down again."""
     _check(workers)
     depth = (workers - 1).bit_length()  # ⌈log₂ n⌉
@@ -169,20 +169,25 @@ def tree(workers: int, nbytes: int) -> Exchange:
     )
 
 
-def ring(workers: int, nbytes: int) -> Exchange:
+def ring(workers: int, nbytes: int, calls: int = 1) -> Communication:
     """A ring: n − 1 steps that add up 1 / n of the vector each, and n − 1 that pass sums on.
 
     No message of a vector of fewer elements than workers is left out: some are empty.
+
+    Args:
+        workers: on the ring.
+        nbytes: of the vector, or of several together.
+        calls: how many vectors they are, reduced one after another.
     """
     _check(workers)
     steps = workers - 1
-    part = Load(nbytes / workers, nbytes / workers)
+    part = Load(nbytes / workers / calls, nbytes / workers / calls)
     return _peers(
-        2 * steps * workers,
+        2 * steps * workers * calls,
         2 * steps * nbytes,
         Load(2 * steps * nbytes / workers, 2 * steps * nbytes / workers),
-        Phase("reduce-scatter", steps, part),
-        Phase("all-gather", steps, part),
+        Phase("reduce-scatter", calls * steps, part),
+        Phase("all-gather", calls * steps, part),
     )
 
 
@@ -201,16 +206,16 @@ def message_bytes(parameters: int, bits: int = 32, density: float = 1.0) -> int:
     return -(-max(1, round(density * parameters)) * each // 8)
 
 
-def _among(workers: int, nbytes: int, messages: int, name: str, peers: float) -> Exchange:
+def _among(workers: int, nbytes: int, messages: int, name: str, peers: float) -> Communication:
     """One step in which workers send the whole vector to some of their peers."""
     _check(workers)
     own = Load(peers * nbytes, peers * nbytes)
     return _peers(messages, messages * nbytes, own, Phase(name, min(messages, 1), own))
 
 
-def _peers(messages: int, nbytes: int, worker: Load, *phases: Phase) -> Exchange:
+def _peers(messages: int, nbytes: int, worker: Load, *phases: Phase) -> Communication:
     """An exchange without a server: whatever one worker sends, another one receives."""
-    return Exchange(messages, nbytes, nbytes, nbytes, nbytes, worker, Load(), phases)
+    return Communication(messages, nbytes, nbytes, nbytes, nbytes, worker, Load(), phases)
 
 
 def _sum(a: Load, b: Load) -> Load:

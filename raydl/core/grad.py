@@ -16,6 +16,7 @@ from torch.func import functional_call, grad_and_value
 from raydl.core.tree import Params
 
 Precision: TypeAlias = Literal["float32", "bf16"]
+Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # outputs [B, ...], targets [B, ...] -> [B]
 
 
@@ -40,12 +41,12 @@ class Gradients(NamedTuple):
         grads: the mean loss's gradient, for each trainable parameter.
         buffers: the new values of the model's floating-point buffers (running statistics); they
             are part of the parameters that travel, but not trained.
-        metrics: ``loss``, the mean over the minibatch.
+        metrics: ``loss`` and ``accuracy``, means over the minibatch.
     """
 
     grads: Params
     buffers: Params
-    metrics: dict[str, Tensor]
+    metrics: Metrics
 
 
 Gradient: TypeAlias = Callable[[Params, Batch], Gradients]
@@ -83,9 +84,26 @@ def parameters(model: nn.Module) -> Params:
 
 def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
-    with _autocast(task.precision, inputs.device):
-        outputs: Tensor = functional_call(task.model, params, (inputs,))
-    return outputs.float()
+    return _outputs(task, _with(task, params), inputs)
+
+
+def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[Tensor, Metrics]:
+    """The mean loss over a minibatch, to be differentiated, and the metrics.
+
+    Args:
+        task: what is learned.
+        model: inputs -> outputs, with the parameters in it.
+        batch: the minibatch.
+    """
+    outputs = _outputs(task, model, batch.inputs)
+    hits = (outputs.detach().argmax(-1) == batch.targets).float()
+    each = task.loss(outputs, batch.targets), hits.flatten(1).mean(1) if hits.dim() > 1 else hits
+    if batch.weights is None:
+        loss, accuracy = (values.mean() for values in each)
+    else:
+        weight = batch.weights.sum().clamp(min=1)
+        loss, accuracy = ((values * batch.weights).sum() / weight for values in each)
+    return loss, {"loss": loss.detach(), "accuracy": accuracy}
 
 
 def eager(task: Task) -> Gradient:
@@ -95,9 +113,9 @@ def eager(task: Task) -> Gradient:
     def piece(params: Params, batch: Batch) -> Gradients:
         inner = {name: params[name].detach().requires_grad_() for name in trained}
         buffers = {name: params[name].detach().clone() for name in buffered}
-        loss = _mean_loss(task, inner | buffers, batch)
+        loss, metrics = means(task, _with(task, inner | buffers), batch)
         grads = torch.autograd.grad(loss, list(inner.values()), materialize_grads=True)
-        return Gradients(dict(zip(inner, grads, strict=True)), buffers, {"loss": loss.detach()})
+        return Gradients(dict(zip(inner, grads, strict=True)), buffers, metrics)
 
     return _accumulated(piece, task.microbatch)
 
@@ -110,24 +128,28 @@ def functional(task: Task) -> Gradient:
     """
     trained, buffered = _names(task.model)
 
-    def loss(inner: Params, buffers: Params, batch: Batch) -> Tensor:
-        return _mean_loss(task, inner | buffers, batch)
+    def loss(inner: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Metrics]:
+        return means(task, _with(task, inner | buffers), batch)
 
-    differentiate = grad_and_value(loss)
+    differentiate = grad_and_value(loss, has_aux=True)
 
     def piece(params: Params, batch: Batch) -> Gradients:
         buffers = {name: params[name] for name in buffered}
-        grads, value = differentiate({name: params[name] for name in trained}, buffers, batch)
-        return Gradients(grads, buffers, {"loss": value})
+        inner = {name: params[name] for name in trained}
+        grads, (_, metrics) = differentiate(inner, buffers, batch)
+        return Gradients(grads, buffers, metrics)
 
     return _accumulated(piece, task.microbatch)
 
 
-def _mean_loss(task: Task, params: Params, batch: Batch) -> Tensor:
-    losses = task.loss(forward(task, params, batch.inputs), batch.targets)
-    if batch.weights is None:
-        return losses.mean()
-    return (losses * batch.weights).sum() / batch.weights.sum().clamp(min=1)
+def _with(task: Task, params: Params) -> Callable[[Tensor], Tensor]:
+    return lambda inputs: functional_call(task.model, params, (inputs,))
+
+
+def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    with _autocast(task.precision, inputs.device):
+        outputs = model(inputs)
+    return outputs.float()
 
 
 def _accumulated(piece: Gradient, microbatch: int | None) -> Gradient:
@@ -139,7 +161,7 @@ def _accumulated(piece: Gradient, microbatch: int | None) -> Gradient:
         if len(batch.targets) <= microbatch:
             return piece(params, batch)
         total: Gradients | None = None
-        for part, share in _pieces(batch, microbatch):
+        for part, share in pieces(batch, microbatch):
             grads, buffers, metrics = piece(params, part)
             params = params | buffers
             scaled = (
@@ -154,7 +176,7 @@ def _accumulated(piece: Gradient, microbatch: int | None) -> Gradient:
     return gradient
 
 
-def _pieces(batch: Batch, size: int) -> Iterator[tuple[Batch, Tensor | float]]:
+def pieces(batch: Batch, size: int) -> Iterator[tuple[Batch, Tensor | float]]:
     """The batch in pieces of ``size``, each with its share of the whole's weight."""
     samples = len(batch.targets)
     for start in range(0, samples, size):

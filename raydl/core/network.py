@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from raydl.core.cost import Exchange, Phase
+from raydl.core.cost import Communication, Phase
 from raydl.core.errors import require
 
 _UNLIMITED = 2**40  # workers
@@ -55,11 +55,11 @@ class Network:
             "latency": phase.steps * self.latency,
         }
 
-    def seconds(self, exchange: Exchange) -> float:
+    def seconds(self, exchange: Communication) -> float:
         """What an exchange takes."""
         return sum(sum(self.busy(phase).values()) for phase in exchange.phases)
 
-    def bottleneck(self, exchange: Exchange, computation: float = 0.0) -> str:
+    def bottleneck(self, exchange: Communication, computation: float = 0.0) -> str:
         """What most of the time goes to: a party's link, latency, or computation's seconds."""
         spent = {"computation": computation}
         for phase in exchange.phases:
@@ -67,12 +67,12 @@ class Network:
                 spent[what] = spent.get(what, 0.0) + seconds
         return max(spent, key=lambda what: spent[what]) if any(spent.values()) else "nothing"
 
-    def cost(self, exchange: Exchange) -> float:
+    def cost(self, exchange: Communication) -> float:
         """What its bytes cost, in the currency of the price."""
         return self.price * exchange.bytes_paid / 2**30
 
     def most_workers(
-        self, exchange: Callable[[int], Exchange], within: float
+        self, exchange: Callable[[int], Communication], within: float
     ) -> dict[str, int | None]:
         """With how many workers each phase of an exchange passes within some seconds.
 

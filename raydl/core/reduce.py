@@ -1,11 +1,36 @@
 """How the clients' updates become one."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Reduce, Update
 from raydl.core.tree import Tree
+
+
+def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
+    """A reduction of every group of clients for itself: to ``{"0": ..., "1": ..., ...}``.
+
+    Args:
+        reduce: of a group.
+        group: client -> its group, in [0, groups).
+        groups: how many there are.
+    """
+    names = [str(number) for number in range(groups)]
+
+    def add(accumulator: Tree, update: Update) -> Tree:
+        name = str(group(update.client))
+        return accumulator | {name: reduce.add(accumulator[name], update)}
+
+    return Reduce(
+        zero=lambda: {name: reduce.zero() for name in names},
+        add=add,
+        merge=lambda one, other: {name: reduce.merge(one[name], other[name]) for name in names},
+        result=lambda accumulator: {name: reduce.result(accumulator[name]) for name in names},
+        additive=reduce.additive,
+    )
 
 
 def mean(by_samples: bool = True) -> Reduce:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from raydl.core import cost
-from raydl.core.cost import Exchange
+from raydl.core.cost import Communication
 from raydl.core.errors import require
 from raydl.core.network import Network
 
-Scheme: TypeAlias = Callable[[int], Exchange]  # workers -> what a round of them sends
+Scheme: TypeAlias = Callable[[int], Communication]  # workers -> what a round of them sends
 Figures: TypeAlias = dict[str, float | int | str | dict[str, int | None] | None]
 
 
@@ -47,7 +47,7 @@ class Forecast(NamedTuple):
     scheme: Scheme
     rounds: int
     local_steps: int
-    total: Exchange
+    total: Communication
 
     def figures(self, circumstances: Circumstances) -> Figures:
         """The first round, then the whole run, then how far it scales.

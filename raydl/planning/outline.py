@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from raydl.core.cost import Exchange, message_bytes
+from raydl.core.cost import Communication, message_bytes
 from raydl.core.errors import SpecError, require, unknown
 from raydl.core.grad import parameters
 from raydl.planning.forecast import Comparison, Forecast, schemes
@@ -114,7 +114,7 @@ def of_outline(outline: Outline) -> Comparison:
     )
     rounds = outline.rounds or -(-(outline.steps or 1) // outline.local_steps)
     workers = outline.cohort or outline.workers
-    after = ways[outline.last](outline.workers) if outline.last else Exchange()
+    after = ways[outline.last](outline.workers) if outline.last else Communication()
     forecasts = {
         name: Forecast(
             workers=workers,

@@ -3,20 +3,26 @@
 Every process of a ``torch.distributed`` group runs the whole loop. It trains its own share of the
 cohort, one flat all-reduce adds up what the processes folded, and each of them makes the server's
 step by itself, with the same numbers. What a client keeps stays in the process that it belongs to.
+
+Where the algorithm's only client is the group itself (it has a ``hook``), every process trains it,
+and the processes share each of its minibatches instead.
 """
 
+from collections import ChainMap
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from raydl.core import cost, tree
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
+from raydl.runtimes.ddp import SharedGradient
 from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
@@ -35,16 +41,26 @@ class AllReduce(InProcess):
         device: where they train.
 
     Raises:
-        SpecError: if the algorithm's reduction is no sum.
+        SpecError: if the algorithm's reduction is no sum, or if the processes are to share
+            minibatches under ``vmap``.
     """
 
     def __init__(
         self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
     ) -> None:
         check_additive(problem.algorithm)
-        super().__init__(problem, threads, batched, device)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
-        self._like: tuple[Tree, tuple[str, ...]] | None = None
+        hook = problem.algorithm.hook
+        if hook is not None and batched:
+            raise SpecError(
+                "processes that share each minibatch cannot train under vmap; leave "
+                "--runtime.batched out"
+            )
+        # One process alone has nobody to exchange anything with.
+        self._exchange = hook.open() if hook is not None and self._size > 1 else None
+        gradient = SharedGradient(problem.task, self._exchange) if self._exchange else None
+        super().__init__(problem, threads, batched, device, gradient)
+        self._like: tuple[dict[str, Tensor], tuple[str, ...]] | None = None
         self.leads = self._rank == 0
 
     def agree(self, number: int) -> int:
@@ -60,16 +76,18 @@ class AllReduce(InProcess):
             self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
         like, names = self._agreed(own)
-        trained = dict(tree.leaves(own.accumulator)).keys() == dict(tree.leaves(like)).keys()
-        message = summand(own.accumulator if trained else like, len(work.clients), len(names))
+        leaves = {path: leaf for path, leaf in tree.leaves(own.accumulator) if path in like}
+        message = summand(tree.from_leaves(like | leaves), len(work.clients), len(names))
         if mine:
             message["columns"][mine] = torch.stack([own.clients[name] for name in names], dim=1)
+        if self._exchange:  # each process has a part of every client, and of its metrics
+            message["columns"] /= self._size
         total = _summed(message)
         return Reduced(
             total["folded"],
             dict(zip(names, total["columns"].unbind(1), strict=True)),
             own.merge_seconds,
-            Traffic.of(cost.ring(self._size, tree.nbytes(message))),
+            self._traffic(tree.nbytes(message)),
         )
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
@@ -81,14 +99,21 @@ class AllReduce(InProcess):
         return lambda: Score(loss, *map(int, counts))
 
     def kept(self) -> Kept:
-        """What the clients of all processes keep by now, in each of them."""
+        """What the clients of all processes keep by now, and behind them the processes."""
+        own = dict(self._kept)
+        if self._exchange and (keep := self._exchange.kept()):
+            own[len(self._problem.partition) + self._rank] = keep
         gathered: list[Kept] = [{}] * self._size
-        dist.all_gather_object(gathered, self._kept)
+        dist.all_gather_object(gathered, own)
         return {client: keep for part in gathered for client, keep in part.items()}
 
     def restore(self, kept: Kept) -> None:
-        """Takes up what this process's clients of an interrupted run kept."""
+        """Takes up what this process and its clients kept in an interrupted run."""
+        clients = len(self._problem.partition)
         self._kept = {client: keep for client, keep in kept.items() if self._owns(client)}
+        processes = [kept[number] for number in sorted(kept) if number >= clients]
+        if self._exchange and processes:
+            self._exchange.restore(processes)
 
     def _check_same(self, broadcast: Tree) -> None:
         """Raises a RuntimeError if the processes do not begin with the same parameters."""
@@ -98,20 +123,35 @@ class AllReduce(InProcess):
             raise RuntimeError(f"the processes begin with different parameters: {everyone}")
 
     def _owns(self, client: int) -> bool:
-        return owner(client, self._size, len(self._problem.partition)) == self._rank
+        clients = len(self._problem.partition)
+        share = owner(client, self._size, clients) == self._rank
+        return client < clients and (share or self._exchange is not None)
+
+    def _traffic(self, nbytes: int) -> Traffic:
+        """Of a round that ends with an all-reduce of so many bytes."""
+        calls, sent = 1, nbytes
+        if self._exchange:
+            calls, sent = calls + self._exchange.calls, sent + self._exchange.nbytes
+            self._exchange.calls = self._exchange.nbytes = 0
+        return Traffic.of(cost.ring(self._size, sent, calls))
 
     def _own(self, broadcast: Tree, share: Work) -> Reduced:
         if not share.clients:
             return Reduced(self._problem.algorithm.reduce.zero(), {}, 0.0)
         return super().map_reduce(broadcast, share)
 
-    def _agreed(self, own: Reduced) -> tuple[Tree, tuple[str, ...]]:
-        """An accumulator of zeros and the columns' names, which a process without clients lacks."""
+    def _agreed(self, own: Reduced) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """An accumulator's leaves, all 0, and the columns' names: a process may lack some."""
         if self._like is None:
-            zeros = tree.zeros_like(own.accumulator), tuple(own.clients)
-            everyone = [zeros] * self._size
-            dist.all_gather_object(everyone, zeros)
-            self._like = max(everyone, key=lambda each: len(each[1]))
+            zeros = dict(tree.leaves(tree.zeros_like(own.accumulator)))
+            everyone = [(zeros, tuple(own.clients))] * self._size
+            dist.all_gather_object(everyone, everyone[0])
+            parts, names = zip(*everyone, strict=True)
+            paths = dict(ChainMap(*parts))
+            # An empty tree's path is the beginning of others' where a process has it filled.
+            filled = {path.rpartition("/")[0] + "/" for path in paths if not path.endswith("/")}
+            like = {path: leaf for path, leaf in paths.items() if path not in filled}
+            self._like = like, max(names, key=len)
         return self._like
 
 

@@ -1,6 +1,6 @@
 """One block of clients, trained and folded into one accumulator: eagerly, or as one vmap."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
@@ -46,7 +46,8 @@ def fold_eager(
     accumulator, keeps, rows = algorithm.reduce.zero(), {}, []
     for client in work.clients:
         started = perf_counter()
-        local = algorithm.client.init(broadcast, _start(algorithm, broadcast, kept, client))
+        received = algorithm.client.received(broadcast, client)
+        local = algorithm.client.init(received, _start(algorithm, received, kept, client))
         row = {"samples": 0.0, "steps": 0.0}
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(data.batches(work, client)):
@@ -58,12 +59,13 @@ def fold_eager(
             row["steps"] += 1
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value * size
-        message, keep = algorithm.client.final(broadcast, local)
+        message, keep = algorithm.client.final(received, local)
         row |= {name: float(total) / row["samples"] for name, total in sums.items()}
         row |= {"client": client, "bytes_up": tree.nbytes(message)}
         row["finite"] = float(tree.is_finite(message))
         if row["finite"]:
-            accumulator = algorithm.reduce.add(accumulator, Update(message, data.samples(client)))
+            update = Update(message, data.samples(client), client)
+            accumulator = algorithm.reduce.add(accumulator, update)
             if keep:
                 keeps[client] = keep
         row["seconds"] = perf_counter() - started
@@ -82,10 +84,17 @@ def fold_vmapped(
 ) -> Folded:
     """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
     started = perf_counter()
-    starts = [_start(algorithm, broadcast, kept, client) for client in work.clients]
+    views = [algorithm.client.received(broadcast, client) for client in work.clients]
+    starts = [
+        _start(algorithm, view, kept, client)
+        for view, client in zip(views, work.clients, strict=True)
+    ]
     each = torch.arange(len(work.clients))
-    local = torch.vmap(lambda _, start: algorithm.client.init(broadcast, start))(
-        each, tree.map(lambda *leaves: torch.stack(leaves), *starts)
+    shared = algorithm.client.view is None
+    received = broadcast if shared else _stacked(views)
+    dims = (0, None if shared else 0, 0)
+    local = torch.vmap(lambda _, view, start: algorithm.client.init(view, start), dims)(
+        each, received, _stacked(starts)
     )
     step = torch.vmap(partial(algorithm.client.step, gradient), randomness="different")
     samples = torch.zeros(len(each), dtype=torch.float64)
@@ -101,12 +110,12 @@ def fold_vmapped(
         steps += active.cpu()
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
-    final = torch.vmap(lambda _, local: algorithm.client.final(broadcast, local))
-    messages, keeps = final(each, local)
+    final = torch.vmap(lambda _, view, local: algorithm.client.final(view, local), dims)
+    messages, keeps = final(each, received, local)
 
     finite = _finite_each(messages, len(each))
-    sent = torch.tensor([data.samples(client) for client in work.clients])
-    accumulator = _reduced(algorithm.reduce, messages, sent, finite)
+    sizes = [data.samples(client) for client in work.clients]
+    accumulator = _reduced(algorithm.reduce, messages, work.clients, torch.tensor(sizes), finite)
     kept_now = {
         client: tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
         for position, client in enumerate(work.clients)
@@ -127,7 +136,13 @@ def _start(algorithm: Algorithm, broadcast: Tree, kept: Mapping[int, Tree], clie
     return kept[client] if client in kept else algorithm.client.start(broadcast)
 
 
-def _reduced(reduce: Reduce, messages: Tree, samples: Tensor, finite: Tensor) -> Tree:
+def _stacked(values: Sequence[Tree]) -> Tree:
+    return tree.map(lambda *leaves: torch.stack(leaves), *values)
+
+
+def _reduced(
+    reduce: Reduce, messages: Tree, clients: Sequence[int], samples: Tensor, finite: Tensor
+) -> Tree:
     """The finite ones of the messages [clients, ...], folded in order."""
     if reduce.stacked is not None:
         chosen = messages if finite.all() else tree.map(lambda leaf: leaf[finite], messages)
@@ -135,7 +150,8 @@ def _reduced(reduce: Reduce, messages: Tree, samples: Tensor, finite: Tensor) ->
     accumulator = reduce.zero()
     for position in finite.nonzero().flatten().tolist():
         message = tree.map(lambda leaf, at=position: leaf[at], messages)
-        accumulator = reduce.add(accumulator, Update(message, int(samples[position])))
+        update = Update(message, int(samples[position]), clients[position])
+        accumulator = reduce.add(accumulator, update)
     return accumulator
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+import torch
 
 from raydl.core.errors import SpecError
 
 
 @contextmanager
-def connected(address: str | None, cpus: int) -> Iterator[None]:
+def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[None]:
     """Connects to a cluster for as long as the block lasts.
 
     In this order: the one that this process is connected to already; ``address``; ``RAY_ADDRESS``,
@@ -23,15 +24,22 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
     Args:
         address: ``auto``, ``HOST:PORT`` or ``ray://...``; None for none.
         cpus: logical CPUs of a new cluster on this machine.
+        gpus: that one worker needs.
 
     Raises:
-        SpecError: if there is no cluster at the address.
+        SpecError: if there is no cluster at the address, or no address and no GPU here.
     """
     if ray.is_initialized():
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
+        here = torch.cuda.device_count()
+        if gpus > here:
+            raise SpecError(
+                f"runtime.gpus is {gpus:g}, but torch finds {here} GPUs on this machine; leave it "
+                "out to train on CPUs, or name a cluster with GPUs by --runtime.address"
+            )
         # Ray runs its workers at niceness 15, where any other load starves them.
         os.environ.setdefault("RAY_worker_niceness", "0")
     else:

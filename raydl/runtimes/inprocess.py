@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from raydl.core.algorithm import Work
+from raydl.core.grad import Gradient
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, stretches
@@ -19,13 +20,19 @@ class InProcess(Runtime):
         threads: of torch.
         batched: whether the clients of a block train as one ``vmap``.
         device: where they train.
+        gradient: of their minibatches; by default this process's own.
     """
 
     def __init__(
-        self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
+        self,
+        problem: Problem,
+        threads: int = 1,
+        batched: bool = False,
+        device: str = "cpu",
+        gradient: Gradient | None = None,
     ) -> None:
         self._problem = problem
-        self._worker = Worker(problem, threads, batched, device)
+        self._worker = Worker(problem, threads, batched, device, gradient)
         self._kept: Kept = {}
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:

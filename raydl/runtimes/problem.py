@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from raydl.core.algorithm import Algorithm, Work
-from raydl.core.grad import Task
+from raydl.core.grad import Task, parameters
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset
 from raydl.data.partitions import Partition
@@ -45,6 +45,11 @@ class Problem:
             operations = self.operations(work) / cohort  # of one client
             size = max(1, min(int(_BLOCK_OPERATIONS / operations), 128, -(-cohort // 4)))
         return list(work.blocks(size))
+
+    def minibatch(self) -> int:
+        """Samples of the first minibatch of the first client."""
+        state = self.algorithm.init(parameters(self.task.model))
+        return self.algorithm.plan(state).batch(int(self.partition.sizes[0]))
 
     def operations(self, work: Work) -> float:
         """The floating-point operations of the work, at least: of a model of dense layers."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raydl.core.algorithm import Reduce, Work
-from raydl.core.cost import Exchange
+from raydl.core.cost import Communication
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
@@ -22,7 +22,7 @@ class Traffic(NamedTuple):
     bytes_up: int
 
     @classmethod
-    def of(cls, exchange: Exchange) -> "Traffic":
+    def of(cls, exchange: Communication) -> "Traffic":
         """That of an exchange."""
         return cls(exchange.messages, exchange.bytes_down, exchange.bytes_up)
 

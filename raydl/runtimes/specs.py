@@ -99,15 +99,12 @@ class Batched(OneProcess):
 class OnRay(RuntimeSpec):
     """What the workers of a Ray cluster have in common."""
 
-    workers: int | None
     threads: int
     gpus: float
     batched: bool
 
     def __post_init__(self) -> None:
         _check(self.threads)
-        known = self.workers is None or self.workers >= 1
-        require(known, "runtime.workers", self.workers, "1 or larger")
         require(self.gpus >= 0, "runtime.gpus", self.gpus, "0 or larger")
 
     def arithmetic(self) -> dict[str, Any]:
@@ -139,6 +136,8 @@ class Actors(OnRay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        known = self.workers is None or self.workers >= 1
+        require(known, "runtime.workers", self.workers, "1 or larger")
         require(self.cpus >= 0, "runtime.cpus", self.cpus, "0 or larger")
         require(
             self.cpus + self.gpus > 0, "runtime.cpus", self.cpus, "above 0, or runtime.gpus must be"
@@ -153,7 +152,7 @@ class Actors(OnRay):
         """
         from raydl.runtimes import actors, cluster
 
-        with cluster.connected(self.address, os.cpu_count() or 1):
+        with cluster.connected(self.address, os.cpu_count() or 1, self.gpus):
             workers = self.workers or cluster.most_workers(self.cpus, self.gpus)
             cluster.check_capacity(workers, self.cpus, self.gpus)
             pool = actors.ActorPool(
@@ -170,7 +169,8 @@ class AllReduce(OnRay):
     """Processes that train and add up their results by all-reduce, under Ray Train.
 
     Args:
-        workers: processes; by default as many as the cluster has CPUs (or GPUs) for.
+        workers: processes: a number, or as 1..4 the least and the most, between which the group
+            follows what the cluster has room for; by default as many as there is room for now.
         threads: of torch, in each of them.
         gpus: GPUs that each of them reserves, and trains on.
         batched: whether a process's clients train side by side as one vmap.
@@ -179,7 +179,7 @@ class AllReduce(OnRay):
             of them was lost.
     """
 
-    workers: int | None = None
+    workers: int | str | None = None
     threads: int = 1
     gpus: float = 0.0
     batched: bool = False
@@ -188,6 +188,9 @@ class AllReduce(OnRay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        least, most = self._bounds() or (1, 1)
+        allowed = "1 or larger, or a range such as 1..4"
+        require(1 <= least <= most, "runtime.workers", self.workers, allowed)
         require(self.failures >= 0, "runtime.failures", self.failures, "0 or larger")
 
     def drive(
@@ -196,13 +199,31 @@ class AllReduce(OnRay):
         """Has every process take the same course.
 
         Raises:
-            SpecError: if the cluster can never hold the workers.
+            SpecError: if the cluster can never hold the workers, or if they are to share
+                minibatches that cannot be divided among them.
         """
         from raydl.runtimes import cluster, train
 
-        with cluster.connected(self.address, os.cpu_count() or 1):
-            most = cluster.most_workers(1, self.gpus)
-            workers = self.workers or min(most, len(problem.partition))
-            cluster.check_capacity(workers, 1, self.gpus)
-            group = train.Group(workers, self.gpus, self.failures)
+        shared = problem.algorithm.hook is not None
+        batch = problem.minibatch() if shared else 0
+        least, most = self._bounds() or (1, 1)
+        if shared:
+            divides = batch % most == 0 if least == most else batch >= most
+            require(divides, "algorithm.batch_size", batch, f"a multiple of the {most} workers")
+        with cluster.connected(self.address, max(os.cpu_count() or 1, least), self.gpus):
+            if self.workers is None:
+                room = range(1, cluster.most_workers(1, self.gpus) + 1)
+                useful = (
+                    n for n in room if (batch % n == 0 if shared else n <= len(problem.partition))
+                )
+                least = most = max(useful)
+            cluster.check_capacity(least, 1, self.gpus)
+            group = train.Group(least, most, self.gpus, self.failures)
             return train.launch(group, problem, course, self.arithmetic(), rounded, stop)
+
+    def _bounds(self) -> tuple[int, int] | None:
+        """The least and the most workers; None if they follow what there is room for."""
+        if self.workers is None:
+            return None
+        numbers = [int(each) for each in str(self.workers).split("..") if each.isdecimal()]
+        return (numbers[0], numbers[-1]) if len(numbers) in (1, 2) else (0, 0)

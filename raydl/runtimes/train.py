@@ -24,12 +24,14 @@ class Group(NamedTuple):
     """The processes.
 
     Attributes:
-        workers: how many.
+        least: of them that the run needs.
+        most: of them that it makes use of.
         gpus: that each of them reserves.
         failures: how often they are started again.
     """
 
-    workers: int
+    least: int
+    most: int
     gpus: float
     failures: int
 
@@ -116,7 +118,7 @@ def launch(
             _process,
             train_loop_config=config,
             scaling_config=ScalingConfig(
-                num_workers=group.workers,
+                num_workers=group.least if group.least == group.most else (group.least, group.most),
                 use_gpu=group.gpus > 0,
                 resources_per_worker={"CPU": 1} | ({"GPU": group.gpus} if group.gpus else {}),
             ),

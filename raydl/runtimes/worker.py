@@ -9,7 +9,7 @@ from torch import nn
 from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
-from raydl.core.grad import eager, functional
+from raydl.core.grad import Gradient, eager, functional
 from raydl.core.tree import Params, Tree
 from raydl.data.batches import ClientData
 from raydl.data.dataset import Split
@@ -26,13 +26,19 @@ class Worker:
         threads: of torch, in this process.
         batched: whether the clients of a block train as one ``vmap``.
         device: ``cpu``, ``cuda`` or another of torch's.
+        gradient: of the minibatches of single clients; by default this process's own.
 
     Raises:
         SpecError: if the block cannot be a ``vmap`` because the model has running statistics.
     """
 
     def __init__(
-        self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
+        self,
+        problem: Problem,
+        threads: int = 1,
+        batched: bool = False,
+        device: str = "cpu",
+        gradient: Gradient | None = None,
     ) -> None:
         torch.set_num_threads(threads)
         if batched:
@@ -43,8 +49,9 @@ class Worker:
         self._data = ClientData(
             problem.dataset, problem.partition, problem.seed, problem.augmentation, self._device
         )
-        fold, gradient = (fold_vmapped, functional) if batched else (fold_eager, eager)
-        self._fold = partial(fold, problem.algorithm, gradient(problem.task), self._data)
+        fold, usual = (fold_vmapped, functional) if batched else (fold_eager, eager)
+        gradient = gradient or usual(problem.task)
+        self._fold = partial(fold, problem.algorithm, gradient, self._data)
 
     def fold(self, work: Work, broadcast: Tree, kept: Mapping[int, Tree]) -> Folded:
         """Trains a block of clients; ``kept`` holds what those of them that took part keep.

@@ -85,6 +85,12 @@ def test_a_sum_of_exchanges_is_their_repetition():
         assert (twice.worker, twice.server) == (repeated.worker, repeated.server)
 
 
+def test_a_vector_in_pieces_takes_more_steps_and_no_more_bytes():
+    whole, cut = ring(4, 1000), ring(4, 1000, calls=5)
+    assert (cut.messages, cut.steps) == (5 * whole.messages, 5 * whole.steps)
+    assert (cut.bytes_sent, cut.worker) == (whole.bytes_sent, whole.worker)
+
+
 def test_a_federated_round_that_sends_less_than_it_receives():
     exchange = star(10, down=400, up=100)
     assert (exchange.bytes_down, exchange.bytes_up, exchange.bytes_paid) == (4000, 1000, 4000)

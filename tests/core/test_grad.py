@@ -30,20 +30,23 @@ def minibatch(size: int = 7) -> Batch:
 
 
 def by_torch(model: nn.Module, batch: Batch):
-    """The mean loss and its gradient, as a plain training loop has them."""
+    """The mean loss's gradient and the metrics, as a plain training loop has them."""
     model.zero_grad()
-    loss = nn.CrossEntropyLoss()(model(batch.inputs), batch.targets)
+    outputs = model(batch.inputs)
+    loss = nn.CrossEntropyLoss()(outputs, batch.targets)
     loss.backward()
-    return {name: each.grad.clone() for name, each in model.named_parameters()}, loss.detach()
+    right = sum(int(row.argmax()) == int(y) for row, y in zip(outputs, batch.targets, strict=True))
+    metrics = {"loss": loss.detach(), "accuracy": torch.tensor(right / len(outputs))}
+    return {name: each.grad.clone() for name, each in model.named_parameters()}, metrics
 
 
 @pytest.mark.parametrize("microbatch", [None, 1, 3, 7, 100])
 def test_against_plain_torch(gradient, microbatch):
     model, batch = cnn(), minibatch()
     given = gradient(Task(model, cross_entropy, microbatch=microbatch))(parameters(model), batch)
-    grads, loss = by_torch(model, batch)
+    grads, metrics = by_torch(model, batch)
     torch.testing.assert_close(given.grads, grads)
-    torch.testing.assert_close(given.metrics, {"loss": loss})
+    torch.testing.assert_close(given.metrics, metrics)
     assert given.buffers == {}
 
 
@@ -56,9 +59,9 @@ def test_padding_changes_nothing(gradient, microbatch):
         torch.tensor([1.0] * 5 + [0.0] * 4),
     )
     given = gradient(Task(model, cross_entropy, microbatch=microbatch))(parameters(model), padded)
-    grads, loss = by_torch(model, batch)
+    grads, metrics = by_torch(model, batch)
     torch.testing.assert_close(given.grads, grads)
-    torch.testing.assert_close(given.metrics, {"loss": loss})
+    torch.testing.assert_close(given.metrics, metrics)
 
 
 def test_of_padding_alone_is_zero(gradient):

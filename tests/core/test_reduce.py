@@ -6,7 +6,7 @@ import torch
 
 from raydl.core import tree
 from raydl.core.algorithm import Update
-from raydl.core.reduce import mean
+from raydl.core.reduce import grouped, mean
 
 REDUCE = mean()
 SAMPLES = (1, 20, 3, 600, 45, 7)
@@ -19,8 +19,9 @@ def updates():
         Update(
             {"a": {"w": torch.randn(3, 2, generator=draws)}, "b": torch.randn((), generator=draws)},
             n,
+            client,
         )
-        for n in SAMPLES
+        for client, n in enumerate(SAMPLES)
     ]
 
 
@@ -74,3 +75,17 @@ def test_second_arguments_are_neither_written_to_nor_kept(updates):
     torch.testing.assert_close(other, before, rtol=0, atol=0)
     for update, message in zip(updates, messages, strict=True):
         torch.testing.assert_close(update.message, message, rtol=0, atol=0)
+
+
+def test_groups_are_reduced_each_for_itself(updates):
+    reduce = grouped(REDUCE, lambda client: client % 2, groups=3)
+    accumulator = reduce.zero()
+    for update in updates[:3]:
+        accumulator = reduce.add(accumulator, update)
+    other = reduce.zero()
+    for update in updates[3:]:
+        other = reduce.add(other, update)
+    given = reduce.result(reduce.merge(accumulator, other))
+    assert given.pop("2") == {}
+    expected = {str(group): REDUCE.result(fold(updates[group::2])) for group in (0, 1)}
+    torch.testing.assert_close(given, expected)

@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from raydl.core.errors import SpecError
 from raydl.models import MLP, CifarCNN, LeNet, MnistCNN, ResNet18, Softmax
+from tests.federation import seeded
 
 CLASSES = 10
 
@@ -84,3 +87,19 @@ def test_inputs_that_a_model_cannot_take(model, shape, message):
 def test_groups_that_do_not_divide_the_channels(groups):
     with pytest.raises(SpecError, match=f"model.groups is {groups}; it must be a divisor of 64"):
         ResNet18((3, 32, 32), CLASSES, groups)
+
+
+@pytest.mark.parametrize(("model", "shape"), [(MnistCNN, (1, 28, 28)), (CifarCNN, (3, 32, 32))])
+def test_pooling_before_relu_changes_no_number(model, shape):
+    with seeded():
+        ours = model(shape, 10).eval()
+        inputs, targets = torch.randn(8, *shape), torch.randint(10, (8,))
+    published = copy.deepcopy(ours)
+    for at in range(len(ours) - 1):
+        if isinstance(ours[at], nn.MaxPool2d):
+            assert isinstance(ours[at + 1], nn.ReLU)
+            published[at], published[at + 1] = nn.ReLU(), nn.MaxPool2d(2)
+    for each in (ours, published):
+        nn.functional.cross_entropy(each(inputs), targets).backward()
+    for one, other in zip(ours.parameters(), published.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)

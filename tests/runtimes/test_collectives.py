@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import multiprocessing
 
 from raydl.core import cost
-from raydl.core.cost import Exchange
+from raydl.core.cost import Communication
 from raydl.runtimes import collectives
 from raydl.runtimes.collectives import Sent
 
@@ -62,7 +62,7 @@ def load(file: Path) -> dict:
     return torch.load(file)
 
 
-def closed_form(scheme: str, size: int, flat: torch.Tensor) -> Exchange:
+def closed_form(scheme: str, size: int, flat: torch.Tensor) -> Communication:
     return getattr(cost, scheme)(size, flat.nbytes)
 
 

@@ -1,0 +1,150 @@
+"""Processes that share every minibatch, under Ray Train: the numbers of one process alone."""
+
+import signal
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+import raydl
+from raydl import Checkpointing, Model, Run
+from raydl.algorithms import DataParallel
+from raydl.algorithms.hooks import BF16, PowerSGD
+from raydl.core.algorithm import Budget
+from raydl.core.errors import SpecError
+from raydl.core.grad import parameters
+from raydl.data import Digits
+from raydl.interrupt import Interrupted
+from raydl.optim.specs import LAMB, SGD
+from raydl.runtimes.allreduce import AllReduce as Process
+from raydl.runtimes.specs import AllReduce, Sequential
+from tests.command import done, ended, outcome, start, until
+from tests.federation import Killer, federation, train
+from tests.runtimes.test_allreduce import Stopper, apart
+
+ALGORITHM = DataParallel(SGD(lr=0.1, momentum=0.9), batch_size=60, steps=10)
+
+
+@pytest.fixture
+def spec(cluster, tmp_path):
+    mlp = Model("MLP", {"hidden": [16]})
+    return Run(ALGORITHM, Digits(), model=mlp, epochs=2, storage=str(tmp_path))
+
+
+@pytest.fixture
+def alone(spec):
+    return raydl.run(replace(spec, name="alone", runtime=Sequential()))
+
+
+@pytest.mark.parametrize(("workers", "microbatch"), [(2, 7), (3, None)])
+def test_it_is_the_run_of_one_process(spec, alone, workers, microbatch):
+    runtime = AllReduce(workers)
+    history = raydl.run(replace(spec, name="shared", runtime=runtime, microbatch=microbatch))
+    assert apart(history, alone) < 1e-5
+    same = ["round", "samples", "local_steps", "train_accuracy", "val_accuracy"]
+    pd.testing.assert_frame_equal(history.table[same], alone.table[same])
+    losses = (each.table["train_loss"] for each in (history, alone))
+    pd.testing.assert_series_equal(*losses, rtol=1e-5)
+    # Ten gradients in one bucket each, and the round's own; 2 (K − 1) messages of every process.
+    assert history.table["messages"][0] == 11 * 2 * (workers - 1) * workers
+    gradients = 10 * 4 * alone.summary["parameters"] * 2 * (workers - 1)
+    assert gradients < history.table["bytes_up"][0] < 1.3 * gradients
+
+
+def test_an_elastic_group_takes_what_there_is_room_for(spec, alone):
+    """Of a cluster with 4 CPUs; 60 samples among 4 and among 3 would be cut evenly, 50 are not."""
+    uneven = replace(spec.algorithm, batch_size=50)
+    expected = raydl.run(replace(spec, algorithm=uneven, name="alone50", runtime=Sequential()))
+    runtime = AllReduce("1..8")
+    history = raydl.run(replace(spec, algorithm=uneven, name="elastic", runtime=runtime))
+    assert history.table["messages"][0] == 11 * 2 * 3 * 4
+    assert apart(history, expected) < 1e-5
+
+
+def test_hooks_send_less(spec, alone):
+    sent = {}
+    for name, hook in {"bf16": BF16(), "low rank": PowerSGD(start=2)}.items():
+        algorithm = replace(spec.algorithm, hook=hook)
+        run = replace(spec, algorithm=algorithm, name=name, runtime=AllReduce(2))
+        history = raydl.run(run)
+        sent[name] = history.summary["bytes_up"]
+        assert history.summary["test_accuracy"] > 0.8
+        if name == "bf16":
+            assert 1e-5 < apart(history, alone) < 1e-2
+    whole = 2 * 4 * alone.summary["parameters"] * alone.summary["local_steps"]
+    assert sent["low rank"] < 0.7 * whole
+    assert 0.5 * whole < sent["bf16"] < 0.7 * whole  # what ends a round is float32
+
+
+def test_a_process_killed_in_mid_epoch_changes_nothing(spec, tmp_path):
+    """The error that compression left is taken up again, too."""
+    algorithm = replace(spec.algorithm, hook=PowerSGD(start=5), optimizer=LAMB(lr=0.01))
+    run = replace(
+        spec, algorithm=algorithm, runtime=AllReduce(2), checkpoint=Checkpointing(every=1)
+    )
+    for name in ("calm", "killed"):
+        (tmp_path / name).mkdir()
+    calm = Killer(str(tmp_path / "calm"), batch=10**9)
+    expected = raydl.run(replace(run, name="undisturbed", augmentation=calm))
+    steps = int(expected.summary["local_steps"])
+    killer = Killer(str(tmp_path / "killed"), batch=steps)  # half of the way, of 2 processes
+    history = raydl.run(replace(run, name="restarted", augmentation=killer))
+    assert len(list((tmp_path / "killed").iterdir())) > 2 * steps  # some of them again
+    assert history.summary["fingerprint"] == expected.summary["fingerprint"]
+    assert history.table["round"].tolist() == expected.table["round"].tolist()
+
+
+def test_error_feedback_survives_another_number_of_processes(spec):
+    algorithm = replace(spec.algorithm, hook=PowerSGD(start=5))
+    run = replace(spec, algorithm=algorithm, epochs=60, name="fewer", runtime=AllReduce(3))
+    with pytest.raises(Interrupted):
+        raydl.run(run, observer=Stopper())
+    history = raydl.run(replace(run, runtime=AllReduce(2)), resume=True)
+    assert history.summary["test_accuracy"] > 0.9
+
+
+def test_sigkill_of_the_driver(cluster, tmp_path):
+    options = ("--algorithm", "DataParallel", "--workers", 2, "--epochs", 60, "--storage", tmp_path)
+    process = start("run", *options, "--name", "killed", cwd=tmp_path)
+    folder = tmp_path / "killed"
+    try:
+        until(lambda: len(list(folder.glob("checkpoints/*/checkpoint.json"))) > 2)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        assert ended(process).code == -signal.SIGKILL
+    assert not (folder / "summary.json").exists()
+    done("run", "--resume", folder)
+    done("run", *options, "--name", "whole")
+    assert outcome(folder) == outcome(tmp_path / "whole")
+
+
+def test_what_cannot_be_is_refused_before_ray_starts(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("ray.init", never)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    spec = Run(ALGORITHM, Digits(), epochs=1, storage=str(tmp_path))
+    with pytest.raises(SpecError, match=r"batch_size is 60; it must be a multiple of the 7 work"):
+        raydl.run(replace(spec, runtime=AllReduce(7)))
+    with pytest.raises(SpecError, match=r"runtime.gpus is 1, but torch finds 0 GPUs"):
+        raydl.run(replace(spec, runtime=AllReduce(2, gpus=1)))
+    for workers in (0, "4..1", "0..2", "many", "1..2..3"):
+        with pytest.raises(SpecError, match=r"runtime.workers is .* it must be 1 or larger, or a"):
+            AllReduce(workers)
+
+
+def begin_differently(rank, rendezvous):
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    problem = federation(ALGORITHM.build(Budget(rounds=1)), clients=1)
+    process = Process(problem)
+    params = parameters(problem.task.model)
+    state = problem.algorithm.init({name: leaf + rank for name, leaf in params.items()})
+    with pytest.raises(RuntimeError, match="the processes begin with different parameters"):
+        train(problem, process, state=state)
+
+
+def test_different_first_parameters_are_noticed(tmp_path):
+    mp.spawn(begin_differently, (f"file://{tmp_path}/rendezvous",), nprocs=2)
