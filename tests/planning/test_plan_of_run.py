@@ -125,4 +125,4 @@ def test_planning_leaves_the_random_state_as_it_was():
 
 def test_a_first_step_that_is_not_finite_is_refused():
     with pytest.raises(SpecError, match="lower the learning rate"):
-        of_run(Run(FedAvg(lr=1e40, steps=2)))
+        of_run(Run(FedAvg(lr=3e38, weight_decay=1e3)))
