@@ -1,4 +1,4 @@
-"""The command line: ``raydl run``, ``raydl show``, ``raydl data``.
+"""The command line: ``raydl run``, ``raydl show``, ``raydl plan``, ``raydl data``.
 
 Nothing heavy is imported before it is known to be needed: ``raydl --help`` answers at once.
 """
@@ -21,6 +21,7 @@ raydl: distributed and federated learning on Ray
   raydl run --help                every option, with its meaning and default
   raydl run --resume RUN          go on with an interrupted run, to the very same numbers
   raydl show RUN ... [--json]     print and compare finished runs
+  raydl plan [OPTION ...]         what a run will send, how long that takes, what it costs
   raydl data show [OPTION ...]    how labels and sizes fall over the clients, as a table and a PNG
   raydl data prepare URI [OPTION ...]
                                   write a data set as Parquet, to be read with --data Parquet
@@ -57,11 +58,14 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return _run(rest)
     elif command == "show":
         return _show(rest)
+    elif command == "plan":
+        return _plan(rest)
     elif command == "data" and rest[:1] in (["show"], ["prepare"]):
         return _show_data(rest[1:]) if rest[0] == "show" else _prepare_data(rest[1:])
     else:
         given = " ".join([command, *rest[:1]]) if command == "data" else command
-        raise unknown("command", given, ["run", "show", "data show", "data prepare", "--help"])
+        commands = ["run", "show", "plan", "data show", "data prepare", "--help"]
+        raise unknown("command", given, commands)
     return 0
 
 
@@ -192,6 +196,15 @@ def _show(argv: list[str]) -> int:
     console = Console()
     console.print(table({name: differing[name] | each["summary"] for name, each in runs.items()}))
     return 0
+
+
+def _plan(argv: list[str]) -> int:
+    from raydl.planning import command
+
+    if "--help" in argv or "-h" in argv:
+        print(command.help_text())
+        return 0
+    return command.plan(argv, lambda options: _spec(options)[0])
 
 
 def _differing(settings: dict[str, dict]) -> dict[str, dict]:

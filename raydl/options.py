@@ -93,7 +93,7 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     try:
         parsed = parser.parse_args([*(f"--{key}={_token(flat[key])}" for key in flat), *options])
     except ArgumentError as error:
-        raise SpecError(_reworded(str(error))) from None
+        raise SpecError(reworded(str(error))) from None
     return _instantiated(parser, parsed, groups)
 
 
@@ -244,8 +244,8 @@ def _instantiated(parser: ArgumentParser, parsed: Any, groups: Mapping[str, Any]
     return Run(**values, **vars(parser.instantiate(parsed)))
 
 
-def _reworded(message: str) -> str:
-    """Jsonargparse's complaint as a sentence."""
+def reworded(message: str, command: str = "raydl run") -> str:
+    """Jsonargparse's complaint as a sentence, which sends to a command's help."""
     message = " ".join(re.sub(r"<class '(.+?)'>", r"\1", message).split())
     for pattern in (
         r'Parser key "(?P<key>.+?)": Expected an? (?P<type>.+?)\. Got value: ?(?P<given>.*)',
@@ -253,7 +253,7 @@ def _reworded(message: str) -> str:
     ):
         if found := re.fullmatch(pattern, message):
             return f"{found['key']} is {found['given']!r}; it must be {_spoken(found['type'])}"
-    return f"{message}; see raydl run --help"
+    return f"{message}; see {command} --help"
 
 
 def _spoken(hint: str) -> str:

@@ -91,7 +91,7 @@ _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 def table(summaries: dict[str, dict]) -> Table:
     """The summaries of runs side by side, by name."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for name in summaries:
         shown.add_column(name, justify="right", overflow="fold")
     for key in dict.fromkeys(key for summary in summaries.values() for key in summary):
@@ -112,8 +112,15 @@ def _figure(key: str, value: object) -> str:
         size, unit = next((each for each in _UNITS if value >= each[0]), _UNITS[-1])
         return f"{value / size:,.1f} {unit}"
     if key.endswith("seconds"):
-        return f"{value:,.2f} s"
+        return f"{_rounded(value)} s"
+    if key == "price":
+        return _rounded(value)
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _rounded(value: float) -> str:
+    """With two decimals, or as many as a small number needs."""
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.3g}"
 
 
 def partition_table(counts: np.ndarray, title: str) -> Table:

@@ -98,6 +98,39 @@ MISTAKES = {
     "run --config typo.yaml": ("'algorithm.lrr'", "did you mean 'algorithm.lr'?"),
     "run --config number.yaml": ("unknown algorithm '3'", "FedAvg"),
     "run --data Parquet --data.uri file": ("data.uri is 'file'", "prepare"),
+    # plans
+    "plan --algorithm FedAgv": ("'FedAgv'", "did you mean 'FedAvg'?"),
+    "plan --parameters 0": ("parameters is 0", "1 or larger"),
+    "plan --parameters 9 --workers 0": ("workers is 0", "1 or larger"),
+    "plan --parameters 9 --scheme rng": ("unknown scheme 'rng'", "did you mean 'ring'?"),
+    "plan --parameters 9 --last tre": ("unknown last 'tre'", "did you mean 'tree'?"),
+    "plan --parameters 9 --cohort 9": ("cohort is 9", "from 1 to 8, the workers"),
+    "plan --parameters 9 --servers 10": ("servers is 10", "from 1 to 9"),
+    "plan --parameters 9 --degree 8": ("degree is 8.0", "from 0 to 7"),
+    "plan --parameters 9 --rounds 2 --steps 3": ("steps is 3", "left out where rounds are given"),
+    "plan --parameters 9 --dtype int8": ("dtype is 'int8'", "'bfloat16'"),
+    "plan --parameters 9 --bits 0": ("bits is 0", "from 1 to 64"),
+    "plan --parameters 9 --density 0": ("density is 0.0", "in (0, 1]"),
+    "plan --parameters 9 --down 0": ("down is 0.0", "above 0, in bit/s"),
+    "plan --parameters 9 --worker_up 0": ("worker_up is 0.0", "above 0, in bit/s"),
+    "plan --parameters 9 --latency -1": ("latency is -1.0", "0 or larger"),
+    "plan --parameters 9 --price -1": ("price is -1.0", "0 or larger"),
+    "plan --parameters 9 --within 0": ("within is 0.0", "above 0"),
+    "plan --parameters 9 --up fast": ("up is 'fast'", "float"),
+    "plan --parameters 9 --algorithm FedAvg": ("plan in outline 'algorithm'", "parameters"),
+    "plan --parameters 9 --worker 3": ("'worker'", "did you mean 'workers'?"),
+    "plan --parameters 9 surplus": ("unrecognized arguments: surplus", "raydl plan --help"),
+    "plan --scheme ring": ("either --parameters, or --model",),
+    "plan --scheme ring --model LeNet": ("model is 'LeNet'", "--shape and --classes"),
+    "plan --model LeNett --shape [3,32,32] --classes 10": ("'LeNett'", "did you mean 'LeNet'?"),
+    "plan --parameters 9 --output plan.txt": ("output is 'plan.txt'", ".png"),
+    "plan --parameters 9 --output none/plan.png": ("output is 'none/plan.png'", "that exists"),
+    "plan --runtime allreduce": ("runtime.workers is None", "set --runtime.workers"),
+    "plan --runtime allreduce --runtime.workers 1..4": ("runtime.workers is '1..4'", "a number"),
+    "plan --algorithm DataParallel --hook PowerSGD --runtime.workers 2": (
+        "algorithm.hook is PowerSGD",
+        "such as Plain",
+    ),
     "show": ("needs one run or more", "raydl show RUN"),
     "show nowhere": ("no run 'nowhere'",),
     "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),
@@ -177,5 +210,5 @@ def test_as_a_process(workplace):
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
         "raydl: unknown command 'runn'; did you mean 'run'? "
-        "Allowed: --help, data prepare, data show, run, show\n"
+        "Allowed: --help, data prepare, data show, plan, run, show\n"
     )

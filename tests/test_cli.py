@@ -57,7 +57,9 @@ def test_version():
 
 
 def test_every_command_of_the_help_exists():
-    for command in re.findall(r"^  raydl ((?:run|show|data \w+))", done("--help"), re.MULTILINE):
+    for command in re.findall(
+        r"^  raydl ((?:run|show|plan|data \w+))", done("--help"), re.MULTILINE
+    ):
         assert "unknown command" not in refused(*command.split(), "--no.such.option", "x")
 
 

@@ -44,6 +44,12 @@ class Plan(NamedTuple):
             return self.steps
         return self.epochs * -(-samples // self.batch(samples))
 
+    def trained(self, samples: int) -> int:
+        """The samples that a client with so many trains on, each as often as it does."""
+        if self.steps is None:  # the last minibatch of a pass may be smaller
+            return self.epochs * samples
+        return self.steps * self.batch(samples)
+
 
 class Work(NamedTuple):
     """What a runtime is asked for: the local training of these clients in this round."""

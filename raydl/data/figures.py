@@ -51,7 +51,7 @@ def plot_partition(counts: np.ndarray, title: str) -> "Figure":
     Returns:
         A figure that belongs to no window and to no global state.
     """
-    figure = _figure(title, width=11)
+    figure = blank(title, width=11)
     left, right = figure.subplots(1, 2, width_ratios=[2.6, 1])
     if len(counts) <= _MOST_BARS:
         _plot_bars(left, counts)
@@ -71,7 +71,7 @@ def plot_participation(probabilities: np.ndarray, title: str) -> "Figure":
     Returns:
         A figure that belongs to no window and to no global state.
     """
-    figure = _figure(title, width=7)
+    figure = blank(title, width=7)
     axes = figure.subplots()
     clients = len(probabilities)
     sorted_down = np.sort(probabilities)[::-1]
@@ -82,11 +82,12 @@ def plot_participation(probabilities: np.ndarray, title: str) -> "Figure":
     half = int(np.searchsorted(np.cumsum(sorted_down), 0.5 - 1e-9)) + 1
     note = f"{half:,} of {clients:,} clients have half of it; dashed: equal, 1/{clients:,}"
     axes.set_title(note, fontsize=9, color=_MUTED, loc="left")
-    _style(axes, "clients, most likely first", "probability to be drawn")
+    style(axes, "clients, most likely first", "probability to be drawn")
     return figure
 
 
-def _figure(title: str, width: float) -> "Figure":
+def blank(title: str, width: float) -> "Figure":
+    """An empty figure, so many inches wide, that belongs to no window and to no global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, 4.2), dpi=150, layout="constrained")
@@ -94,7 +95,8 @@ def _figure(title: str, width: float) -> "Figure":
     return figure
 
 
-def _style(axes: "Axes", across: str, up: str) -> None:
+def style(axes: "Axes", across: str, up: str) -> None:
+    """Gives axes their labels, and the look that the figures share."""
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(across, color=_INK)
     axes.set_ylabel(up, color=_INK)
@@ -134,7 +136,7 @@ def _plot_bars(axes: "Axes", counts: np.ndarray) -> None:
     if clients <= 20:
         axes.set_xticks(range(clients))
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    _style(axes, "client", "samples")
+    style(axes, "client", "samples")
     if classes <= _MOST_NAMED:
         axes.legend(
             title="class",
@@ -179,7 +181,7 @@ def _plot_shares(axes: "Axes", counts: np.ndarray) -> None:
     )
     if classes <= 20:
         axes.set_yticks(range(classes))
-    _style(axes, "clients, sorted by main class", "class")
+    style(axes, "clients, sorted by main class", "class")
     bar = axes.figure.colorbar(image, ax=axes, pad=0.01, aspect=30, format="{x:.0%}")
     bar.set_label("share of a client's samples")
     bar.outline.set_visible(False)
@@ -198,6 +200,6 @@ def _plot_sizes(axes: "Axes", sizes: np.ndarray) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_major_locator().set_params(integer=True, nbins=5)
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    _style(axes, "samples of a client", "clients")
+    style(axes, "samples of a client", "clients")
     spread = f"{low:,} each" if low == high else f"{low:,} to {high:,}, mean {sizes.mean():,.1f}"
     axes.set_title(spread, fontsize=9, color=_MUTED, loc="left")

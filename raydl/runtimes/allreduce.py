@@ -10,13 +10,15 @@ and the processes share each of its minibatches instead.
 
 from collections import ChainMap
 from collections.abc import Callable
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from raydl.core import tree
-from raydl.core.algorithm import Work
+from raydl.core import cost, tree
+from raydl.core.algorithm import Algorithm, Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
@@ -25,6 +27,8 @@ from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Traffic
+
+Clients = TypeVar("Clients", int, np.ndarray)
 
 
 class AllReduce(InProcess):
@@ -44,11 +48,7 @@ class AllReduce(InProcess):
     def __init__(
         self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
     ) -> None:
-        if not problem.algorithm.reduce.additive:
-            raise SpecError(
-                "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
-                "--runtime actors"
-            )
+        check_additive(problem.algorithm)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
         hook = problem.algorithm.hook
         if hook is not None and batched:
@@ -76,13 +76,12 @@ class AllReduce(InProcess):
             self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
         like, names = self._agreed(own)
-        columns = torch.zeros(len(work.clients), len(names), dtype=torch.float64)
-        if mine:
-            columns[mine] = torch.stack([own.clients[name] for name in names], dim=1)
-        if self._exchange:
-            columns /= self._size  # each process has a part of every client, and of its metrics
         leaves = {path: leaf for path, leaf in tree.leaves(own.accumulator) if path in like}
-        message = {"folded": tree.from_leaves(like | leaves), "columns": columns}
+        message = summand(tree.from_leaves(like | leaves), len(work.clients), len(names))
+        if mine:
+            message["columns"][mine] = torch.stack([own.clients[name] for name in names], dim=1)
+        if self._exchange:  # each process has a part of every client, and of its metrics
+            message["columns"] /= self._size
         total = _summed(message)
         return Reduced(
             total["folded"],
@@ -125,16 +124,16 @@ class AllReduce(InProcess):
 
     def _owns(self, client: int) -> bool:
         clients = len(self._problem.partition)
-        share = client * self._size // clients == self._rank
+        share = owner(client, self._size, clients) == self._rank
         return client < clients and (share or self._exchange is not None)
 
     def _traffic(self, nbytes: int) -> Traffic:
         """Of a round that ends with an all-reduce of so many bytes."""
-        if not self._exchange:
-            return ring(nbytes, self._size)
-        calls, sent = self._exchange.calls + 1, self._exchange.nbytes + nbytes
-        self._exchange.calls = self._exchange.nbytes = 0
-        return ring(sent, self._size, calls)
+        calls, sent = 1, nbytes
+        if self._exchange:
+            calls, sent = calls + self._exchange.calls, sent + self._exchange.nbytes
+            self._exchange.calls = self._exchange.nbytes = 0
+        return Traffic.of(cost.ring(self._size, sent, calls))
 
     def _own(self, broadcast: Tree, share: Work) -> Reduced:
         if not share.clients:
@@ -156,6 +155,25 @@ class AllReduce(InProcess):
         return self._like
 
 
+def owner(client: Clients, processes: int, clients: int) -> Clients:
+    """The process that a client, or each of an array of clients, belongs to."""
+    return client * processes // clients
+
+
+def check_additive(algorithm: Algorithm) -> None:
+    """Raises a SpecError unless an all-reduce can form the algorithm's reduction."""
+    if not algorithm.reduce.additive:
+        raise SpecError(
+            "the algorithm's reduction is no sum, which an all-reduce could form; run it with "
+            "--runtime actors"
+        )
+
+
+def summand(folded: Tree, clients: int, columns: int) -> Tree:
+    """What a process adds: what it folded, and the columns over the cohort, of zeros as yet."""
+    return {"folded": folded, "columns": torch.zeros(clients, columns, dtype=torch.float64)}
+
+
 def _summed(value: Tree) -> Tree:
     """The tree's sum over the processes: one all-reduce for each type of number in it."""
     leaves = dict(tree.leaves(value))
@@ -170,15 +188,3 @@ def _summed(value: Tree) -> Tree:
             for (path, leaf), part in zip(alike.items(), parts, strict=True)
         }
     return tree.from_leaves(total)
-
-
-def ring(nbytes: int, processes: int, calls: int = 1) -> Traffic:
-    """What ring all-reduces send, of so many bytes in all: 2 (K − 1) parts of 1 / K, by each of K.
-
-    Args:
-        nbytes: of what each process puts in, over all calls.
-        processes: K.
-        calls: how many all-reduces they are.
-    """
-    steps = 2 * (processes - 1)
-    return Traffic(calls * steps * processes, steps * nbytes, steps * nbytes)

@@ -70,7 +70,6 @@ class SharedGradient:
         model = DistributedDataParallel(
             module,
             init_sync=False,
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
             find_unused_parameters=True,
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from raydl.core.algorithm import Reduce, Work
+from raydl.core.cost import Communication
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
@@ -19,6 +20,11 @@ class Traffic(NamedTuple):
     messages: int
     bytes_down: int
     bytes_up: int
+
+    @classmethod
+    def of(cls, exchange: Communication) -> "Traffic":
+        """That of an exchange."""
+        return cls(exchange.messages, exchange.bytes_down, exchange.bytes_up)
 
 
 class Reduced(NamedTuple):

@@ -1,6 +1,8 @@
 import pytest
+import torch
 
 from raydl.core.algorithm import Plan, Work
+from raydl.data.batches import minibatches, passes
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,17 @@ from raydl.core.algorithm import Plan, Work
 def test_length_of_local_training(plan, samples, batch, steps):
     assert plan.batch(samples) == batch
     assert plan.local_steps(samples) == steps
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [Plan(10), Plan(10, epochs=3), Plan(None, epochs=5), Plan(64, steps=4), Plan(9, steps=1)],
+)
+@pytest.mark.parametrize("samples", [1, 9, 10, 61, 64, 500])
+def test_samples_trained_on_are_those_of_the_minibatches(plan, samples):
+    drawn = [len(each) for each in minibatches(samples, plan, passes(samples, torch.Generator()))]
+    assert plan.trained(samples) == sum(drawn)
+    assert plan.local_steps(samples) == len(drawn)
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 99])

@@ -1,0 +1,140 @@
+"""The command ``raydl plan``: its options, its table and its figure."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+from rich.console import Console
+
+from raydl.core.errors import SpecError, require, unknown
+from raydl.options import reworded
+from raydl.planning.forecast import Circumstances, Figures
+from raydl.planning.outline import Outline, of_outline
+from raydl.planning.run import of_run
+from raydl.progress import table
+from raydl.spec import Run
+
+_OUTLINES = {"parameters", "shape", "scheme"}  # one of which tells an outline from a run
+_FORMATS = (".png", ".svg", ".pdf")
+_HELP = """\
+usage: raydl plan [OPTION ...]
+
+What a run will send, how long that takes, what it costs, and with how many
+workers it still does. The options of raydl run plan that run, to the byte:
+
+  raydl plan --algorithm FedAvg --data Digits --clients 1000 --up 1e8 --price .03
+
+With --parameters, --shape or --scheme it is a run in outline, and the schemes
+are laid side by side:
+
+  raydl plan --parameters 85098 --workers 100 --down 1e9 --up 1e8 --within 60
+  raydl plan --model LeNet --shape [3,32,32] --classes 10 --scheme ring
+
+"""
+
+
+def help_text() -> str:
+    """The help for the command's own options."""
+    return _HELP + _parser(outline=True).format_help().partition("exit.\n")[2].lstrip()
+
+
+def plan(argv: Sequence[str], read_run: Callable[[list[str]], Run]) -> int:
+    """Plans what the options describe, and prints it.
+
+    Args:
+        argv: the options.
+        read_run: makes a run of those that are not the command's own.
+
+    Raises:
+        SpecError: if that makes no plan.
+    """
+    outlined = any(_key(token) in _OUTLINES for token in argv)
+    parser = _parser(outlined)
+    own, others = _parted(argv, {each.dest for each in parser._actions})
+    if outlined and others:
+        raise unknown(
+            "option of a plan in outline", _key(others[0]), _names(Outline, Circumstances)
+        )
+    try:
+        given = parser.parse_args(own)
+    except ArgumentError as error:
+        raise SpecError(reworded(str(error), "raydl plan")) from None
+    circumstances = _made(Circumstances, given)
+    if given.output is not None:
+        file = Path(given.output)
+        sound = file.suffix in _FORMATS and file.parent.is_dir()
+        allowed = f"a file in a folder that exists, and end in {', '.join(_FORMATS)}"
+        require(sound, "output", given.output, allowed)
+    comparison = of_outline(_made(Outline, given)) if outlined else of_run(read_run(others))
+    planned = {name: each.figures(circumstances) for name, each in comparison.forecasts.items()}
+    console = Console()
+    if given.json:
+        print(json.dumps(planned, indent=2))
+    else:
+        console.print(f"[bold]{comparison.title}[/]\n", highlight=False)
+        columns = {name.replace("_", " "): _spoken(each) for name, each in planned.items()}
+        console.print(table(columns))
+    if given.output is not None:
+        from raydl.planning.figure import plot
+
+        try:
+            plot(comparison, circumstances).savefig(given.output)
+        except OSError as error:
+            raise SpecError(f"output {given.output!r} cannot be written: {error}") from error
+        if not given.json:
+            console.print(f"\n{given.output}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _parser(outline: bool) -> ArgumentParser:
+    parser = ArgumentParser(prog="raydl plan", exit_on_error=False)
+    parser.add_argument(
+        "--output", type=str, help="a PNG of what a round costs over the number of workers"
+    )
+    parser.add_argument("--json", action="store_true", help="prints JSON in place of a table")
+    parser.add_class_arguments(Circumstances, None)
+    if outline:
+        parser.add_class_arguments(Outline, None)
+    return parser
+
+
+def _parted(argv: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
+    """The options with these names and their values, and all others."""
+    own: list[str] = []
+    others: list[str] = []
+    into = others
+    for token in argv:
+        if token.startswith("--"):
+            into = own if _key(token) in known else others
+        into.append(token)
+    return own, others
+
+
+def _key(token: str) -> str:
+    return token.removeprefix("--").partition("=")[0]
+
+
+def _names(*classes: type) -> list[str]:
+    return [field.name for each in classes for field in dataclasses.fields(each)]
+
+
+def _made(cls: type, given: Any) -> Any:
+    return cls(**{name: given[name] for name in _names(cls)})
+
+
+def _spoken(figures: Figures) -> Figures:
+    """The figures for a table, which says in words how many workers the phases allow."""
+    shown = dict(figures)
+    phases = shown.pop("most_workers_by_phase", None)
+    if isinstance(phases, dict):
+        shown["most_workers"] = _limit(figures["most_workers"])
+        if len(set(phases.values())) > 1:
+            shown["by phase"] = ", ".join(f"{name} {_limit(each)}" for name, each in phases.items())
+    return shown
+
+
+def _limit(workers: Any) -> str:
+    return "no limit" if workers is None else f"{workers:,}"

@@ -1,0 +1,156 @@
+"""The plan of a run: clients make a message of one sample, and the rounds are gone through.
+
+So the bytes are those of the algorithm's own messages, and of no second description of them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from raydl.core import cost, tree
+from raydl.core.algorithm import Work
+from raydl.core.cost import Communication
+from raydl.core.errors import SpecError
+from raydl.core.grad import Batch, Gradient, Gradients, eager
+from raydl.core.tree import Params, Tree
+from raydl.data.batches import ClientData
+from raydl.planning.forecast import Comparison, Forecast, schemes
+from raydl.runtimes.allreduce import check_additive, owner, summand
+from raydl.runtimes.block import Folded, fold_eager
+from raydl.runtimes.ddp import SharedGradient
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.specs import AllReduce
+from raydl.setup import prepare
+from raydl.spec import Run
+
+
+def of_run(run: Run) -> Comparison:
+    """What a run sends.
+
+    Every client is taken to receive and to send as much as the first. A rule for the local steps
+    that follows the training loss is followed as if the loss stayed what it is.
+
+    Raises:
+        SpecError: if the run could not be done; or if it is an all-reduce of a number of processes
+            that only the cluster knows, or of gradients that are not compressed alike in all steps.
+    """
+    processes = _processes(run)
+    problem, params = prepare(run)
+    algorithm = problem.algorithm
+    if processes is not None:
+        check_additive(algorithm)
+    state = algorithm.init(params)
+    cohort = (0,) if processes is None else tuple(next(run.cohorts()).tolist())
+    folded = _fold(problem, eager(problem.task), state, cohort)
+    if not folded.clients["finite"].all():
+        raise SpecError("the first step leads to a NaN or an infinity; lower the learning rate")
+    sent = int(folded.clients["bytes_up"][0])
+    received = tree.nbytes(algorithm.client.received(algorithm.broadcast(state), 0))
+    ways = schemes(received, sent, summed=sent)
+    shared = processes is not None and algorithm.hook is not None
+    step = _shared_step(problem, state) if shared else _Step()
+
+    def round_of(workers: int, clients: int, steps: int) -> Communication:
+        if processes is None:
+            return ways["star"](workers)
+        last = tree.nbytes(summand(folded.accumulator, clients, len(folded.clients)))
+        return cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
+
+    rounds = Counter[tuple[int, int]]()  # by the clients of the cohort and the slowest one's steps
+    for clients, steps in _rounds(run, problem):
+        if processes is not None and not shared:  # each trains its clients one after another
+            steps = np.bincount(owner(clients, processes, len(problem.partition)), steps)
+        rounds[len(clients), int(steps.max())] += 1
+    first = next(iter(rounds))
+    name = "star" if processes is None else "ring"
+    forecast = Forecast(
+        workers=processes or first[0],
+        scheme=lambda workers: round_of(workers, *first),
+        rounds=rounds.total(),
+        local_steps=sum(steps * times for (_, steps), times in rounds.items()),
+        total=sum(
+            (round_of(processes or one[0], *one) * times for one, times in rounds.items()),
+            Communication(),
+        ),
+    )
+    kind = type(run.algorithm).__name__
+    return Comparison(
+        f"{kind} on {problem.dataset.name}, {sum(map(torch.numel, params.values())):,} parameters",
+        {name: forecast},
+        ways | {name: forecast.scheme},
+    )
+
+
+def _processes(run: Run) -> int | None:
+    """Those of an all-reduce; None where clients talk to a server."""
+    if not isinstance(run.runtime, AllReduce):
+        return None
+    if not str(run.runtime.workers).isdecimal():
+        raise SpecError(
+            f"runtime.workers is {run.runtime.workers!r}, which leaves it to the cluster how many "
+            "there are; to plan, set --runtime.workers to a number"
+        )
+    return int(str(run.runtime.workers))
+
+
+class _Step(NamedTuple):
+    """What a process puts into all-reduces within one local step."""
+
+    calls: int = 0
+    nbytes: int = 0
+
+
+def _shared_step(problem: Problem, state: Tree) -> _Step:
+    """That of processes that share each minibatch: one step is taken, by a group of one process."""
+    assert problem.algorithm.hook is not None
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        exchange = problem.algorithm.hook.open()
+        if exchange.kept():
+            raise SpecError(
+                f"algorithm.hook is {problem.algorithm.hook}, which goes by what it keeps from "
+                "step to step; a plan can follow those that send as much in each, such as Plain"
+            )
+        _fold(problem, SharedGradient(problem.task, exchange), state, (0,))
+        return _Step(exchange.calls, exchange.nbytes)
+    finally:
+        dist.destroy_process_group()
+
+
+def _rounds(run: Run, problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each round's cohort, and the local steps of each of its clients; both int64 [cohort].
+
+    The server goes on from round to round as it would, but with a model of one parameter.
+    """
+    algorithm = problem.algorithm
+    state = algorithm.init({"weight": torch.ones(1, 1)})
+    samples, seen, reduced = len(problem.dataset.train.targets), 0, None
+    for number, cohort in enumerate(run.cohorts()):
+        if run.over(number, seen / samples):
+            return
+        if reduced is None:
+            folded = _fold(problem, _still, state, tuple(cohort.tolist()))
+            reduced = algorithm.reduce.result(folded.accumulator)
+        plan, sizes = algorithm.plan(state), problem.partition.sizes[cohort].tolist()
+        yield cohort, np.array([plan.local_steps(each) for each in sizes])
+        seen += sum(plan.trained(each) for each in sizes)
+        state, _ = algorithm.server(state, reduced)
+
+
+def _fold(problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int, ...]) -> Folded:
+    """What becomes of clients that take one step of one sample."""
+    algorithm = problem.algorithm
+    plan = algorithm.plan(state)._replace(batch_size=1, steps=1)
+    data = ClientData(problem.dataset, problem.partition, problem.seed)
+    broadcast = algorithm.broadcast(state)
+    with torch.random.fork_rng([]):
+        return fold_eager(algorithm, gradient, data, Work(0, clients, plan), broadcast, {})
+
+
+def _still(params: Params, batch: Batch) -> Gradients:
+    """A gradient of zeros and a loss of 1, for parameters that stand for a model's."""
+    return Gradients(tree.zeros_like(params), {}, {"loss": torch.ones(())})
