@@ -15,6 +15,7 @@ from raydl.data.batches import ClientData
 from raydl.data.dataset import Split
 from raydl.runtimes.block import Folded, fold_eager, fold_vmapped
 from raydl.runtimes.evaluation import Score, Stretch, evaluate
+from raydl.runtimes.memory import keep_freed_memory
 from raydl.runtimes.problem import Problem
 
 
@@ -41,6 +42,7 @@ class Worker:
         gradient: Gradient | None = None,
     ) -> None:
         torch.set_num_threads(threads)
+        keep_freed_memory()
         if batched:
             check_batchable(problem.task.model)
         self._problem, self._batched = problem, batched
