@@ -31,23 +31,22 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
         return tree.zeros_like(params) if momentum else {}
 
     def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
-        if weight_decay:
-            grads = {
-                name: torch.add(g, params[name], alpha=weight_decay) for name, g in grads.items()
-            }
-        direction = grads
-        if momentum:
-            state = state | {name: g + momentum * state[name] for name, g in grads.items()}
-            direction = {name: state[name] for name in grads}
-            if nesterov:
-                direction = {
-                    name: torch.add(g, state[name], alpha=momentum) for name, g in grads.items()
-                }
-        return params | {name: _minus(params[name], lr, d) for name, d in direction.items()}, state
+        # A parameter at a time: what is only needed in between goes back before the next one.
+        stepped, moments = {}, {}
+        for name, g in grads.items():
+            w = params[name]
+            direction = torch.add(g, w, alpha=weight_decay) if weight_decay else g
+            if momentum:
+                v = moments[name] = (momentum * state[name]).add_(direction)
+                direction = torch.add(direction, v, alpha=momentum) if nesterov else v
+            stepped[name] = _minus(w, lr, direction)
+        return params | stepped, state | moments
 
     return Rule(init, update)
 
 
 def _minus(w: Tensor, lr: Rate, d: Tensor) -> Tensor:
-    """The difference w − lr d; a rate that is a tensor may be one of many under ``torch.vmap``."""
-    return w - lr * d if isinstance(lr, Tensor) else torch.sub(w, d, alpha=lr)
+    """The difference w − lr d, without a temporary."""
+    if isinstance(lr, Tensor):
+        return torch.addcmul(w, d, lr, value=-1)
+    return torch.sub(w, d, alpha=lr)

@@ -6,20 +6,20 @@ cohort, or persistent processes train a part each, with samples and parameters i
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from multiprocessing.connection import Connection
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing import get_context
 
 from raydl.core.grad import Precision
 from raydl.core.rng import fold_in, generator
 from raydl.core.tree import Params
 from raydl.data.batches import Preparation, minibatches, passes
+from tests.benchmarks.processes import Process
 from tests.benchmarks.workloads import SEED, Prepared
 
 
@@ -144,14 +144,15 @@ class Bare:
             for part in range(parts)
         ]
         self._processes = [
-            _Process(self._loops[part], self._start, self._averages[part])
+            Process(_open, self._loops[part], self._start, self._averages[part])
             for part in range(processes)
         ]
         for process in self._processes:
             process.wait()
 
-    def round(self) -> None:
-        """Trains one cohort and averages."""
+    def round(self) -> float:
+        """Trains one cohort and averages, in so many seconds."""
+        began = perf_counter()
         for average in self._averages:
             torch._foreach_zero_(average)
         for process in self._processes:
@@ -165,6 +166,7 @@ class Bare:
         for other in others:
             torch._foreach_add_(self._start, other)
         self._number += 1
+        return perf_counter() - began
 
     def params(self) -> Params:
         """The averaged parameters."""
@@ -176,33 +178,7 @@ class Bare:
             process.close()
 
 
-class _Process:
-    """A persistent process that trains its part of each cohort when it is told to."""
-
-    def __init__(self, loop: Loop, start: list[Tensor], average: list[Tensor]) -> None:
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, loop, start, average), daemon=True
-        )
-        self._process.start()
-
-    def begin(self, number: int) -> None:
-        self._pipe.send(number)
-
-    def wait(self) -> None:
-        self._pipe.recv()
-
-    def close(self) -> None:
-        self._pipe.send(None)
-        self._process.join()
-
-
-def _serve(pipe: Connection, loop: Loop, start: list[Tensor], average: list[Tensor]) -> None:
+def _open(loop: Loop, start: list[Tensor], average: list[Tensor]) -> Callable[[int], None]:
     """Trains on request; ``start`` and ``average`` lie in memory shared with the one who asks."""
-    torch.set_num_threads(1)
-    loop = loop._replace(model=copy.deepcopy(loop.model))  # what was sent is shared, too
-    pipe.send(None)
-    while (number := pipe.recv()) is not None:
-        train(loop, number, start, average)
-        pipe.send(None)
+    own = loop._replace(model=copy.deepcopy(loop.model))  # what was sent is shared, too
+    return lambda number: train(own, number, start, average)

@@ -1,8 +1,10 @@
 """Whoever takes turns at a workload: the bare loops, and raydl on each of its runtimes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from time import perf_counter
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,8 +24,8 @@ WORKERS = 2
 class Side(Protocol):
     """What can train one cohort after the other."""
 
-    def round(self) -> None:
-        """Trains the next cohort."""
+    def round(self) -> float:
+        """Trains the next cohort, in so many seconds."""
         ...
 
     def params(self) -> Params:
@@ -41,25 +43,28 @@ class Raydl:
     Args:
         problem: what is trained.
         runtime: where.
-        prepared: gives the cohorts.
+        cohorts: of the rounds.
+
+    Attributes:
+        done: the last round.
     """
 
-    def __init__(self, problem: Problem, runtime: Runtime, prepared: Prepared) -> None:
-        self._algorithm, self._runtime = problem.algorithm, runtime
-        self._state = problem.algorithm.init(parameters(prepared.model))
-        self._rounds: Iterator[Round] = rounds(
-            problem.algorithm, runtime, self._state, iter(prepared.cohorts())
-        )
+    done: Round
 
-    def round(self) -> Round:
-        """Trains the next cohort."""
-        done = next(self._rounds)
-        self._state = done.state
-        return done
+    def __init__(self, problem: Problem, runtime: Runtime, cohorts: Iterable[np.ndarray]) -> None:
+        self._algorithm, self._runtime = problem.algorithm, runtime
+        state = problem.algorithm.init(parameters(problem.task.model))
+        self._rounds = rounds(problem.algorithm, runtime, state, iter(cohorts))
+
+    def round(self) -> float:
+        """Trains the next cohort, in so many seconds."""
+        began = perf_counter()
+        self.done = next(self._rounds)
+        return perf_counter() - began
 
     def params(self) -> Params:
         """The server's parameters."""
-        return self._algorithm.params(self._state)
+        return self._algorithm.params(self.done.state)
 
     def close(self) -> None:
         """Gives back the runtime's workers."""
@@ -89,12 +94,12 @@ class Contender(NamedTuple):
     @property
     def bare(self) -> bool:
         """Whether there is no framework in it."""
-        return isinstance(self.side, Bare)
+        return self.name == "bare"
 
-    def round(self) -> None:
+    def round(self) -> float:
         """Trains the next cohort, with this contender's threads in the process that drives it."""
         torch.set_num_threads(self.threads)
-        self.side.round()
+        return self.side.round()
 
 
 def contenders(prepared: Prepared, given: Given) -> Iterator[Contender]:
@@ -112,13 +117,14 @@ def _runtimes(prepared: Prepared, precision: Precision) -> Iterator[Contender]:
 
     def alone(threads: int, batched: bool = False) -> Contender:
         name, follows = ("batched", not dropout) if batched else ("sequential", True)
-        side = Raydl(problem, InProcess(problem, threads, batched), prepared)
+        side = Raydl(problem, InProcess(problem, threads, batched), prepared.cohorts())
         return Contender(name, 1, threads, precision, follows, side)
 
     def pooled(batched: bool = False) -> Contender:
         name, follows = ("actors, batched", not dropout) if batched else ("actors", True)
         pool = ActorPool(problem, WORKERS, cpus=1 / 4, batched=batched)
-        return Contender(name, WORKERS, 1, precision, follows, Raydl(problem, pool, prepared))
+        side = Raydl(problem, pool, prepared.cohorts())
+        return Contender(name, WORKERS, 1, precision, follows, side)
 
     yield alone(threads=2)
     yield pooled()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raydl.optim import LAMB, LARS
+from tests.benchmarks.timing import paired
 
 _SGD = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
 _ADAMW = {"lr": 1e-3, "weight_decay": 1e-2}
@@ -33,7 +34,7 @@ def measure(repeats: int) -> dict[str, Any]:
 
     Returns:
         ``parameters``, ``threads`` and ``optimizers``: for each name ``seconds`` of each step,
-        their ``median`` and its ``ratio`` to that of torch's ``foreach`` SGD or AdamW.
+        their ``median`` and the ``ratio`` to torch's ``foreach`` SGD or AdamW, turn by turn.
     """
     shapes = _resnet18_shapes()
     grads = [torch.randn(shape) for shape in shapes]
@@ -47,15 +48,14 @@ def measure(repeats: int) -> dict[str, Any]:
             if turn >= 2:
                 seconds[name].append(perf_counter() - began)
         order = order[1:] + order[:1]
-    medians = {name: median(each) for name, each in seconds.items()}
     return {
         "parameters": sum(shape.numel() for shape in shapes),
         "threads": torch.get_num_threads(),
         "optimizers": {
             name: {
                 "seconds": seconds[name],
-                "median": medians[name],
-                "ratio": medians[name] / medians[beside],
+                "median": median(seconds[name]),
+                "ratio": paired(seconds[name], seconds[beside]),
             }
             for name, (_, beside) in _CONTENDERS.items()
         },

@@ -25,6 +25,10 @@ def show(figures: dict[str, Any]) -> None:
             console.print(_turns(part, measured))
             for line in _remarks(measured, has_bf16(machine)):
                 console.print(line)
+            if "ratios" in measured:
+                console.print(_beside(measured["ratios"]))
+    if "optimizers" in figures:
+        console.print(_optimizers(figures["optimizers"]))
     if "W4" in figures:
         console.print(_scale(figures["W4"]))
     if "startup" in figures:
@@ -73,6 +77,20 @@ def _remarks(measured: dict[str, Any], bf16_in_hardware: bool) -> list[str]:
             f"Ray that do nothing: {_milliseconds(empty['ray'])} ms."
         )
     return lines
+
+
+def _beside(ratios: dict[str, float]) -> str:
+    each = ", ".join(f"{ratio:.3f} in {precision}" for precision, ratio in ratios.items())
+    return f"raydl / bare, each on the threads that suit it best: {each}."
+
+
+def _optimizers(measured: dict[str, Any]) -> Table:
+    millions, threads = measured["parameters"] / 1e6, measured["threads"]
+    title = f"Steps on ResNet-18, {millions:.1f} million parameters, {threads} threads"
+    table = _table(title, "", "ms a step", "× torch's")
+    for name, row in measured["optimizers"].items():
+        table.add_row(name, _milliseconds(row["median"]), f"{row['ratio']:.2f}")
+    return table
 
 
 def _scale(measured: dict[str, Any]) -> Table:

@@ -41,7 +41,7 @@ def measure(registered: int, cohort: int, rounds: int) -> dict[str, Any]:
             many.round()
             memory.append(_resident())
         few = _start(cohort, cohort, rounds)
-        pairs = [(many.round().wall_seconds, few.round().wall_seconds) for _ in range(rounds)]
+        pairs = [(many.round(), few.round()) for _ in range(rounds)]
         many.close()
         few.close()
     seconds, seconds_few = (list(column) for column in zip(*pairs, strict=True))
@@ -66,7 +66,8 @@ def _start(registered: int, cohort: int, rounds: int) -> Raydl:
     )
     prepared = prepare(workload, rounds)
     problem = prepared.problem()
-    return Raydl(problem, ActorPool(problem, WORKERS, cpus=1 / 4, batched=True), prepared)
+    pool = ActorPool(problem, WORKERS, cpus=1 / 4, batched=True)
+    return Raydl(problem, pool, prepared.cohorts())
 
 
 def _resident() -> int:

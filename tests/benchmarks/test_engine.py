@@ -18,7 +18,7 @@ def test_the_bare_loop_trains_what_raydl_trains(name, precision, apart):
     prepared = prepare(TIMED[name](quick=True), rounds=2)
     problem = prepared.problem(precision)
     bare = Bare(prepared, give(prepared), precision)
-    raydl = Raydl(problem, InProcess(problem), prepared)
+    raydl = Raydl(problem, InProcess(problem), prepared.cohorts())
     for _ in range(2):
         bare.round()
         raydl.round()

@@ -20,7 +20,7 @@ from tests.benchmarks.contenders import (
     contenders,
     distance,
 )
-from tests.benchmarks.workloads import TIMED, Prepared, prepare
+from tests.benchmarks.workloads import TIMED, prepare
 
 _APART = {"float32": 1e-2, "bf16": 1e-1}  # relative, after one round
 
@@ -44,40 +44,54 @@ def measure(name: str, repeats: int, quick: bool) -> dict[str, Any]:
     """
     workload = TIMED[name](quick)
     prepared = prepare(workload, 1 + repeats * workload.turn)
-    rows = list(contenders(prepared, give(prepared)))
+    everyone = list(contenders(prepared, give(prepared)))
+    rows = compare(everyone, parameters(prepared.model), repeats, workload.turn)
+    best = min(row["median"] for row in rows if row["bare"] and row["precision"] == "float32")
+    for row in rows:
+        row["ratio"] = row["median"] / best
+    return {"title": workload.title, "contenders": rows}
+
+
+def compare(
+    everyone: list[Contender], start: Params, repeats: int, turn: int = 1
+) -> list[dict[str, Any]]:
+    """Lets contenders take turns, and closes them.
+
+    Args:
+        everyone: the contenders.
+        start: the parameters that all of them begin with.
+        repeats: turns that each contender takes, after a first round that is not timed.
+        turn: rounds of a turn.
+
+    Returns:
+        For each contender what `measure` says, without the ratio.
+
+    Raises:
+        AssertionError: if those that must follow a bare loop do not.
+    """
     try:
-        apart = _first_round(prepared, rows)
-        seconds = _take_turns(rows, repeats, workload.turn)
+        apart = _first_round(everyone, start)
+        seconds = _take_turns(everyone, repeats, turn)
     finally:
-        for row in rows:
-            row.side.close()
-    best = min(
-        median(seconds[at])
-        for at, row in enumerate(rows)
-        if row.bare and row.precision == "float32"
-    )
-    return {
-        "title": workload.title,
-        "contenders": [
-            {
-                "name": row.name,
-                "processes": row.processes,
-                "threads": row.threads,
-                "precision": row.precision,
-                "bare": row.bare,
-                "seconds": seconds[at],
-                "median": median(seconds[at]),
-                "ratio": median(seconds[at]) / best,
-                "apart": apart[at],
-            }
-            for at, row in enumerate(rows)
-        ],
-    }
+        for each in everyone:
+            each.side.close()
+    return [
+        {
+            "name": each.name,
+            "processes": each.processes,
+            "threads": each.threads,
+            "precision": each.precision,
+            "bare": each.bare,
+            "seconds": seconds[at],
+            "median": median(seconds[at]),
+            "apart": apart[at],
+        }
+        for at, each in enumerate(everyone)
+    ]
 
 
-def _first_round(prepared: Prepared, rows: list[Contender]) -> list[float]:
+def _first_round(rows: list[Contender], start: Params) -> list[float]:
     """Warms everyone up, and checks that all of them train the same thing."""
-    start = parameters(prepared.model)
     references: dict[str, Params] = {}
     apart = []
     for row in rows:
@@ -99,11 +113,19 @@ def _take_turns(rows: list[Contender], repeats: int, turn: int) -> list[list[flo
     for _ in range(repeats):
         for at in order:
             for _ in range(turn):
-                began = perf_counter()
-                rows[at].round()
-                seconds[at].append(perf_counter() - began)
+                seconds[at].append(rows[at].round())
         order = order[1:] + order[:1]
     return seconds
+
+
+def paired(seconds: list[float], beside: list[float]) -> float:
+    """The median of the ratios turn by turn, which a machine that is busy for a while moves less.
+
+    Args:
+        seconds: of one contender's turns.
+        beside: of another's, as many.
+    """
+    return median(own / other for own, other in zip(seconds, beside, strict=True))
 
 
 def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
@@ -125,13 +147,15 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
     idle = problem.algorithm._replace(plan=lambda state: Plan(batch_size=None, epochs=0))
     work = [each._replace(clients=each.clients[:blocks]) for each in prepared.work]
     runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=1 / 4)
-    side = Raydl(replace(problem, algorithm=idle), runtime, replace(prepared, work=work))
+    cohorts = replace(prepared, work=work).cohorts()
+    side = Raydl(replace(problem, algorithm=idle), runtime, cohorts)
     idlers = [_Idler.remote() for _ in range(WORKERS)]
     torch.set_num_threads(1)
     rounds, calls = [], []
     try:
         for _ in range(1 + repeats):
-            rounds.append(side.round())
+            side.round()
+            rounds.append(side.done)
             began = perf_counter()
             ray.get([idler.nothing.remote() for idler in idlers])
             calls.append(perf_counter() - began)
