@@ -46,7 +46,5 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
 
 
 def _minus(w: Tensor, lr: Rate, d: Tensor) -> Tensor:
-    """The difference w − lr d, without a temporary."""
-    if isinstance(lr, Tensor):
-        return torch.addcmul(w, d, lr, value=-1)
-    return torch.sub(w, d, alpha=lr)
+    """The difference w − lr d; a rate that is a tensor may be one of many under ``torch.vmap``."""
+    return w - lr * d if isinstance(lr, Tensor) else torch.sub(w, d, alpha=lr)
