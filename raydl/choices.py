@@ -10,7 +10,7 @@ from raydl.algorithms import hooks, intervals
 from raydl.core.errors import SpecError, unknown
 from raydl.optim import schedule
 from raydl.optim import specs as optimizers
-from raydl.runtimes import auto, specs
+from raydl.runtimes import auto, consistency, simulated, specs, speed
 
 
 def _named(*classes: type) -> dict[str, type]:
@@ -40,6 +40,7 @@ CHOICES: dict[str, dict[str, type]] = {
         "batched": specs.Batched,
         "actors": specs.Actors,
         "allreduce": specs.AllReduce,
+        "simulated": simulated.Simulated,
     },
     "algorithm.optimizer": _named(
         optimizers.SGD, optimizers.AdamW, optimizers.LARS, optimizers.LAMB
@@ -51,6 +52,10 @@ CHOICES: dict[str, dict[str, type]] = {
     "algorithm.interval": _named(
         intervals.Constant, intervals.PostLocal, intervals.Growing, intervals.QSR, intervals.AdaComm
     ),
+    "runtime.consistency": _named(
+        consistency.Synchronous, consistency.Asynchronous, consistency.StaleSynchronous
+    ),
+    "runtime.speed": _named(speed.Lognormal, speed.Exponential, speed.Measured),
 }
 
 OPTIONAL = {"model": "what is usual for the data", "augmentation": "none"}  # may be none
@@ -66,6 +71,8 @@ _METHOD = {  # what a class must have to be one
     "algorithm.schedule": "build",
     "algorithm.interval": "build",
     "algorithm.hook": "open",
+    "runtime.consistency": "enough",
+    "runtime.speed": "pace",
 }
 
 

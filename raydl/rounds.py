@@ -36,7 +36,7 @@ class Round(NamedTuple):
         bytes_up: the bytes of all the clients' messages.
         wall_seconds: of the whole round, as it ran.
         simulated_seconds: of an ideal one with a machine for each client: set-up + slowest client
-            + aggregation.
+            + aggregation; or of virtual time, where the runtime keeps such.
         metrics: what the server reports.
     """
 
@@ -104,6 +104,10 @@ def rounds(
         if reduced.clients["finite"].any():  # of no updates there is nothing to make a step from
             state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
         ended = perf_counter()
+        seconds = reduced.seconds
+        if seconds is None:
+            slowest = float(reduced.clients["seconds"].max())
+            seconds = (prepared - began) + slowest + reduced.merge_seconds + (ended - returned)
         traffic = reduced.traffic or Traffic(
             messages=2 * len(work.clients),
             bytes_down=_bytes_down(algorithm, broadcast, work),
@@ -115,10 +119,7 @@ def rounds(
             clients=reduced.clients,
             **traffic._asdict(),
             wall_seconds=ended - began,
-            simulated_seconds=(prepared - began)
-            + float(reduced.clients["seconds"].max())
-            + reduced.merge_seconds
-            + (ended - returned),
+            simulated_seconds=seconds,
             metrics=metrics,
         )
 

@@ -65,7 +65,8 @@ def assign(run: Run, dataset: Dataset) -> Partition:
 
 def budget(run: Run, dataset: Dataset) -> Budget:
     """How long the run is to be, for an algorithm that plans ahead."""
-    epoch = len(dataset.train.targets) / len(next(run.cohorts()))
+    updates = run.runtime.updates(len(next(run.cohorts())), run.population)
+    epoch = len(dataset.train.targets) / updates
     return Budget(run.last_round, None if run.epochs is None else run.epochs * epoch, epoch)
 
 

@@ -2,6 +2,8 @@
 
 fedsgd    FedSGD: one full-batch gradient step for each client and round, by gradients or weights
 fedavg    FedAvg: local epochs or local steps of SGD, then the weighted mean
+fedprox   FedProx: FedAvg with a proximal term that pulls clients back to where they began
+fedasync  FedAsync: each client's parameters mixed into the server's as they arrive
 dataparallel  DataParallel: processes that share every minibatch, by DDP; in one, centralized
 localsgd  LocalSGD: workers that average after J local steps; post-local SGD, dynamic J
 hierarchical  HierarchicalLocalSGD: groups of workers that average among themselves more often
@@ -14,7 +16,9 @@ under DataParallel: ``hooks``, what is done to the gradients that its processes 
 
 from raydl.algorithms.dataparallel import DataParallel
 from raydl.algorithms.diloco import DiLoCo
+from raydl.algorithms.fedasync import FedAsync
 from raydl.algorithms.fedavg import FedAvg
+from raydl.algorithms.fedprox import FedProx
 from raydl.algorithms.fedsgd import FedSGD
 from raydl.algorithms.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.localsgd import LocalSGD
@@ -23,7 +27,9 @@ from raydl.algorithms.slowmo import SlowMo
 __all__ = [
     "DataParallel",
     "DiLoCo",
+    "FedAsync",
     "FedAvg",
+    "FedProx",
     "FedSGD",
     "HierarchicalLocalSGD",
     "LocalSGD",

@@ -64,6 +64,7 @@ class FedAvg:
             client=_client(self),
             reduce=mean(),
             server=lambda state, delta: _server(self, state, delta),
+            discount=tree.scale,
         )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
 
+from raydl.core import tree
 from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient, Metrics
@@ -54,6 +55,7 @@ class FedSGD:
             client=_gradients() if by_gradients else _weights(self.lr),
             reduce=mean(),
             server=_descend(self.lr) if by_gradients else _replace,
+            discount=_discount if by_gradients else None,
         )
 
 
@@ -67,6 +69,10 @@ def _gradients() -> Client:
         step=step,
         final=lambda broadcast, local: (local["sent"], {}),
     )
+
+
+def _discount(sent: Tree, factor: float) -> Tree:
+    return sent | {"grads": tree.scale(sent["grads"], factor)}
 
 
 def _weights(lr: float) -> Client:

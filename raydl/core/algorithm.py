@@ -148,6 +148,8 @@ class Algorithm(NamedTuple):
         hook: for an algorithm whose only client is a group of processes that share each of its
             minibatches: what is done to the gradients that they exchange. A runtime without such
             a group trains the client in one process.
+        discount: (message, factor) -> the message of an update that is stale, and therefore is to
+            count for that fraction; None if there is none.
     """
 
     init: Callable[[Params], Tree]
@@ -158,6 +160,7 @@ class Algorithm(NamedTuple):
     reduce: Reduce
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
     hook: Hook | None = None
+    discount: Callable[[Tree, float], Tree] | None = None
 
 
 class Budget(NamedTuple):

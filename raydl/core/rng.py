@@ -25,6 +25,11 @@ def fold_in(seed: int, *path: int | str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def uniform(seed: int, *path: int | str) -> float:
+    """A number drawn uniformly from the open interval (0, 1), of 52 bits of `fold_in`."""
+    return ((fold_in(seed, *path) >> 11) + 0.5) / 2**52
+
+
 def generator(seed: int, *path: int | str) -> torch.Generator:
     """A CPU generator seeded by ``fold_in(seed, *path)``."""
     return torch.Generator().manual_seed(fold_in(seed, *path))

@@ -41,6 +41,10 @@ class Auto:
     def __post_init__(self) -> None:
         require(self.threads >= 1, "runtime.threads", self.threads, "1 or larger")
 
+    def updates(self, cohort: int, population: int) -> int:
+        """One of each client, whatever is chosen."""
+        return cohort
+
     def choose(self, problem: Problem, cohort: np.ndarray, rounds: int) -> Choice:
         """Measures, and chooses for a run of so many rounds with cohorts like this one."""
         state = problem.algorithm.init(parameters(problem.task.model))

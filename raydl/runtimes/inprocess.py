@@ -37,19 +37,19 @@ class InProcess(Runtime):
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort block by block."""
-
-        def fold(block: Work) -> Folded:
-            folded = self._worker.fold(block, broadcast, self._kept)
-            self._kept |= folded.kept
-            return folded
-
-        return merge(self._problem.algorithm.reduce, map(fold, self._problem.blocks(work)))
+        blocks = (self._fold(block, broadcast) for block in self._problem.blocks(work))
+        return merge(self._problem.algorithm.reduce, blocks)
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores at once; nothing runs beside this process."""
         parts = stretches(self._problem.dataset, split)
         score = sum((self._worker.evaluate(params, part) for part in parts), Score())
         return lambda: score
+
+    def _fold(self, block: Work, broadcast: Tree) -> Folded:
+        folded = self._worker.fold(block, broadcast, self._kept)
+        self._kept |= folded.kept
+        return folded
 
     def kept(self) -> Kept:
         """What every client keeps by now."""

@@ -36,12 +36,14 @@ class Reduced(NamedTuple):
         merge_seconds: what merging the blocks took.
         traffic: what was sent; None for a star, whose clients each received the broadcast and
             sent their message.
+        seconds: of virtual time that the cohort took, of a runtime that keeps such.
     """
 
     accumulator: Tree
     clients: dict[str, Tensor]
     merge_seconds: float
     traffic: Traffic | None = None
+    seconds: float | None = None
 
 
 class Runtime(Protocol):
@@ -78,6 +80,10 @@ class Runtime(Protocol):
         ...
 
 
+_COLUMNS = ("client", "samples", "steps", "bytes_up", "seconds", "finite")
+_NOBODY = torch.empty(0, dtype=torch.float64)
+
+
 def merge(reduce: Reduce, blocks: Iterable[Folded]) -> Reduced:
     """Merges blocks in the order in which they come."""
     accumulator, columns, seconds = reduce.zero(), [], 0.0
@@ -86,5 +92,6 @@ def merge(reduce: Reduce, blocks: Iterable[Folded]) -> Reduced:
         accumulator = reduce.merge(accumulator, block.accumulator)
         seconds += perf_counter() - started
         columns.append(block.clients)
-    clients = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
+    names = columns[0] if columns else _COLUMNS  # of nobody, there are no metrics
+    clients = {name: torch.cat([_NOBODY, *(each[name] for each in columns)]) for name in names}
     return Reduced(accumulator, clients, seconds)

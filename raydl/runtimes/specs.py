@@ -45,6 +45,18 @@ class RuntimeSpec(Protocol):
         """What of this the numbers depend on, in their last bits."""
         ...
 
+    def updates(self, cohort: int, population: int) -> int:
+        """How many updates make a round, of a cohort of so many.
+
+        Args:
+            cohort: clients that take part at a time.
+            population: clients there are.
+
+        Raises:
+            SpecError: if such a cohort cannot be run here.
+        """
+        return cohort
+
 
 def _check(threads: int, device: str = "cpu") -> None:
     require(threads >= 1, "runtime.threads", threads, "1 or larger")

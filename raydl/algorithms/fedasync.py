@@ -1,0 +1,83 @@
+"""FedAsync: the server mixes each client's parameters into its own as they arrive.
+
+    w ← SGD from x_t on  F(w) + μ/2 ‖w − x_t‖²
+    x ← (1 − α s(τ)) x + α s(τ) w,  τ steps of the server after the client received x_t
+
+C. Xie, S. Koyejo, I. Gupta, "Asynchronous Federated Optimization", OPT 2020 (arXiv:1903.03934),
+where μ is called ρ. The discount s(τ) is the consistency's: with
+``--runtime.consistency Asynchronous --runtime.consistency.discount a`` it is (1 + τ)⁻ᵃ. Of several
+updates in one step, x is mixed with the mean of s(τ) w by the mean of s(τ).
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+
+from raydl.algorithms.fedavg import FedAvg
+from raydl.algorithms.fedprox import proximal
+from raydl.core import tree
+from raydl.core.algorithm import OPEN, Algorithm, Budget
+from raydl.core.errors import require
+from raydl.core.reduce import mean
+from raydl.core.tree import Params, Tree
+
+
+@dataclass(frozen=True)
+class FedAsync:
+    """Clients' parameters, mixed into the server's: for clients that come one at a time.
+
+    Args:
+        lr: the clients' learning rate η.
+        batch_size: samples of a client's minibatch (B); null takes all of its samples at once.
+        epochs: passes over a client's samples (E).
+        steps: minibatches of a client (J); where given, it counts instead of epochs.
+        momentum: of the clients' SGD, from 0 each time.
+        weight_decay: L2 decay of the clients' SGD.
+        mixing: how far the server goes to a client's parameters (α).
+        mu: weight of the clients' proximal term (μ); 0 is none.
+    """
+
+    lr: float = 0.1
+    batch_size: int | None = 10
+    epochs: int = 1
+    steps: int | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    mixing: float = 0.6
+    mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(0 < self.mixing <= 1, "algorithm.mixing", self.mixing, "in (0, 1]")
+        require(0 <= self.mu < inf, "algorithm.mu", self.mu, "0 or larger")
+        self._local()
+
+    def build(self, budget: Budget = OPEN) -> Algorithm:
+        """The algorithm with these hyperparameters."""
+        fedavg = self._local().build(budget)
+        client = proximal(fedavg.client, self.mu)
+        return fedavg._replace(
+            client=client._replace(final=_final),
+            reduce=mean(by_samples=False),
+            server=lambda state, sent: ({"params": _mixed(self, state["params"], sent)}, {}),
+        )
+
+    def _local(self) -> FedAvg:
+        return FedAvg(
+            lr=self.lr,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            steps=self.steps,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+
+
+def _final(broadcast: Params, local: Tree) -> tuple[Tree, Tree]:
+    return {"params": local["params"], "weight": torch.ones(())}, {}
+
+
+def _mixed(spec: FedAsync, params: Params, sent: Tree) -> Params:
+    own = 1 - spec.mixing * sent["weight"]
+    mixed: Params = tree.map(lambda x, w: own * x + spec.mixing * w, params, sent["params"])
+    return mixed

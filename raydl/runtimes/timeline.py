@@ -1,0 +1,255 @@
+"""Virtual time that is drawn for a seed, one event after the other.
+
+A flight is a piece of work that was begun and has not arrived. What is drawn for it depends on
+(seed, worker, how many pieces of work the worker has begun) alone.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf
+from random import Random
+from typing import NamedTuple
+
+import torch
+
+from raydl.core.rng import fold_in, uniform
+from raydl.core.tree import Tree
+from raydl.runtimes.clock import Arrival, Load, Step
+from raydl.runtimes.conditions import Conditions
+from raydl.runtimes.runtime import Traffic
+
+_ALL = -1  # in a checkpoint, of a piece of work that is done as planned
+
+
+class _Flight(NamedTuple):
+    """A piece of work on its way; the earliest sorts first."""
+
+    arrives: float
+    sequence: int
+    worker: int
+    version: int
+    begun: float
+    sends: float
+    steps: int | None
+    bytes_up: int
+    lost: bool
+
+
+@dataclass
+class _Turn:
+    """One step of the server in the making."""
+
+    version: int
+    slots: int
+    candidates: Iterator[int]
+    load: Callable[[int], Load]
+    again: bool
+    end: float
+    arrivals: list[Arrival] = field(default_factory=list)
+    messages: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+
+
+class Timeline:
+    """Time that is drawn for a seed, one event after the other.
+
+    Args:
+        workers: how many there are, or the clients of the whole federation.
+        seed: the run's.
+        conditions: that they work under.
+    """
+
+    def __init__(self, workers: int, seed: int, conditions: Conditions) -> None:
+        self._conditions, self._seed = conditions, seed
+        slow = round(conditions.stragglers * workers)
+        stragglers = set(Random(fold_in(seed, "stragglers")).sample(range(workers), slow))
+        self._pace = [
+            conditions.speed.pace(worker, uniform(seed, "pace", worker))
+            * (conditions.slowdown if worker in stragglers else 1.0)
+            for worker in range(workers)
+        ]
+        self.now = 0.0
+        self._flights: list[_Flight] = []  # a heap
+        self._flying: set[int] = set()
+        self._begun = [0] * workers  # pieces of work, by worker
+        self._done = [0] * workers  # those whose update arrived
+        self._slowest, self._at_slowest = 0, workers
+        self._ready: deque[int] = deque()
+        self._held: list[int] = []  # who are too far ahead of the slowest to begin
+        self._spent: list[int] = []  # who have sent an update of this version
+        self._sequence = 0
+
+    def advance(
+        self, version: int, cohort: Sequence[int], load: Callable[[int], Load], again: bool
+    ) -> Step:
+        """Lets time pass until the server steps, see `Clock`."""
+        consistency, deadline = self._conditions.consistency, self._conditions.deadline
+        enough, started = consistency.enough(len(cohort)), self.now
+        end = inf if deadline is None else started + deadline
+        # Where everybody takes part, who may begin is known by now, without a look at all of them.
+        everyone = len(cohort) == len(self._pace) and self._sequence and not consistency.barrier
+        candidates = iter(()) if everyone else iter(cohort)
+        turn = _Turn(version, len(cohort), candidates, load, again, end)
+        spent, self._spent = self._spent, []
+        self._release(spent)
+        self._fill(turn)
+        while len(turn.arrivals) < enough:
+            if not self._flights or self._flights[0].arrives > self.now:
+                self._fill(turn)  # only now: who finish together wait for each other
+            if self._flights[0].arrives > end:
+                self.now = end
+                break
+            self._land(heappop(self._flights), turn)
+        if consistency.barrier:
+            self._throw_away(turn)
+        traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up)
+        return Step(tuple(turn.arrivals), self.now - started, traffic)
+
+    def versions(self) -> set[int]:
+        """Those that updates on their way began from."""
+        return {flight.version for flight in self._flights}
+
+    def state(self) -> Tree:
+        """Everybody's clocks, and what is on its way."""
+        flights = sorted(self._flights)
+        times = [(flight.arrives, flight.begun, flight.sends) for flight in flights]
+        kinds = [
+            (
+                flight.worker,
+                flight.version,
+                _ALL if flight.steps is None else flight.steps,
+                flight.bytes_up,
+                flight.lost,
+            )
+            for flight in flights
+        ]
+        waiting = {"ready": self._ready, "held": self._held, "spent": self._spent}
+        return {
+            "now": torch.tensor(self.now, dtype=torch.float64),
+            "begun": torch.tensor(self._begun),
+            "done": torch.tensor(self._done),
+            "times": torch.tensor(times, dtype=torch.float64).reshape(-1, 3),
+            "kinds": torch.tensor(kinds, dtype=torch.int64).reshape(-1, 5),
+            **{name: torch.tensor([*each], dtype=torch.int64) for name, each in waiting.items()},
+        }
+
+    def restore(self, state: Tree) -> None:
+        """Goes on from there."""
+        self.now = state["now"].item()
+        self._begun, self._done = state["begun"].tolist(), state["done"].tolist()
+        self._slowest = min(self._done)
+        self._at_slowest = self._done.count(self._slowest)
+        rows = zip(state["times"].tolist(), state["kinds"].tolist(), strict=True)
+        self._flights = [  # sorted, and so a heap
+            _Flight(
+                arrives,
+                number,
+                worker,
+                version,
+                begun,
+                sends,
+                None if steps == _ALL else steps,
+                bytes_up,
+                bool(lost),
+            )
+            for number, (
+                (arrives, begun, sends),
+                (worker, version, steps, bytes_up, lost),
+            ) in enumerate(rows)
+        ]
+        self._flying = {flight.worker for flight in self._flights}
+        self._sequence = sum(self._begun)
+        self._ready = deque(state["ready"].tolist())
+        self._held, self._spent = state["held"].tolist(), state["spent"].tolist()
+
+    def _fill(self, turn: _Turn) -> None:
+        """Has everybody begin who may."""
+        while len(self._flying) < turn.slots:
+            worker = self._ready.popleft() if self._ready else next(turn.candidates, None)
+            if worker is None:
+                return
+            if worker not in self._flying:
+                self._begin(worker, turn)
+
+    def _begin(self, worker: int, turn: _Turn) -> None:
+        conditions, load, number = self._conditions, turn.load(worker), self._begun[worker]
+        self._begun[worker] += 1
+        draw = uniform(self._seed, "work", worker, number)
+        pace = self._pace[worker] * conditions.speed.factor(draw)
+        received = self.now + conditions.download(load.bytes_down)
+        upload = conditions.upload(load.bytes_up)
+        steps, arrives = None, received + load.steps * pace + upload
+        if conditions.partial and arrives > turn.end:
+            steps = int((turn.end - upload - received) / pace)
+            arrives = turn.end if steps > 0 else inf
+        lost = conditions.dropout > 0 and (
+            uniform(self._seed, "lost", worker, number) < conditions.dropout
+        )
+        flight = _Flight(
+            arrives,
+            self._sequence,
+            worker,
+            turn.version,
+            self.now,
+            arrives - upload,
+            steps,
+            load.bytes_up,
+            lost,
+        )
+        heappush(self._flights, flight)
+        self._flying.add(worker)
+        self._sequence += 1
+        turn.messages += 1
+        turn.bytes_down += load.bytes_down
+
+    def _land(self, flight: _Flight, turn: _Turn) -> None:
+        self.now = flight.arrives
+        worker = flight.worker
+        self._flying.remove(worker)
+        turn.messages += 1
+        turn.bytes_up += flight.bytes_up
+        if flight.lost:
+            self._ready.append(worker)
+            return
+        self._count(worker)
+        seconds = self.now - flight.begun
+        turn.arrivals.append(
+            Arrival(worker, flight.version, turn.version, self.now, seconds, flight.steps)
+        )
+        if turn.slots == len(self._pace) and not self._conditions.consistency.barrier:
+            if turn.again or flight.version < turn.version:
+                self._release((worker,))
+            else:
+                self._spent.append(worker)
+
+    def _count(self, worker: int) -> None:
+        """Counts an update, and lets go whom the slowest worker held back."""
+        self._done[worker] += 1
+        if self._done[worker] != self._slowest + 1:
+            return
+        self._at_slowest -= 1
+        if self._at_slowest == 0:
+            self._slowest += 1
+            self._at_slowest = self._done.count(self._slowest)
+            held, self._held = self._held, []
+            self._release(held)
+
+    def _release(self, workers: Sequence[int]) -> None:
+        bound = self._conditions.consistency.bound
+        for worker in workers:
+            ahead = self._done[worker] - self._slowest
+            held = bound is not None and ahead > bound
+            (self._held if held else self._ready).append(worker)
+
+    def _throw_away(self, turn: _Turn) -> None:
+        """Ends everybody's work; what was being sent was sent in vain."""
+        for flight in self._flights:
+            if flight.sends <= self.now:
+                turn.messages += 1
+                turn.bytes_up += flight.bytes_up
+        self._flights.clear()
+        self._flying.clear()
+        self._ready.clear()
