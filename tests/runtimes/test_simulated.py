@@ -1,0 +1,312 @@
+"""Algorithms under a virtual clock: what they equal, and what becomes of them when interrupted."""
+
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+import raydl
+from raydl import Checkpointing, Model, Run, SpecError
+from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD, LocalSGD
+from raydl.core import tree
+from raydl.core.algorithm import Budget, Plan, Work
+from raydl.data import Uniform
+from raydl.interrupt import Interrupted
+from raydl.optim.schedule import Constant
+from raydl.optim.specs import SGD
+from raydl.runtimes.clock import Arrival, Replay, read_trace, write_trace
+from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.simulated import Simulated, VirtualTime
+from raydl.runtimes.specs import Sequential
+from raydl.runtimes.speed import Lognormal, Measured
+from raydl.training import Observer
+from tests.federation import digits, federation, final, fingerprints, keeping, mlp, train
+
+VARIED = Lognormal(1.0, spread=0.8, jitter=0.3)
+HARSH = {"speed": VARIED, "stragglers": 0.3, "latency": 0.1, "down": 1e6, "up": 1e5}
+WORKERS = LocalSGD(
+    4, SGD(lr=0.1, momentum=0.9), schedule=Constant(), batch_size=16, steps=3, at_sync="keep"
+)
+EQUAL = {  # every client takes as many steps
+    "FedAvg": FedAvg(steps=3, batch_size=16).build(),
+    "FedSGD": FedSGD(lr=0.3).build(),
+    "FedAsync": FedAsync(steps=3, batch_size=16, mixing=0.5).build(),
+    "LocalSGD": WORKERS.build(Budget()),
+    "keeping": keeping(Plan(16, steps=3), lr=0.05),
+}
+ALGORITHMS = EQUAL | {"FedAvg by epochs": FedAvg(epochs=1, batch_size=16).build()}
+EVERYONE = [torch.arange(12).numpy()] * 100
+
+
+def simulated(problem, **conditions):
+    with Simulated(**conditions).open(problem) as runtime:
+        return runtime
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_synchronously_it_is_the_sequential_runtime(name):
+    problem = federation(ALGORITHMS[name], mlp(digits(), dropout=0.3))
+    expected = train(problem, InProcess(problem))
+    got = train(problem, simulated(problem, consistency=Synchronous(), **HARSH))
+    assert fingerprints(got) == fingerprints(expected)
+    for one, other in zip(got, expected, strict=True):
+        for column in ("client", "samples", "steps", "bytes_up", "finite", "loss"):
+            assert torch.equal(one.clients[column], other.clients[column]), column
+        accounts = ("messages", "bytes_down", "bytes_up")
+        assert [getattr(one, each) for each in accounts] == [
+            getattr(other, each) for each in accounts
+        ]
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_a_full_buffer_of_equal_workers_is_synchronous(name):
+    problem = federation(EQUAL[name], block_size=1)
+    expected = train(problem, InProcess(problem), cohorts=EVERYONE)
+    runtime = simulated(problem, consistency=Asynchronous(buffer=12))
+    assert fingerprints(train(problem, runtime, cohorts=EVERYONE)) == fingerprints(expected)
+
+
+def test_a_bound_out_of_reach_is_none():
+    problem = federation(EQUAL["LocalSGD"])
+    bounded, free = (
+        train(problem, simulated(problem, consistency=each, **HARSH), 30, cohorts=EVERYONE)
+        for each in (StaleSynchronous(10**9, discount=0.5), Asynchronous(discount=0.5))
+    )
+    assert fingerprints(bounded) == fingerprints(free)
+    tight = train(problem, simulated(problem, consistency=StaleSynchronous(0), **HARSH), 30,
+                  cohorts=EVERYONE)  # fmt: skip
+    assert fingerprints(tight) != fingerprints(free)
+
+
+def test_an_update_is_trained_from_the_version_that_it_began_from():
+    """Two workers by hand: 0 arrives at 2, 4, ..., worker 1 at 3, 6, ...; x ← x + s(τ) Δ."""
+    problem = federation(EQUAL["FedAvg"], clients=2)
+    pace = Measured((2 / 3, 1.0))  # 3 steps
+    runtime = simulated(problem, consistency=Asynchronous(discount=1.0), speed=pace)
+    got = train(problem, runtime, 4, cohorts=[torch.arange(2).numpy()] * 4)
+    alone, plan = InProcess(problem), EQUAL["FedAvg"].plan({})
+    versions = [problem.algorithm.init(dict(problem.task.model.state_dict()))["params"]]
+    for applied, (worker, began) in enumerate([(0, 0), (1, 0), (0, 1), (1, 2)]):
+        reduced = alone.map_reduce(versions[began], Work(began, (worker,), plan))
+        delta = problem.algorithm.reduce.result(reduced.accumulator)
+        discounted = tree.scale(delta, 1 / (1 + applied - began))
+        versions.append(tree.add(versions[-1], discounted))
+        torch.testing.assert_close(got[applied].state["params"], versions[-1])
+        assert got[applied].clients["staleness"].tolist() == [applied - began]
+    assert [each.simulated_seconds for each in got] == pytest.approx([2, 1, 1, 2])
+
+
+def test_a_worker_goes_through_its_samples_in_its_own_order():
+    """Whatever the server's steps: a worker's 4 rounds of 3 steps are 12 steps on end."""
+    problem = federation(EQUAL["LocalSGD"])
+    seen = {client: [] for client in range(12)}
+    runtime = simulated(problem, consistency=Asynchronous(), speed=VARIED)
+    fold = runtime._fold
+
+    def seeing(block, broadcast):
+        seen[block.clients[0]].append(block)
+        return fold(block, broadcast)
+
+    runtime._fold = seeing
+    train(problem, runtime, 60, cohorts=EVERYONE)
+    for blocks in seen.values():
+        assert [block.plan.first for block in blocks] == [3 * n for n in range(len(blocks))]
+
+
+def test_fedasync_that_mixes_all_takes_the_last_clients_model():
+    problem = federation(FedAsync(steps=3, mixing=1.0).build(), clients=1)
+    one = {"cohorts": [torch.arange(1).numpy()] * 5}
+    got = train(problem, simulated(problem, consistency=Asynchronous(discount=0.5)), **one)
+    fedsgd = FedSGD(send="weights").build()  # whose server takes the mean of what it is sent
+    client = problem.algorithm.client._replace(final=lambda sent, local: (local["params"], {}))
+    parts = {"client": client, "plan": problem.algorithm.plan, "reduce": problem.algorithm.reduce}
+    trained = federation(fedsgd._replace(**parts), clients=1)
+    assert fingerprints(got) == fingerprints(train(trained, InProcess(trained), **one))
+
+
+def test_fedasync_mixes_less_of_what_is_stale():
+    spec = FedAsync(steps=3, mixing=0.6)
+    server = spec.build().server
+    x, w = {"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([5.0, -2.0])}
+    for staleness in (0, 1, 7):
+        factor = Asynchronous(discount=0.5).weight(staleness)
+        sent = spec.build().discount({"params": w, "weight": torch.ones(())}, factor)
+        mixing = 0.6 * (1 + staleness) ** -0.5
+        mixed = server({"params": x}, sent)[0]["params"]["a"]
+        torch.testing.assert_close(mixed, (1 - mixing) * x["a"] + mixing * w["a"])
+
+
+def test_over_selection_takes_the_first_of_the_cohort():
+    problem = federation(EQUAL["FedAvg"])
+    pace = Measured(tuple(1.0 + 0.1 * ((7 * client) % 12) for client in range(12)))
+    runtime = simulated(problem, consistency=Synchronous(backup=4), speed=pace)
+    (got,) = train(problem, runtime, 1, cohorts=EVERYONE)
+    fastest = sorted(sorted(range(12), key=lambda client: pace.seconds[client])[:8])
+    assert got.clients["client"].tolist() == fastest
+    alone = train(problem, InProcess(problem), 1, cohorts=[torch.tensor(fastest).numpy()])
+    assert fingerprints([got]) == fingerprints(alone)
+    assert got.messages == 12 + 8
+
+
+def test_partial_work_is_training_for_as_many_steps():
+    problem = federation(FedProx(steps=8, batch_size=4, mu=0.1).build(), block_size=1)
+    speed = Measured((0.5, 1.0, *(0.1,) * 10))
+    runtime = simulated(problem, speed=speed, deadline=3.0, partial=True)
+    (got,) = train(problem, runtime, 1, cohorts=EVERYONE)
+    assert got.clients["steps"].tolist() == [6, 3] + [8] * 10
+    sent, total, weights = (
+        problem.algorithm.broadcast(problem.algorithm.init(dict(problem.task.model.state_dict()))),
+        None,
+        0,
+    )
+    for client, steps in enumerate(got.clients["steps"].long().tolist()):
+        plan = problem.algorithm.plan({})._replace(steps=steps)
+        alone = InProcess(problem).map_reduce(sent, Work(0, (client,), plan))
+        size = int(problem.partition.sizes[client])
+        delta = tree.scale(problem.algorithm.reduce.result(alone.accumulator), size)
+        total, weights = delta if total is None else tree.add(total, delta), weights + size
+    expected = tree.add(sent, tree.scale(total, 1 / weights))
+    torch.testing.assert_close(final(problem, [got]), expected)
+
+
+def test_a_round_without_updates_changes_nothing():
+    problem = federation(EQUAL["FedAvg"])
+    got = train(problem, simulated(problem, speed=Lognormal(1.0), deadline=0.5), 2)
+    assert len(set(fingerprints(got))) == 1
+    assert [(each.samples, each.simulated_seconds) for each in got] == [(0, 0.5)] * 2
+    assert got[0].bytes_down > got[0].bytes_up == 0
+
+
+CASES = {
+    "asynchronous": ("LocalSGD", {"consistency": Asynchronous(discount=0.5), "dropout": 0.2}),
+    "buffer": ("LocalSGD", {"consistency": Asynchronous(buffer=3)}),
+    "stale": ("LocalSGD", {"consistency": StaleSynchronous(1)}),
+    "backup": ("LocalSGD", {"consistency": Synchronous(4)}),
+    "keeping": ("keeping", {"consistency": Asynchronous(2)}),
+    "clients": ("FedAsync", {"consistency": Asynchronous(), "dropout": 0.2}),
+    "deadline": ("FedAvg", {"deadline": 4.0, "partial": True}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_goes_on_from_any_step(case):
+    name, conditions = CASES[case]
+    problem = federation(EQUAL[name], mlp(digits(), dropout=0.3))
+    cohorts = {"cohorts": EVERYONE} if name in ("LocalSGD", "keeping") else {}
+    expected = train(problem, simulated(problem, **HARSH | conditions), 12, **cohorts)
+    assert len(set(fingerprints(expected))) == 12
+    state, kept = None, {}
+    for at, whole in enumerate(expected):
+        runtime = simulated(problem, **HARSH | conditions)
+        runtime.restore(kept)
+        (got,) = train(problem, runtime, 1, start=at, state=state, **cohorts)
+        assert got.simulated_seconds == whole.simulated_seconds
+        assert torch.equal(got.clients["client"], whole.clients["client"])
+        assert fingerprints([got]) == fingerprints([whole])
+        state = got.state
+        kept = {
+            client: tree.from_leaves({path: leaf.clone() for path, leaf in tree.leaves(keep)})
+            for client, keep in runtime.kept().items()
+        }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_trace_is_replayed_bitwise(case, tmp_path):
+    name, conditions = CASES[case]
+    problem = federation(EQUAL[name])
+    cohorts = {"cohorts": EVERYONE} if name in ("LocalSGD", "keeping") else {}
+    runtime = simulated(problem, **HARSH | conditions)
+    expected = train(problem, runtime, 12, **cohorts)
+    write_trace(runtime.trace, str(tmp_path / "trace.parquet"))
+    assert read_trace(str(tmp_path / "trace.parquet")) == runtime.trace
+    again = simulated(problem, replay=str(tmp_path / "trace.parquet"), **conditions)
+    assert isinstance(again._clock, Replay)
+    half = train(problem, again, 6, **cohorts)
+    resumed = simulated(problem, replay=str(tmp_path / "trace.parquet"), **conditions)
+    resumed.restore(again.kept())
+    got = half + train(problem, resumed, 6, start=6, state=half[-1].state, **cohorts)
+    assert fingerprints(got) == fingerprints(expected)
+    with pytest.raises(SpecError, match="the trace has 12 steps"):
+        train(problem, resumed, 1, start=12, **cohorts)
+
+
+@pytest.mark.parametrize(
+    ("trace", "message"),
+    [
+        ([Arrival(2, 0, 0, 1.0)], "is of worker 2; there are 2"),
+        ([Arrival(0, 0, 1, 1.0)], "skips a step of the server"),
+        ([Arrival(0, 0, 0, 1.0), Arrival(1, 0, 2, 1.0)], "step 0 came before"),
+        ([Arrival(0, 0, 0, 2.0), Arrival(1, 0, 1, 1.0)], "is earlier than the one before"),
+        ([Arrival(0, 1, 0, 1.0)], "began from version 1, which its worker could not"),
+        ([Arrival(0, 0, 0, 1.0), Arrival(1, 0, 1, 1.0), Arrival(1, 0, 2, 2.0)], "until version 1"),
+    ],
+)
+def test_traces_that_cannot_have_happened(trace, message):
+    with pytest.raises(SpecError, match=message):
+        Replay(trace, 2)
+
+
+class Stopper(Observer):
+    def rounded(self, row):
+        if row["round"] == 5:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("algorithm", [WORKERS, FedAsync(epochs=1)])
+def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, algorithm):
+    asynchronous = Simulated(consistency=Asynchronous(discount=0.5), dropout=0.1, **HARSH)
+    run = Run(
+        algorithm=algorithm,
+        participation=Uniform(0.1),
+        model=Model("MLP", {"hidden": [16]}),
+        runtime=asynchronous,
+        rounds=12,
+        checkpoint=Checkpointing(every=4),
+        storage=str(tmp_path),
+        name="stopped",
+    )
+    whole = raydl.run(replace(run, name="whole"))
+    with pytest.raises(Interrupted):
+        raydl.run(run, observer=Stopper())
+    history = raydl.run(run, resume=True)
+    assert history.summary["fingerprint"] == whole.summary["fingerprint"]
+    timeless = whole.table.columns.drop("wall_seconds")
+    assert history.table[timeless].equals(whole.table[timeless])
+    other = replace(run, runtime=replace(asynchronous, consistency=Asynchronous()), rounds=20)
+    with pytest.raises(SpecError, match=r"runtime\.consistency: Asynchronous"):
+        raydl.run(other, resume=True)
+
+
+def test_a_run_counted_in_epochs_takes_as_many_samples_however_it_steps(tmp_path):
+    """Then a schedule that follows the run's length ends when the run does."""
+    workers = LocalSGD(4, batch_size=16, steps=2)
+    run = Run(algorithm=workers, epochs=1, model=Model("MLP"), storage=str(tmp_path), name="a")
+    sequential = raydl.run(replace(run, name="sequential", runtime=Sequential()))
+    runtime = Simulated(consistency=Asynchronous(), speed=VARIED)
+    asynchronous = raydl.run(replace(run, runtime=runtime))
+    assert len(asynchronous.table) == pytest.approx(4 * len(sequential.table), abs=4)
+    assert asynchronous.summary["samples"] == pytest.approx(
+        sequential.summary["samples"], abs=4 * 2 * 16
+    )
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(SpecError, match="discount is given, but the algorithm's messages"):
+        simulated(
+            federation(FedSGD(send="weights").build()), consistency=Asynchronous(discount=1.0)
+        )
+    with pytest.raises(SpecError, match=r"holds 2 numbers; .* each of the 12"):
+        simulated(federation(EQUAL["FedAvg"]), speed=Measured((1.0, 2.0)))
+
+
+def test_the_runtime_takes_any_clock():
+    """Such as the order in which the actors of a server came, put together by hand."""
+    problem = federation(EQUAL["LocalSGD"], clients=2)
+    trace = [Arrival(1, 0, 0, 0.5), Arrival(1, 1, 1, 0.9), Arrival(0, 0, 2, 1.0)]
+    runtime = VirtualTime(problem, Replay(trace, 2), Asynchronous())
+    got = train(problem, runtime, 3, cohorts=[torch.arange(2).numpy()] * 3)
+    assert [each.clients["client"].item() for each in got] == [1, 1, 0]
+    assert [each.clients["staleness"].item() for each in got] == [0, 0, 2]
+    assert sum(each.simulated_seconds for each in got) == pytest.approx(1.0)
