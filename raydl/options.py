@@ -150,7 +150,8 @@ def take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     named, options, tokens = {}, [], iter(argv)
     for token in tokens:
         field, equals, name = token.removeprefix("--").partition("=")
-        field = f"algorithm.{field}" if f"algorithm.{field}" in CHOICES else field
+        inside = (f"{parent}.{field}" for parent in ("algorithm", "runtime"))
+        field = next((each for each in inside if each in CHOICES), field)
         if not token.startswith("--") or field not in CHOICES:
             options.append(token)
             continue

@@ -11,7 +11,7 @@ MISTAKES = {
     # unknown names, with the nearest match
     "runn": ("unknown command 'runn'", "did you mean 'run'?"),
     "data shwo": ("unknown command 'data shwo'", "did you mean 'data show'?"),
-    "run --algorithm FedAgv": ("'FedAgv'", "did you mean 'FedAvg'?", "FedAvg, FedSGD"),
+    "run --algorithm FedAgv": ("'FedAgv'", "did you mean 'FedAvg'?", "FedProx, FedSGD"),
     "run --data CIFAR1000": ("'CIFAR1000'", "did you mean 'CIFAR100'?", "Digits"),
     "run --partition Dirichle": ("'Dirichle'", "did you mean 'Dirichlet'?", "Shards"),
     "run --participation Unifrom": ("'Unifrom'", "did you mean 'Uniform'?", "Skewed"),
@@ -31,7 +31,7 @@ MISTAKES = {
     "run --rounds many": ("rounds is 'many'", "int"),
     "run --rounds 2.5": ("rounds is '2.5'", "int"),
     "run --rounds": ("--rounds", "expected one argument"),
-    "run --algorithm": ("--algorithm needs a name", "FedAvg, FedSGD"),
+    "run --algorithm": ("--algorithm needs a name", "FedProx, FedSGD"),
     "run --algorithm.batch_size few": ("algorithm.batch_size is 'few'", "int or null"),
     "run --model MLP --model.hidden 8": ("model.hidden is '8'", "Sequence"),
     "run --data Parquet": ("required: data.uri",),
@@ -82,6 +82,47 @@ MISTAKES = {
     "run --algorithm LocalSGD --steps 0": ("algorithm.steps is 0",),
     "run --algorithm LocalSGD --workers 100 --epochs 1": ("one has 12 samples", "fewer workers"),
     "run --runtime allreduce --runtime.gpus 1": ("runtime.gpus is 1", "torch finds 0 GPUs"),
+    # virtual time
+    "run --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound=-1": (
+        "runtime.consistency.bound is -1",
+        "0 or larger",
+    ),
+    "run --runtime simulated --runtime.consistency.backup 10": (
+        "runtime.consistency.backup is 10",
+        "smaller than the number of workers, 10",
+    ),
+    "run --runtime simulated --consistency Asynchronous --runtime.consistency.buffer 11": (
+        "runtime.consistency.buffer is 11",
+        "at most the number of workers, 10",
+    ),
+    "run --runtime simulated --consistency StaleSynchronous": (
+        "of 100 clients only 10 take part at a time",
+        "--participation.fraction 1",
+    ),
+    "run --runtime simulated --consistency Eventual": ("unknown runtime.consistency", "Allowed"),
+    "run --runtime sequential --consistency Synchronous": (
+        "sequential has no consistency; simulated have one",
+    ),
+    "run --runtime simulated --runtime.down 0": ("runtime.down is 0.0", "above 0 bit/s, or null"),
+    "run --runtime simulated --runtime.up 0": ("runtime.up is 0.0", "above 0 bit/s, or null"),
+    "run --runtime simulated --runtime.latency=-1": ("runtime.latency is -1.0", "0 or larger"),
+    "run --runtime simulated --runtime.dropout 1": ("runtime.dropout is 1.0", "none ever comes"),
+    "run --runtime simulated --runtime.deadline 0": ("runtime.deadline is 0.0", "above 0, or null"),
+    "run --runtime simulated --runtime.deadline 1 --consistency Asynchronous": (
+        "only a synchronous step can wait in vain",
+    ),
+    "run --runtime simulated --runtime.partial true": ("needs a --runtime.deadline",),
+    "run --runtime simulated --runtime.stragglers 2": ("runtime.stragglers is 2.0", "in [0, 1]"),
+    "run --runtime simulated --runtime.slowdown 0.5": ("runtime.slowdown is 0.5", "1 or larger"),
+    "run --runtime simulated --runtime.speed.seconds 0": ("runtime.speed.seconds is 0.0", "above"),
+    "run --runtime simulated --speed Measured --runtime.speed.seconds [1,2]": (
+        "holds 2 numbers",
+        "each of the 100 workers or clients",
+    ),
+    "run --runtime simulated --runtime.replay missing": ("runtime.replay is 'missing'", "no such"),
+    "run --runtime simulated --runtime.replay file": ("runtime.replay is 'file'", "is no trace"),
+    "run --algorithm FedProx --algorithm.mu=-1": ("algorithm.mu is -1.0", "0 or larger"),
+    "run --algorithm FedAsync --algorithm.mixing 0": ("algorithm.mixing is 0.0", "in (0, 1]"),
     # storage, names, files
     "run --storage file/runs": ("storage 'file/runs' cannot be written to", "another folder"),
     "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),

@@ -11,7 +11,10 @@ from raydl.data import CropFlip, Dirichlet, Parquet, Skewed, Synthetic
 from raydl.optim.schedule import Constant, Cosine
 from raydl.optim.specs import LARS, AdamW
 from raydl.runtimes.auto import Auto
+from raydl.runtimes.consistency import StaleSynchronous
+from raydl.runtimes.simulated import Simulated
 from raydl.runtimes.specs import Actors, Batched, Sequential
+from raydl.runtimes.speed import Measured
 
 EVERYTHING = Run(
     algorithm=FedAvg(lr=1e-5, batch_size=None, steps=3, momentum=0.9, nesterov=True),
@@ -76,6 +79,7 @@ def test_names_in_any_case_and_both_forms(name, form):
         ("sequential", Sequential()),
         ("Batched", Batched()),
         ("ACTORS", Actors()),
+        ("simulated", Simulated()),
     ],
 )
 def test_runtimes_by_name(name, spec):
@@ -99,6 +103,15 @@ def test_null_from_the_file_and_from_the_command_line():
     assert options.parse(["--algorithm.batch_size", "null"]).algorithm == FedAvg(batch_size=None)
     with_model = {"model": {"name": "MLP", "hidden": [3]}, "augmentation": "CropFlip"}
     assert options.parse(["--model", "none", "--augmentation=none"], with_model) == Run()
+
+
+def test_a_class_inside_of_the_runtime():
+    argv = "--runtime simulated --consistency StaleSynchronous --runtime.consistency.bound 2"
+    argv += " --runtime.speed Measured --runtime.speed.seconds [1,2.5]"
+    expected = Simulated(consistency=StaleSynchronous(2), speed=Measured((1.0, 2.5)))
+    run = options.parse(argv.split())
+    assert run.runtime == expected
+    assert options.from_mapping(options.to_mapping(run)) == run
 
 
 def test_a_class_inside_of_a_class():

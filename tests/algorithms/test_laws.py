@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from raydl.algorithms import FedAvg, FedSGD
+from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD
 from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.grad import parameters
@@ -40,6 +40,8 @@ ALGORITHMS = {
         weight_decay=1e-3,
         server_lr=0.7,
     ),
+    "FedProx": FedProx(mu=0.5, epochs=2, batch_size=16, momentum=0.5),
+    "FedAsync": FedAsync(mixing=0.8, mu=0.1, epochs=2, batch_size=16),
 }
 
 
@@ -195,6 +197,49 @@ def test_fedavg_with_one_client_is_torchs_sgd(spec):
             nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
             optimizer.step()
     assert relative_distance(problem, final(problem, history), parameters(model)) < 1e-5
+
+
+def test_fedprox_without_its_term_is_fedavg():
+    options = {"lr": 0.05, "batch_size": 16, "epochs": 2, "momentum": 0.9, "server_lr": 0.7}
+    fedprox, fedavg = (
+        federation(spec.build(), mlp(digits(), dropout=0.3))
+        for spec in (FedProx(mu=0, **options), FedAvg(**options))
+    )
+    assert fingerprints(run(fedprox)) == fingerprints(run(fedavg))
+
+
+@pytest.mark.parametrize("spec", [FedProx(lr=0.05, mu=0.7, batch_size=32, epochs=2)])
+def test_fedprox_descends_on_the_loss_and_the_distance(spec):
+    """As torch differentiates F(w) + μ/2 ‖w − x‖²."""
+    problem = federation(spec.build(), partition=IID(), clients=1)
+    history = run(problem, 2)
+    model = mlp(digits())
+    data = ClientData(problem.dataset, problem.partition, problem.seed)
+    for number in range(2):
+        origin = [parameter.detach().clone() for parameter in model.parameters()]
+        optimizer = torch.optim.SGD(model.parameters(), lr=spec.lr)
+        for batch in data.batches(Work(number, (0,), problem.algorithm.plan({})), 0):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch.inputs), batch.targets)
+            pairs = zip(model.parameters(), origin, strict=True)
+            apart = sum((own - begun).square().sum() for own, begun in pairs)
+            (loss + spec.mu / 2 * apart).backward()
+            optimizer.step()
+    assert relative_distance(problem, final(problem, history), parameters(model)) < 1e-5
+
+
+def test_fedasync_mixes_the_mean_of_the_clients_models():
+    problem = federation(FedAsync(mixing=0.25, steps=3).build())
+    (each,) = run(problem, 1)
+    start, models = parameters(problem.task.model), []
+    for client in each.clients["client"].long().tolist():
+        alone = InProcess(problem).map_reduce(
+            start, Work(0, (client,), problem.algorithm.plan(each.state))
+        )
+        models.append(problem.algorithm.reduce.result(alone.accumulator)["params"])
+    average = tree.map(lambda *leaves: torch.stack(leaves).mean(0), *models)
+    expected = tree.map(lambda x, w: 0.75 * x + 0.25 * w, start, average)
+    torch.testing.assert_close(final(problem, [each]), expected)
 
 
 @pytest.mark.parametrize("rate", [0.25, 3.0])

@@ -1,6 +1,6 @@
 import pytest
 
-from raydl.algorithms import FedAvg, FedSGD
+from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD
 from raydl.core.algorithm import Plan
 from raydl.core.errors import SpecError
 
@@ -18,6 +18,11 @@ from raydl.core.errors import SpecError
         (FedAvg, {"nesterov": True}, "above 0 with nesterov"),
         (FedAvg, {"weight_decay": -1.0}, "weight_decay is -1.0; it must be 0 or larger"),
         (FedSGD, {"lr": -0.1}, "algorithm.lr is -0.1; it must be above 0"),
+        (FedProx, {"mu": -0.1}, "algorithm.mu is -0.1; it must be 0 or larger"),
+        (FedProx, {"lr": 0.0}, r"algorithm.lr is 0.0; it must be above 0"),
+        (FedAsync, {"mixing": 1.5}, r"algorithm.mixing is 1.5; it must be in \(0, 1\]"),
+        (FedAsync, {"mu": float("inf")}, "algorithm.mu is inf; it must be 0 or larger"),
+        (FedAsync, {"steps": 0}, "algorithm.steps is 0; it must be 1 or larger, or null"),
         (FedSGD, {"send": "letters"}, "must be 'gradients' or 'weights'"),
     ],
 )

@@ -28,6 +28,15 @@ def describe() -> dict[str, Any]:
     }
 
 
+def summary(machine: dict[str, Any]) -> str:
+    """The description in a line."""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{' '.join(machine['flags'])}; Python {machine['python']}, torch {machine['torch']}, "
+        f"Ray {machine['ray']}; load before: {machine['load_before']:.2f}"
+    )
+
+
 def has_bf16(machine: dict[str, Any]) -> bool:
     """Whether the processor multiplies bfloat16 faster than float32."""
     return bool({"avx512_bf16", "amx_bf16"} & set(machine["flags"]))

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.machine import has_bf16
+from tests.benchmarks.machine import has_bf16, summary
 
 _GIB = 2**30
 
@@ -15,11 +15,7 @@ def show(figures: dict[str, Any]) -> None:
     """Prints all that was measured."""
     console = Console()
     machine = figures["machine"]
-    console.print(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{' '.join(machine['flags'])}; Python {machine['python']}, torch {machine['torch']}, "
-        f"Ray {machine['ray']}; load before: {machine['load_before']:.2f}"
-    )
+    console.print(summary(machine))
     for part, measured in figures.items():
         if "contenders" in measured:
             console.print(_turns(part, measured))

@@ -1,0 +1,52 @@
+"""How many events a second virtual time tells, where nobody trains anything."""
+
+from time import perf_counter
+from typing import Any
+
+from raydl.runtimes.clock import Load
+from raydl.runtimes.conditions import Conditions
+from raydl.runtimes.consistency import Asynchronous, Consistency, StaleSynchronous, Synchronous
+from raydl.runtimes.speed import Lognormal
+from raydl.runtimes.timeline import Timeline
+
+
+def measure(workers: int, steps: int) -> dict[str, Any]:
+    """Simulates so many local steps of each worker under every consistency.
+
+    An event is a worker that begins, or an update that arrives.
+    """
+    cases: dict[str, Consistency] = {
+        "asynchronous": Asynchronous(),
+        "buffer of 10": Asynchronous(buffer=10),
+        "stale-synchronous, s = 4": StaleSynchronous(4),
+        "synchronous": Synchronous(),
+        "synchronous, 5 % backups": Synchronous(workers // 20),
+    }
+    return {
+        "workers": workers,
+        "steps": steps,
+        "cases": [{"name": name} | _case(each, workers, steps) for name, each in cases.items()],
+    }
+
+
+def _case(consistency: Consistency, workers: int, steps: int) -> dict[str, float]:
+    speed = Lognormal(1.0, spread=0.5, jitter=0.2)
+    conditions = Conditions(
+        consistency, speed, stragglers=0.1, slowdown=3.0, latency=0.01, down=1e9, up=1e9
+    )
+    clock = Timeline(workers, 0, conditions)
+    cohort, load = range(workers), Load(1, 400_000, 400_000)
+    arrivals = version = events = 0
+    started = perf_counter()
+    while arrivals < workers * steps:
+        step = clock.advance(version, cohort, lambda worker: load, True)
+        arrivals += len(step.arrivals)
+        events += step.traffic.messages
+        version += 1
+    seconds = perf_counter() - started
+    return {
+        "events": events,
+        "seconds": seconds,
+        "events_a_second": events / seconds,
+        "virtual_seconds": clock.now,
+    }
