@@ -10,5 +10,11 @@ pool        Pool: Ray actors kept busy, and replaced when they die
 actors      ActorPool: the runtime on them
 cluster     the Ray cluster that a run works on
 specs       Sequential, Batched, Actors: the runtimes as a user names them
+simulated   Simulated, VirtualTime: workers under a virtual clock, synchronous or not
+consistency Synchronous, Asynchronous, StaleSynchronous: when a server steps
+conditions  Conditions: the workers' consistency, speed, network and luck
+speed       Lognormal, Exponential, Measured: how long local steps take
+clock       Clock, Replay: whose update arrives when, drawn or read from a trace
+timeline    Timeline: the clock that draws, event by event
 auto        Auto: the one that is chosen by measuring
 """

@@ -42,8 +42,8 @@ class Conditions:
     partial: bool = False
 
     def __post_init__(self) -> None:
-        unit = "in [0, 1]"
-        require(0 <= self.stragglers <= 1, "runtime.stragglers", self.stragglers, unit)
+        fraction = 0 <= self.stragglers <= 1
+        require(fraction, "runtime.stragglers", self.stragglers, "in [0, 1]")
         require(1 <= self.slowdown < inf, "runtime.slowdown", self.slowdown, "1 or larger")
         require(0 <= self.latency < inf, "runtime.latency", self.latency, "0 or larger")
         for name in ("down", "up"):

@@ -3,7 +3,8 @@
 A round is a step of the server. Whoever may begin begins from its broadcast; then virtual time goes
 on until enough updates have arrived, which are reduced. What a worker trains does not depend on
 when it does so: its block is trained when the update arrives, from the broadcast it began from. So
-hundreds of workers need one process, and a run is the same however long its steps really take.
+hundreds of workers need one process, and a run is the same however long its steps really take. The
+server's versions are kept while updates that began from them are on their way, each once.
 
 With a barrier (`Synchronous`) the updates of a step are folded in the order of the cohort, as
 ``sequential`` does. Otherwise they are folded in the order of arrival, each discounted by its
@@ -132,7 +133,11 @@ class VirtualTime(InProcess):
         self.trace: list[Arrival] = []
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
-        """Lets time pass until enough updates have arrived, and reduces them."""
+        """Lets time pass until enough updates have arrived, and reduces them.
+
+        Beside the columns of `Folded`, the clients have their ``staleness`` in steps of the server,
+        and their ``seconds`` are virtual, since they began.
+        """
         self._versions[work.round] = _Version(broadcast, work.plan)
         again = work.plan.first is not None
         step = self._clock.advance(work.round, work.clients, self._load(broadcast, work), again)
@@ -144,7 +149,7 @@ class VirtualTime(InProcess):
             blocks = self._in_blocks(arrivals, work)
             folded = (self._fold(block, broadcast) for block in blocks)
         else:
-            folded = map(self._discounted, arrivals)
+            folded = (self._discounted(arrival) for arrival in arrivals)
         reduced = merge(self._problem.algorithm.reduce, folded)
         columns = {
             "seconds": torch.tensor([each.seconds for each in arrivals], dtype=torch.float64),
@@ -222,8 +227,8 @@ class VirtualTime(InProcess):
         plan = _cut(plan, arrival.steps)
         if plan.first is not None and plan.steps is not None:
             first = plan.first if self._taken[worker] == _NONE else self._taken[worker]
-            plan = plan._replace(first=first)
             self._taken[worker] = first + plan.steps
+            plan = plan._replace(first=first)
         folded = self._fold(Work(arrival.version, (worker,), plan), broadcast)
         factor = self._consistency.weight(arrival.applied - arrival.version)
         if factor == 1 or algorithm.discount is None or not folded.clients["finite"].all():

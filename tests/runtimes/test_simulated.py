@@ -3,6 +3,7 @@
 import signal
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ from raydl.runtimes.simulated import Simulated, VirtualTime
 from raydl.runtimes.specs import Sequential
 from raydl.runtimes.speed import Lognormal, Measured
 from raydl.training import Observer
+from tests.command import done, summary
 from tests.federation import digits, federation, final, fingerprints, keeping, mlp, train
 
 VARIED = Lognormal(1.0, spread=0.8, jitter=0.3)
@@ -290,6 +292,47 @@ def test_a_run_counted_in_epochs_takes_as_many_samples_however_it_steps(tmp_path
     assert asynchronous.summary["samples"] == pytest.approx(
         sequential.summary["samples"], abs=4 * 2 * 16
     )
+
+
+def test_only_the_movement_counts_for_less():
+    one, half = torch.ones(2), torch.full((2,), 0.5)
+    sent = {"delta": {"w": one}, "loss": one, "buffers": {"mean": one}}
+    assert tree.fingerprint(EQUAL["LocalSGD"].discount(sent, 0.5)) == tree.fingerprint(
+        sent | {"delta": {"w": half}}
+    )
+    sent = {"grads": {"w": one}, "buffers": {"mean": one}}
+    assert tree.fingerprint(EQUAL["FedSGD"].discount(sent, 0.5)) == tree.fingerprint(
+        sent | {"grads": {"w": half}}
+    )
+
+
+def test_updates_that_are_not_finite_are_left_out():
+    problem = federation(FedAvg(lr=1e45, steps=3).build())
+    runtime = simulated(problem, consistency=Asynchronous(discount=1.0), speed=VARIED)
+    got = train(problem, runtime, 8, on_nonfinite="drop")
+    assert len(set(fingerprints(got))) == 1
+    assert [each.clients["finite"].tolist() for each in got] == [[0.0]] * 8
+
+
+def test_from_the_command_line(tmp_path):
+    argv = "run --algorithm LocalSGD --workers 4 --steps 2 --batch_size 16 --schedule Constant"
+    argv += " --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound 1"
+    argv += " --runtime.speed.spread 0.8 --runtime.down 1e6 --runtime.dropout 0.1"
+    argv = [*argv.split(), "--storage", tmp_path]
+    done(*argv, "--name", "whole", "--rounds", 14)
+    done(*argv, "--name", "parted", "--rounds", 5)
+    done("run", "--resume", tmp_path / "parted", "--rounds", 14)
+    tables = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("whole", "parted")]
+    timeless = [
+        table.drop(columns=["wall_seconds", "test_loss", "test_accuracy"]) for table in tables
+    ]
+    assert timeless[0].equals(timeless[1])
+    assert timeless[0]["simulated_seconds"].is_monotonic_increasing
+    whole, parted = (summary(tmp_path / name)["fingerprint"] for name in ("whole", "parted"))
+    assert whole == parted
+    told = done("run", "--runtime", "simulated", "--help")
+    assert "bit/s from the server to a worker" in told
+    assert "--runtime.consistency" in told
 
 
 def test_what_does_not_fit_is_refused():
