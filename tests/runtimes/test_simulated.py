@@ -306,12 +306,22 @@ def test_only_the_movement_counts_for_less():
     )
 
 
-def test_updates_that_are_not_finite_are_left_out():
-    problem = federation(FedAvg(lr=1e45, steps=3).build())
+def test_an_update_that_is_not_finite_is_left_out():
+    algorithm = EQUAL["FedAvg"]
+    broken = algorithm.client._replace(
+        view=lambda sent, client: tree.scale(sent, float("nan") if client == 3 else 1.0)
+    )
+    problem = federation(algorithm._replace(client=broken), clients=4)
     runtime = simulated(problem, consistency=Asynchronous(discount=1.0), speed=VARIED)
-    got = train(problem, runtime, 8, on_nonfinite="drop")
-    assert len(set(fingerprints(got))) == 1
-    assert [each.clients["finite"].tolist() for each in got] == [[0.0]] * 8
+    cohorts = [torch.arange(4).numpy()] * 24
+    got = train(problem, runtime, 24, on_nonfinite="drop", cohorts=cohorts)
+    before, left_out = None, 0
+    for each in got:
+        client, finite = int(each.clients["client"]), bool(each.clients["finite"])
+        assert finite == (client != 3)
+        assert (fingerprints([each])[0] == before) == (client == 3)
+        before, left_out = fingerprints([each])[0], left_out + (not finite)
+    assert left_out > 1
 
 
 def test_from_the_command_line(tmp_path):
