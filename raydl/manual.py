@@ -24,7 +24,7 @@ def help_text(argv: Sequence[str]) -> str:
         listed = textwrap.fill(
             f"{', '.join(allowed(field))}. Default: {usual}",
             width=78,
-            initial_indent=f"  --{field:<16}",
+            initial_indent=f"  {f'--{field}':<17} ",
             subsequent_indent=" " * 20,
         )
         choices += f"{listed}\n"

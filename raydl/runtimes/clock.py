@@ -6,7 +6,7 @@ them, event by event, and a `Replay` reads them from a trace of somebody else's,
 real actors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -93,8 +93,8 @@ class Clock(Protocol):
         """
         ...
 
-    def versions(self) -> set[int]:
-        """Those that updates yet to arrive began from."""
+    def needed(self, versions: Iterable[int]) -> set[int]:
+        """Those of the versions that updates yet to arrive began from."""
         ...
 
     def state(self) -> Tree:
@@ -122,7 +122,7 @@ class Replay:
         for arrival in trace:
             self._steps.setdefault(arrival.applied, []).append(arrival)
         _check(trace, workers)
-        # When no step from some version on needs the version any more.
+        # The last step that takes an update from each version.
         self._last = {arrival.version: arrival.applied for arrival in trace}
         self._next = 0
 
@@ -145,9 +145,9 @@ class Replay:
         )
         return Step(arrivals, arrivals[-1].arrived - before, traffic)
 
-    def versions(self) -> set[int]:
-        """Those that later arrivals began from, of those that there have been."""
-        return {version for version, last in self._last.items() if version < self._next <= last}
+    def needed(self, versions: Iterable[int]) -> set[int]:
+        """Those of the versions that later arrivals began from."""
+        return {version for version in versions if self._last.get(version, -1) >= self._next}
 
     def state(self) -> Tree:
         """Nothing: the number of the round says it all."""
@@ -159,9 +159,9 @@ class Replay:
 
 def write_trace(trace: Trace, uri: str) -> None:
     """Writes a trace as Parquet, a row for each arrival, to a path or a URI."""
-    columns = dict(zip(Arrival._fields, zip(*trace, strict=True), strict=True))
+    table = pa.Table.from_pylist([arrival._asdict() for arrival in trace], _COLUMNS)
     content = BytesIO()
-    parquet.write_table(pa.table(columns, _COLUMNS), content)
+    parquet.write_table(table, content)
     place = Folder(uri, "trace")
     Folder(place.parent, "trace").write(place.name, content.getvalue())
 

@@ -157,8 +157,8 @@ class VirtualTime(InProcess):
                 [each.applied - each.version for each in arrivals], dtype=torch.float64
             ),
         }
-        pending = self._clock.versions()
-        self._versions = {each: self._versions[each] for each in sorted(pending)}
+        needed = self._clock.needed(self._versions)
+        self._versions = {each: self._versions[each] for each in sorted(needed)}
         return reduced._replace(
             clients=reduced.clients | columns, traffic=step.traffic, seconds=step.seconds
         )
@@ -242,7 +242,10 @@ _NONE = -1  # in a tensor, of a number that is not given
 
 
 def _cut(plan: Plan, steps: int | None) -> Plan:
-    """The plan of a worker that takes so many steps of it; None for all."""
+    """The plan of a worker that takes so many steps of it; None for all.
+
+    Of a plan in epochs too these are full minibatches, from one pass into the next.
+    """
     return plan if steps is None else plan._replace(steps=steps)
 
 

@@ -5,7 +5,7 @@ A flight is a piece of work that was begun and has not arrived. What is drawn fo
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -108,9 +108,9 @@ class Timeline:
         traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up)
         return Step(tuple(turn.arrivals), self.now - started, traffic)
 
-    def versions(self) -> set[int]:
-        """Those that updates on their way began from."""
-        return {flight.version for flight in self._flights}
+    def needed(self, versions: Iterable[int]) -> set[int]:
+        """Those of the versions that updates on their way began from."""
+        return {flight.version for flight in self._flights}.intersection(versions)
 
     def state(self) -> Tree:
         """Everybody's clocks, and what is on its way."""

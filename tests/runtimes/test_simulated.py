@@ -12,6 +12,7 @@ from raydl import Checkpointing, Model, Run, SpecError
 from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD, LocalSGD
 from raydl.core import tree
 from raydl.core.algorithm import Budget, Plan, Work
+from raydl.core.grad import parameters
 from raydl.data import Uniform
 from raydl.interrupt import Interrupted
 from raydl.optim.schedule import Constant
@@ -89,7 +90,7 @@ def test_an_update_is_trained_from_the_version_that_it_began_from():
     runtime = simulated(problem, consistency=Asynchronous(discount=1.0), speed=pace)
     got = train(problem, runtime, 4, cohorts=[torch.arange(2).numpy()] * 4)
     alone, plan = InProcess(problem), EQUAL["FedAvg"].plan({})
-    versions = [problem.algorithm.init(dict(problem.task.model.state_dict()))["params"]]
+    versions = [problem.algorithm.init(parameters(problem.task.model))["params"]]
     for applied, (worker, began) in enumerate([(0, 0), (1, 0), (0, 1), (1, 2)]):
         reduced = alone.map_reduce(versions[began], Work(began, (worker,), plan))
         delta = problem.algorithm.reduce.result(reduced.accumulator)
@@ -98,6 +99,29 @@ def test_an_update_is_trained_from_the_version_that_it_began_from():
         torch.testing.assert_close(got[applied].state["params"], versions[-1])
         assert got[applied].clients["staleness"].tolist() == [applied - began]
     assert [each.simulated_seconds for each in got] == pytest.approx([2, 1, 1, 2])
+
+
+def test_a_buffer_is_the_mean_of_discounted_movements():
+    """FedBuff's step, by samples: x ← x + ηₛ Σ nₖ s(τₖ) Δₖ / Σ nₖ."""
+    problem = federation(FedAvg(steps=3, server_lr=0.7).build(), clients=5)
+    cohorts = [torch.arange(5).numpy()] * 8
+    runtime = simulated(problem, consistency=Asynchronous(2, discount=0.5), speed=VARIED)
+    got = train(problem, runtime, 8, cohorts=cohorts)
+    alone, versions = InProcess(problem), [parameters(problem.task.model)]
+    for applied, each in enumerate(got):
+        total, samples = tree.zeros_like(versions[0]), 0
+        taken = [arrival for arrival in runtime.trace if arrival.applied == applied]
+        for arrival in taken:
+            work = Work(arrival.version, (arrival.worker,), problem.algorithm.plan({}))
+            reduced = alone.map_reduce(versions[arrival.version], work)
+            size = int(problem.partition.sizes[arrival.worker])
+            factor = size * (1 + applied - arrival.version) ** -0.5
+            delta = problem.algorithm.reduce.result(reduced.accumulator)
+            total, samples = tree.add(total, tree.scale(delta, factor)), samples + size
+        assert len(taken) == 2
+        versions.append(tree.add(versions[-1], tree.scale(total, 0.7 / samples)))
+        torch.testing.assert_close(each.state["params"], versions[-1])
+    assert max(arrival.applied - arrival.version for arrival in runtime.trace) > 1
 
 
 def test_a_worker_goes_through_its_samples_in_its_own_order():
@@ -159,7 +183,7 @@ def test_partial_work_is_training_for_as_many_steps():
     (got,) = train(problem, runtime, 1, cohorts=EVERYONE)
     assert got.clients["steps"].tolist() == [6, 3] + [8] * 10
     sent, total, weights = (
-        problem.algorithm.broadcast(problem.algorithm.init(dict(problem.task.model.state_dict()))),
+        problem.algorithm.broadcast(problem.algorithm.init(parameters(problem.task.model))),
         None,
         0,
     )
