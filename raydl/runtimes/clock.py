@@ -6,7 +6,7 @@ them, event by event, and a `Replay` reads them from a trace of somebody else's,
 real actors.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -155,6 +155,23 @@ class Replay:
 
     def restore(self, state: Tree) -> None:
         """Nothing to take up."""
+
+
+def traced(rows: Mapping[str, Iterable[float]]) -> Trace:
+    """The trace that a run's rows tell: the columns of its rounds' clients, one after the other.
+
+    Args:
+        rows: the columns ``client``, ``begun`` (the version of the server that the worker began
+            from) and ``staleness``, in the order in which the server took the updates.
+
+    Returns:
+        The arrivals. Rows do not tell when they were, so that a `Replay` of them takes no time.
+    """
+    columns = zip(*(rows[name] for name in ("client", "begun", "staleness")), strict=True)
+    return [
+        Arrival(int(client), int(begun), int(begun + staleness), 0.0)
+        for client, begun, staleness in columns
+    ]
 
 
 def write_trace(trace: Trace, uri: str) -> None:

@@ -135,8 +135,8 @@ class VirtualTime(InProcess):
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Lets time pass until enough updates have arrived, and reduces them.
 
-        Beside the columns of `Folded`, the clients have their ``staleness`` in steps of the server,
-        and their ``seconds`` are virtual, since they began.
+        Beside the columns of `Folded`, the clients have the version that they ``begun`` from and
+        their ``staleness`` in steps of the server; their ``seconds`` are virtual, since they began.
         """
         self._versions[work.round] = _Version(broadcast, work.plan)
         again = work.plan.first is not None
@@ -151,12 +151,12 @@ class VirtualTime(InProcess):
         else:
             folded = (self._discounted(arrival) for arrival in arrivals)
         reduced = merge(self._problem.algorithm.reduce, folded)
-        columns = {
-            "seconds": torch.tensor([each.seconds for each in arrivals], dtype=torch.float64),
-            "staleness": torch.tensor(
-                [each.applied - each.version for each in arrivals], dtype=torch.float64
-            ),
+        told = {
+            "seconds": [each.seconds for each in arrivals],
+            "begun": [each.version for each in arrivals],
+            "staleness": [each.applied - each.version for each in arrivals],
         }
+        columns = {name: torch.tensor(each, dtype=torch.float64) for name, each in told.items()}
         needed = self._clock.needed(self._versions)
         self._versions = {each: self._versions[each] for each in sorted(needed)}
         return reduced._replace(
@@ -254,7 +254,4 @@ def _plan_tensor(plan: Plan) -> Tensor:
 
 
 def _plan(tensor: Tensor) -> Plan:
-    batch_size, epochs, steps, first = (
-        None if each == _NONE else int(each) for each in tensor.tolist()
-    )
-    return Plan(batch_size, epochs or 1, steps, first)
+    return Plan(*(None if each == _NONE else each for each in tensor.tolist()))

@@ -17,7 +17,7 @@ from raydl.data import Uniform
 from raydl.interrupt import Interrupted
 from raydl.optim.schedule import Constant
 from raydl.optim.specs import SGD
-from raydl.runtimes.clock import Arrival, Replay, read_trace, write_trace
+from raydl.runtimes.clock import Arrival, Replay, read_trace, traced, write_trace
 from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.simulated import Simulated, VirtualTime
@@ -256,6 +256,19 @@ def test_a_trace_is_replayed_bitwise(case, tmp_path):
     assert fingerprints(got) == fingerprints(expected)
     with pytest.raises(SpecError, match="the trace has 12 steps"):
         train(problem, resumed, 1, start=12, **cohorts)
+
+
+@pytest.mark.parametrize("case", ["asynchronous", "buffer", "stale", "backup", "keeping"])
+def test_the_rows_of_a_run_tell_its_trace(case):
+    name, conditions = CASES[case]
+    problem = federation(EQUAL[name])
+    expected = train(problem, simulated(problem, **HARSH | conditions), 12, cohorts=EVERYONE)
+    names = ("client", "begun", "staleness")
+    rows = {name: torch.cat([each.clients[name] for each in expected]) for name in names}
+    clock = Replay(traced(rows), 12)
+    runtime = VirtualTime(problem, clock, conditions["consistency"])
+    got = train(problem, runtime, 12, cohorts=EVERYONE)
+    assert fingerprints(got) == fingerprints(expected)
 
 
 @pytest.mark.parametrize(
