@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from raydl.core.rng import fold_in, generator, seed_dropout
+from raydl.core.rng import fold_in, generator, seed_dropout, uniform
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,15 @@ def test_generator_draws_what_its_seed_says():
     expected = torch.Generator().manual_seed(fold_in(5, 1, "order"))
     drawn = torch.randperm(10, generator=generator(5, 1, "order"))
     assert torch.equal(drawn, torch.randperm(10, generator=expected))
+
+
+def test_uniform_numbers_are_uniform_and_never_0_or_1(monkeypatch):
+    drawn = torch.tensor([uniform(0, number, "u") for number in range(20_000)]).double()
+    counts = torch.histc(drawn, 20, 0, 1)
+    assert float(((counts - 1000) ** 2 / 1000).sum()) < 50  # χ² of 19 degrees, beyond 99.98 %
+    for extreme in (0, 2**63 - 1):
+        monkeypatch.setattr("raydl.core.rng.fold_in", lambda *path, extreme=extreme: extreme)
+        assert 0 < uniform(0) < 1
 
 
 def test_seed_dropout_decides_what_dropout_draws():
