@@ -87,12 +87,9 @@ class Simulated(Conditions, OneProcess):
                 "made to count for less; set it to 0, or choose an algorithm such as FedAsync"
             )
         self.speed.check(workers)
-        replayed = self.replay is not None
-        clock: Clock = (
-            Replay(read_trace(str(self.replay)), workers)
-            if replayed
-            else Timeline(workers, problem.seed, self)
-        )
+        clock: Clock = Timeline(workers, problem.seed, self)
+        if self.replay is not None:
+            clock = Replay(read_trace(self.replay), workers)
         yield VirtualTime(problem, clock, self.consistency, self.threads, self.device)
 
 
