@@ -1,51 +1,18 @@
-"""Algorithms under a virtual clock: what they equal, and what becomes of them when interrupted."""
+"""Algorithms under a virtual clock: what they equal, and how they go on from any step."""
 
-import signal
-from dataclasses import replace
-
-import pandas as pd
 import pytest
 import torch
 
-import raydl
-from raydl import Checkpointing, Model, Run, SpecError
-from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD, LocalSGD
+from raydl import SpecError
+from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD
 from raydl.core import tree
-from raydl.core.algorithm import Budget, Plan, Work
+from raydl.core.algorithm import Work
 from raydl.core.grad import parameters
-from raydl.data import Uniform
-from raydl.interrupt import Interrupted
-from raydl.optim.schedule import Constant
-from raydl.optim.specs import SGD
-from raydl.runtimes.clock import Arrival, Replay, read_trace, traced, write_trace
 from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
 from raydl.runtimes.inprocess import InProcess
-from raydl.runtimes.simulated import Simulated, VirtualTime
-from raydl.runtimes.specs import Sequential
 from raydl.runtimes.speed import Lognormal, Measured
-from raydl.training import Observer
-from tests.command import done, summary
-from tests.federation import digits, federation, final, fingerprints, keeping, mlp, train
-
-VARIED = Lognormal(1.0, spread=0.8, jitter=0.3)
-HARSH = {"speed": VARIED, "stragglers": 0.3, "latency": 0.1, "down": 1e6, "up": 1e5}
-WORKERS = LocalSGD(
-    4, SGD(lr=0.1, momentum=0.9), schedule=Constant(), batch_size=16, steps=3, at_sync="keep"
-)
-EQUAL = {  # every client takes as many steps
-    "FedAvg": FedAvg(steps=3, batch_size=16).build(),
-    "FedSGD": FedSGD(lr=0.3).build(),
-    "FedAsync": FedAsync(steps=3, batch_size=16, mixing=0.5).build(),
-    "LocalSGD": WORKERS.build(Budget()),
-    "keeping": keeping(Plan(16, steps=3), lr=0.05),
-}
-ALGORITHMS = EQUAL | {"FedAvg by epochs": FedAvg(epochs=1, batch_size=16).build()}
-EVERYONE = [torch.arange(12).numpy()] * 100
-
-
-def simulated(problem, **conditions):
-    with Simulated(**conditions).open(problem) as runtime:
-        return runtime
+from tests.federation import digits, federation, final, fingerprints, mlp, train
+from tests.virtual import ALGORITHMS, CASES, EQUAL, EVERYONE, HARSH, VARIED, simulated
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -205,17 +172,6 @@ def test_a_round_without_updates_changes_nothing():
     assert got[0].bytes_down > got[0].bytes_up == 0
 
 
-CASES = {
-    "asynchronous": ("LocalSGD", {"consistency": Asynchronous(discount=0.5), "dropout": 0.2}),
-    "buffer": ("LocalSGD", {"consistency": Asynchronous(buffer=3)}),
-    "stale": ("LocalSGD", {"consistency": StaleSynchronous(1)}),
-    "backup": ("LocalSGD", {"consistency": Synchronous(4)}),
-    "keeping": ("keeping", {"consistency": Asynchronous(2)}),
-    "clients": ("FedAsync", {"consistency": Asynchronous(), "dropout": 0.2}),
-    "deadline": ("FedAvg", {"deadline": 4.0, "partial": True}),
-}
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_it_goes_on_from_any_step(case):
     name, conditions = CASES[case]
@@ -236,99 +192,6 @@ def test_it_goes_on_from_any_step(case):
             client: tree.from_leaves({path: leaf.clone() for path, leaf in tree.leaves(keep)})
             for client, keep in runtime.kept().items()
         }
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_trace_is_replayed_bitwise(case, tmp_path):
-    name, conditions = CASES[case]
-    problem = federation(EQUAL[name])
-    cohorts = {"cohorts": EVERYONE} if name in ("LocalSGD", "keeping") else {}
-    runtime = simulated(problem, **HARSH | conditions)
-    expected = train(problem, runtime, 12, **cohorts)
-    write_trace(runtime.trace, str(tmp_path / "trace.parquet"))
-    assert read_trace(str(tmp_path / "trace.parquet")) == runtime.trace
-    again = simulated(problem, replay=str(tmp_path / "trace.parquet"), **conditions)
-    assert isinstance(again._clock, Replay)
-    half = train(problem, again, 6, **cohorts)
-    resumed = simulated(problem, replay=str(tmp_path / "trace.parquet"), **conditions)
-    resumed.restore(again.kept())
-    got = half + train(problem, resumed, 6, start=6, state=half[-1].state, **cohorts)
-    assert fingerprints(got) == fingerprints(expected)
-    with pytest.raises(SpecError, match="the trace has 12 steps"):
-        train(problem, resumed, 1, start=12, **cohorts)
-
-
-@pytest.mark.parametrize("case", ["asynchronous", "buffer", "stale", "backup", "keeping"])
-def test_the_rows_of_a_run_tell_its_trace(case):
-    name, conditions = CASES[case]
-    problem = federation(EQUAL[name])
-    expected = train(problem, simulated(problem, **HARSH | conditions), 12, cohorts=EVERYONE)
-    names = ("client", "begun", "staleness")
-    rows = {name: torch.cat([each.clients[name] for each in expected]) for name in names}
-    clock = Replay(traced(rows), 12)
-    runtime = VirtualTime(problem, clock, conditions["consistency"])
-    got = train(problem, runtime, 12, cohorts=EVERYONE)
-    assert fingerprints(got) == fingerprints(expected)
-
-
-@pytest.mark.parametrize(
-    ("trace", "message"),
-    [
-        ([Arrival(2, 0, 0, 1.0)], "is of worker 2; there are 2"),
-        ([Arrival(0, 0, 1, 1.0)], "skips a step of the server"),
-        ([Arrival(0, 0, 0, 1.0), Arrival(1, 0, 2, 1.0)], "step 0 came before"),
-        ([Arrival(0, 0, 0, 2.0), Arrival(1, 0, 1, 1.0)], "is earlier than the one before"),
-        ([Arrival(0, 1, 0, 1.0)], "began from version 1, which its worker could not"),
-        ([Arrival(0, 0, 0, 1.0), Arrival(1, 0, 1, 1.0), Arrival(1, 0, 2, 2.0)], "until version 1"),
-    ],
-)
-def test_traces_that_cannot_have_happened(trace, message):
-    with pytest.raises(SpecError, match=message):
-        Replay(trace, 2)
-
-
-class Stopper(Observer):
-    def rounded(self, row):
-        if row["round"] == 5:
-            signal.raise_signal(signal.SIGTERM)
-
-
-@pytest.mark.parametrize("algorithm", [WORKERS, FedAsync(epochs=1)])
-def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, algorithm):
-    asynchronous = Simulated(consistency=Asynchronous(discount=0.5), dropout=0.1, **HARSH)
-    run = Run(
-        algorithm=algorithm,
-        participation=Uniform(0.1),
-        model=Model("MLP", {"hidden": [16]}),
-        runtime=asynchronous,
-        rounds=12,
-        checkpoint=Checkpointing(every=4),
-        storage=str(tmp_path),
-        name="stopped",
-    )
-    whole = raydl.run(replace(run, name="whole"))
-    with pytest.raises(Interrupted):
-        raydl.run(run, observer=Stopper())
-    history = raydl.run(run, resume=True)
-    assert history.summary["fingerprint"] == whole.summary["fingerprint"]
-    timeless = whole.table.columns.drop("wall_seconds")
-    assert history.table[timeless].equals(whole.table[timeless])
-    other = replace(run, runtime=replace(asynchronous, consistency=Asynchronous()), rounds=20)
-    with pytest.raises(SpecError, match=r"runtime\.consistency: Asynchronous"):
-        raydl.run(other, resume=True)
-
-
-def test_a_run_counted_in_epochs_takes_as_many_samples_however_it_steps(tmp_path):
-    """Then a schedule that follows the run's length ends when the run does."""
-    workers = LocalSGD(4, batch_size=16, steps=2)
-    run = Run(algorithm=workers, epochs=1, model=Model("MLP"), storage=str(tmp_path), name="a")
-    sequential = raydl.run(replace(run, name="sequential", runtime=Sequential()))
-    runtime = Simulated(consistency=Asynchronous(), speed=VARIED)
-    asynchronous = raydl.run(replace(run, runtime=runtime))
-    assert len(asynchronous.table) == pytest.approx(4 * len(sequential.table), abs=4)
-    assert asynchronous.summary["samples"] == pytest.approx(
-        sequential.summary["samples"], abs=4 * 2 * 16
-    )
 
 
 def test_only_the_movement_counts_for_less():
@@ -361,27 +224,6 @@ def test_an_update_that_is_not_finite_is_left_out():
     assert left_out > 1
 
 
-def test_from_the_command_line(tmp_path):
-    argv = "run --algorithm LocalSGD --workers 4 --steps 2 --batch_size 16 --schedule Constant"
-    argv += " --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound 1"
-    argv += " --runtime.speed.spread 0.8 --runtime.down 1e6 --runtime.dropout 0.1"
-    argv = [*argv.split(), "--storage", tmp_path]
-    done(*argv, "--name", "whole", "--rounds", 14)
-    done(*argv, "--name", "parted", "--rounds", 5)
-    done("run", "--resume", tmp_path / "parted", "--rounds", 14)
-    tables = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("whole", "parted")]
-    timeless = [
-        table.drop(columns=["wall_seconds", "test_loss", "test_accuracy"]) for table in tables
-    ]
-    assert timeless[0].equals(timeless[1])
-    assert timeless[0]["simulated_seconds"].is_monotonic_increasing
-    whole, parted = (summary(tmp_path / name)["fingerprint"] for name in ("whole", "parted"))
-    assert whole == parted
-    told = done("run", "--runtime", "simulated", "--help")
-    assert "bit/s from the server to a worker" in told
-    assert "--runtime.consistency" in told
-
-
 def test_what_does_not_fit_is_refused():
     with pytest.raises(SpecError, match="discount is given, but the algorithm's messages"):
         simulated(
@@ -389,14 +231,3 @@ def test_what_does_not_fit_is_refused():
         )
     with pytest.raises(SpecError, match=r"holds 2 numbers; .* each of the 12"):
         simulated(federation(EQUAL["FedAvg"]), speed=Measured((1.0, 2.0)))
-
-
-def test_the_runtime_takes_any_clock():
-    """Such as the order in which the actors of a server came, put together by hand."""
-    problem = federation(EQUAL["LocalSGD"], clients=2)
-    trace = [Arrival(1, 0, 0, 0.5), Arrival(1, 1, 1, 0.9), Arrival(0, 0, 2, 1.0)]
-    runtime = VirtualTime(problem, Replay(trace, 2), Asynchronous())
-    got = train(problem, runtime, 3, cohorts=[torch.arange(2).numpy()] * 3)
-    assert [each.clients["client"].item() for each in got] == [1, 1, 0]
-    assert [each.clients["staleness"].item() for each in got] == [0, 0, 2]
-    assert sum(each.simulated_seconds for each in got) == pytest.approx(1.0)

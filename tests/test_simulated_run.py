@@ -1,0 +1,84 @@
+"""Whole runs under a virtual clock: stopped, resumed, counted in epochs, from the command line."""
+
+import signal
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import raydl
+from raydl import Checkpointing, Model, Run, SpecError
+from raydl.algorithms import FedAsync, LocalSGD
+from raydl.data import Uniform
+from raydl.interrupt import Interrupted
+from raydl.runtimes.consistency import Asynchronous
+from raydl.runtimes.simulated import Simulated
+from raydl.runtimes.specs import Sequential
+from raydl.training import Observer
+from tests.command import done, summary
+from tests.virtual import HARSH, VARIED, WORKERS
+
+
+class Stopper(Observer):
+    def rounded(self, row):
+        if row["round"] == 5:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("algorithm", [WORKERS, FedAsync(epochs=1)])
+def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, algorithm):
+    asynchronous = Simulated(consistency=Asynchronous(discount=0.5), dropout=0.1, **HARSH)
+    run = Run(
+        algorithm=algorithm,
+        participation=Uniform(0.1),
+        model=Model("MLP", {"hidden": [16]}),
+        runtime=asynchronous,
+        rounds=12,
+        checkpoint=Checkpointing(every=4),
+        storage=str(tmp_path),
+        name="stopped",
+    )
+    whole = raydl.run(replace(run, name="whole"))
+    with pytest.raises(Interrupted):
+        raydl.run(run, observer=Stopper())
+    history = raydl.run(run, resume=True)
+    assert history.summary["fingerprint"] == whole.summary["fingerprint"]
+    timeless = whole.table.columns.drop("wall_seconds")
+    assert history.table[timeless].equals(whole.table[timeless])
+    other = replace(run, runtime=replace(asynchronous, consistency=Asynchronous()), rounds=20)
+    with pytest.raises(SpecError, match=r"runtime\.consistency: Asynchronous"):
+        raydl.run(other, resume=True)
+
+
+def test_a_run_counted_in_epochs_takes_as_many_samples_however_it_steps(tmp_path):
+    """Then a schedule that follows the run's length ends when the run does."""
+    workers = LocalSGD(4, batch_size=16, steps=2)
+    run = Run(algorithm=workers, epochs=1, model=Model("MLP"), storage=str(tmp_path), name="a")
+    sequential = raydl.run(replace(run, name="sequential", runtime=Sequential()))
+    runtime = Simulated(consistency=Asynchronous(), speed=VARIED)
+    asynchronous = raydl.run(replace(run, runtime=runtime))
+    assert len(asynchronous.table) == pytest.approx(4 * len(sequential.table), abs=4)
+    assert asynchronous.summary["samples"] == pytest.approx(
+        sequential.summary["samples"], abs=4 * 2 * 16
+    )
+
+
+def test_from_the_command_line(tmp_path):
+    argv = "run --algorithm LocalSGD --workers 4 --steps 2 --batch_size 16 --schedule Constant"
+    argv += " --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound 1"
+    argv += " --runtime.speed.spread 0.8 --runtime.down 1e6 --runtime.dropout 0.1"
+    argv = [*argv.split(), "--storage", tmp_path]
+    done(*argv, "--name", "whole", "--rounds", 14)
+    done(*argv, "--name", "parted", "--rounds", 5)
+    done("run", "--resume", tmp_path / "parted", "--rounds", 14)
+    tables = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("whole", "parted")]
+    timeless = [
+        table.drop(columns=["wall_seconds", "test_loss", "test_accuracy"]) for table in tables
+    ]
+    assert timeless[0].equals(timeless[1])
+    assert timeless[0]["simulated_seconds"].is_monotonic_increasing
+    whole, parted = (summary(tmp_path / name)["fingerprint"] for name in ("whole", "parted"))
+    assert whole == parted
+    told = done("run", "--runtime", "simulated", "--help")
+    assert "bit/s from the server to a worker" in told
+    assert "--runtime.consistency" in told
