@@ -13,7 +13,7 @@ from tuning.cifar100.protocol import Scale, accuracies, base, carry_out
 from tuning.grid import Cell
 from tuning.study import drawing, markdown
 
-CHOSEN = SGD(lr=0.02, weight_decay=2e-3)  # the best in validation at the scale short
+CHOSEN = SGD(lr=0.02, weight_decay=2e-3)  # a rate of .02 is the best after 15 epochs
 RATES: dict[Scale, tuple[float, ...]] = {"smoke": (0.02, 0.05), "short": (0.02, 0.01, 0.05)}
 DECAYS: dict[Scale, tuple[float, ...]] = {"smoke": (2e-3,), "short": (2e-3, 1e-3, 4e-3)}
 EPOCHS: dict[Scale, int] = {"smoke": 2, "short": 15, "full": 150}
