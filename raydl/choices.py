@@ -42,7 +42,8 @@ CHOICES: dict[str, dict[str, type]] = {
         "allreduce": specs.AllReduce,
     },
     "algorithm.optimizer": _named(
-        optimizers.SGD, optimizers.AdamW, optimizers.LARS, optimizers.LAMB
+        *(getattr(optimizers, name) for name in ("SGD", "AdamW", "LARS", "LAMB")),
+        *(getattr(optimizers, name) for name in ("Adagrad", "Adam", "Yogi")),
     ),
     "algorithm.schedule": _named(
         schedule.Constant, schedule.Cosine, schedule.Polynomial, schedule.Step

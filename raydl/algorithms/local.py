@@ -123,6 +123,7 @@ def local_method(
         client=_worker(inner, rate, at_sync),
         reduce=mean(by_samples=False),  # all take as many steps of as many samples
         server=server,
+        elementwise=True,
     )
 
 

@@ -27,12 +27,15 @@ class Plan(NamedTuple):
         first: steps that the client took in former rounds: it goes on in its order where it
             stopped, so that nothing depends on how its steps are cut into rounds. None begins a
             new order in every round. Needs ``steps``.
+        exchanges: how often the clients of a round meet the server: each time they train for as
+            long as said here, and the server makes a step.
     """
 
     batch_size: int | None
     epochs: int = 1
     steps: int | None = None
     first: int | None = None
+    exchanges: int = 1
 
     def batch(self, samples: int) -> int:
         """The size of a client's full minibatch: never more than its samples."""
@@ -46,7 +49,10 @@ class Plan(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a runtime is asked for: the local training of these clients in this round."""
+    """What a runtime is asked for: the local training of these clients in this round.
+
+    Where rounds have several exchanges, each of them counts as a round here.
+    """
 
     round: int
     clients: tuple[int, ...]
@@ -142,6 +148,8 @@ class Algorithm(NamedTuple):
         hook: for an algorithm whose only client is a group of processes that share each of its
             minibatches: what is done to the gradients that they exchange. A runtime without such
             a group trains the client in one process.
+        elementwise: whether the reduction and the server treat every entry of the parameters by
+            itself, so that servers that each hold a part of them can make the step together.
     """
 
     init: Callable[[Params], Tree]
@@ -152,6 +160,7 @@ class Algorithm(NamedTuple):
     reduce: Reduce
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
     hook: Hook | None = None
+    elementwise: bool = False
 
 
 class Budget(NamedTuple):
