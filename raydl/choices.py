@@ -10,7 +10,7 @@ from raydl.algorithms import hooks, intervals
 from raydl.core.errors import SpecError, unknown
 from raydl.optim import schedule
 from raydl.optim import specs as optimizers
-from raydl.runtimes import auto, specs
+from raydl.runtimes import auto, consistency, serving, specs
 
 
 def _named(*classes: type) -> dict[str, type]:
@@ -40,7 +40,11 @@ CHOICES: dict[str, dict[str, type]] = {
         "batched": specs.Batched,
         "actors": specs.Actors,
         "allreduce": specs.AllReduce,
+        "parameter_server": serving.ParameterServer,
     },
+    "runtime.consistency": _named(
+        consistency.Synchronous, consistency.Asynchronous, consistency.StaleSynchronous
+    ),
     "algorithm.optimizer": _named(
         *(getattr(optimizers, name) for name in ("SGD", "AdamW", "LARS", "LAMB")),
         *(getattr(optimizers, name) for name in ("Adagrad", "Adam", "Yogi")),
@@ -63,6 +67,7 @@ _METHOD = {  # what a class must have to be one
     "participation": "cohorts",
     "augmentation": "__call__",
     "runtime": "drive",
+    "runtime.consistency": "enough",
     "algorithm.optimizer": "rule",
     "algorithm.schedule": "build",
     "algorithm.interval": "build",
