@@ -26,7 +26,7 @@ from raydl.core import tree
 from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import Batch, Gradient, Metrics
-from raydl.core.reduce import counted
+from raydl.core.reduce import total
 from raydl.core.tree import Params, Tree
 from raydl.optim import Rule, schedule
 from raydl.optim.schedule import ScheduleSpec
@@ -121,13 +121,14 @@ def _algorithm(rule: Rule, rate: Schedule, workers: int, plan: Plan) -> Algorith
         )
 
     def server(state: Tree, reduced: Tree) -> tuple[Tree, Metrics]:
-        lr, mean = float(rate(state["trained"])), reduced["mean"]
+        lr, count = float(rate(state["trained"])), float(reduced["pushes"])
+        mean = tree.scale({name: reduced[name] for name in ("grads", "buffers")}, 1 / count)
         params, optimizer = rule.update(state["params"], mean["grads"], state["optimizer"], lr)
         return {
             "params": params | mean["buffers"],
             "optimizer": optimizer,
             "step": state["step"] + steps,
-            "trained": state["trained"] + steps * reduced["count"] / workers,
+            "trained": state["trained"] + steps * count / workers,
         }, {"lr": torch.tensor(lr)}
 
     return Algorithm(
@@ -136,8 +137,9 @@ def _algorithm(rule: Rule, rate: Schedule, workers: int, plan: Plan) -> Algorith
         plan=lambda state: plan._replace(first=int(state["step"])),
         broadcast=broadcast,
         client=_worker(steps),
-        reduce=counted(),
+        reduce=total(),
         server=server,
+        discount=lambda push, factor: push | {"grads": tree.scale(push["grads"], factor)},
         elementwise=rule.elementwise,
     )
 
@@ -160,6 +162,7 @@ def _worker(steps: int) -> Client:
         }, metrics
 
     def final(broadcast: Tree, local: Tree) -> tuple[Tree, Tree]:
-        return {"grads": local["grads"], "buffers": local["buffers"]}, {}
+        pushed = {"grads": local["grads"], "buffers": local["buffers"]}
+        return pushed | {"pushes": torch.ones(())}, {}
 
     return Client(init, step, final)

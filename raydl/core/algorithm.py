@@ -148,6 +148,8 @@ class Algorithm(NamedTuple):
         hook: for an algorithm whose only client is a group of processes that share each of its
             minibatches: what is done to the gradients that they exchange. A runtime without such
             a group trains the client in one process.
+        discount: (message, factor) -> the message of an update that is stale, and therefore is to
+            count for that fraction; None if there is none.
         elementwise: whether the reduction and the server treat every entry of the parameters by
             itself, so that servers that each hold a part of them can make the step together.
     """
@@ -160,6 +162,7 @@ class Algorithm(NamedTuple):
     reduce: Reduce
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
     hook: Hook | None = None
+    discount: Callable[[Tree, float], Tree] | None = None
     elementwise: bool = False
 
 

@@ -77,13 +77,3 @@ def mean(by_samples: bool = True) -> Reduce:
 def total() -> Reduce:
     """The sum of the messages; of no updates at all, the empty tree."""
     return mean(by_samples=False)._replace(result=itemgetter("sum"))
-
-
-def counted() -> Reduce:
-    """The mean of the messages, {"mean": ..., "count": ...} with how many they are, float64 []."""
-    plain = mean(by_samples=False)
-
-    def result(accumulator: Tree) -> Tree:
-        return {"mean": plain.result(accumulator), "count": accumulator["weight"]}
-
-    return plain._replace(result=result)

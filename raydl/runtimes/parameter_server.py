@@ -19,8 +19,7 @@ from ray.exceptions import RayActorError
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
-from raydl.core.errors import SpecError, require
-from raydl.core.grad import parameters
+from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
 from raydl.runtimes.consistency import Consistency, Synchronous
@@ -32,29 +31,12 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Advanced, Reduced, Runtime, star
 from raydl.runtimes.sequencer import Sequencer, Vault
 from raydl.runtimes.shard import Shard
-from raydl.runtimes.sharding import Sharding
-from raydl.runtimes.shared import received, share, wired
+from raydl.runtimes.sharding import sharding
+from raydl.runtimes.shared import Wire, received, share, wired
 from raydl.runtimes.trainer import Servers, Trainer
 
 _ATTEMPTS = 10  # to end a round in which shards are lost, or a score
 _ENDLESS = 1 << 62  # pushes
-
-
-def check(problem: Problem, shards: int, consistency: Consistency) -> Sharding:
-    """How a problem's parameters are cut over the shards.
-
-    Raises:
-        SpecError: if they cannot be, or if the consistency never lets a step happen.
-    """
-    consistency.enough(len(problem.partition))
-    sharding = Sharding(parameters(problem.task.model), shards)
-    if shards > 1 and not problem.algorithm.elementwise:
-        raise SpecError(
-            f"runtime.shards is {shards}, but the algorithm's server looks at more than one entry "
-            "of the parameters at a time, as LARS and LAMB do with a tensor's norm; leave "
-            "runtime.shards at 1, or choose another optimizer"
-        )
-    return sharding
 
 
 class ShardedServer(Runtime):
@@ -71,7 +53,7 @@ class ShardedServer(Runtime):
         threads: of torch, in each worker.
 
     Raises:
-        SpecError: see `check`.
+        SpecError: see `sharding`.
     """
 
     def __init__(
@@ -85,21 +67,20 @@ class ShardedServer(Runtime):
         threads: int = 1,
     ) -> None:
         self._problem, self._consistency = problem, consistency or Synchronous()
-        self._sharding = check(problem, shards, self._consistency)
+        self._sharding = sharding(problem, shards, self._consistency)
         shared = share(problem)
         workers = len(problem.partition)
         waits_for_all = self._consistency.enough(workers) == workers and self._consistency.barrier
-        light = {"num_cpus": 0, "max_restarts": -1}
-        self._vault = ray.remote(**light)(Vault).remote()
+        self._vault = ray.remote(num_cpus=0, max_restarts=-1)(Vault).remote()
         sequencer = None if waits_for_all else ray.remote(num_cpus=0)(Sequencer).remote()
         shard, trainer = ray.remote(num_cpus=0)(Shard), ray.remote(Trainer)
         trainer = trainer.options(num_cpus=cpus, num_gpus=gpus)
         device = "cuda" if gpus else "cpu"
         self._start_shard: Callable[[int], Any] = lambda number: shard.remote(
             number,
-            ray.get(shared[0]).algorithm,
+            problem.algorithm,
             self._sharding.shards[number],
-            workers,
+            problem.partition.sizes.tolist(),
             self._consistency,
             snapshot,
             self._vault,
@@ -134,7 +115,7 @@ class ShardedServer(Runtime):
         for _ in range(_ATTEMPTS):
             ready = self._crew.ready()
             self._open(goal, now, ready, fresh=now is base)
-            now = self._restored(self._train(ready, work, base.version))
+            now = self._restored(self._train(ready, work, base.version if barrier else None))
             if now.version >= goal.version or now.pushes >= goal.pushes:
                 break
         else:
@@ -184,17 +165,21 @@ class ShardedServer(Runtime):
         return lambda: sum(map(score, range(len(parts))), Score())
 
     def kept(self) -> Kept:
-        """What every worker keeps by now; one that was lost has lost it."""
-        kept: Kept = {}
+        """What every worker keeps by now; one that was lost has lost it.
+
+        Behind the clients, for workers that go through their samples each at its own pace, stands
+        where each of them is.
+        """
+        wires: dict[int, Wire] = {}
         for actor in self._crew.actors:
-            kept |= _settled(actor.kept.remote()) or {}
-        return {client: tree.map(torch.clone, received(keep)) for client, keep in kept.items()}
+            wires |= _settled(actor.kept.remote()) or {}
+        return {number: tree.map(torch.clone, received(keep)) for number, keep in wires.items()}
 
     def restore(self, kept: Kept) -> None:
         """Takes up what the workers of an interrupted run kept."""
-        wires = {client: wired(keep) for client, keep in kept.items()}
-        for number, actor in enumerate(self._crew.actors):
-            _settled(actor.restore.remote({k: each for k, each in wires.items() if k == number}))
+        wires = {number: wired(keep) for number, keep in kept.items()}
+        for actor in self._crew.actors:
+            _settled(actor.restore.remote(wires))
 
     def close(self) -> None:
         """Ends the actors."""
@@ -218,7 +203,7 @@ class ShardedServer(Runtime):
             ticket = ray.get(sequencer.open.remote(goal.pushes - now.pushes))
         self._tell("open", goal, ticket, workers, fresh)
 
-    def _train(self, workers: list[int], work: Work, base: int) -> Progress:
+    def _train(self, workers: list[int], work: Work, base: int | None) -> Progress:
         """Waits until all workers have been sent home; returns how far they saw the server."""
 
         def begin(number: int) -> tuple[ray.ObjectRef, int]:

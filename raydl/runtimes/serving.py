@@ -10,6 +10,7 @@ from raydl.core.errors import require
 from raydl.runtimes.consistency import Consistency, Synchronous
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
+from raydl.runtimes.sharding import sharding
 from raydl.runtimes.specs import OnRay
 
 
@@ -60,7 +61,7 @@ class ParameterServer(OnRay):
         """
         from raydl.runtimes import cluster, parameter_server
 
-        parameter_server.check(problem, self.shards, self.consistency)
+        sharding(problem, self.shards, self.consistency)
         workers = len(problem.partition)
         with cluster.connected(self.address, max(os.cpu_count() or 1, workers), self.gpus):
             cluster.check_capacity(workers, self.cpus, self.gpus)

@@ -7,7 +7,7 @@ needs every worker's push, it does not count.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ class Shard:
         number: of the shard.
         algorithm: whose server makes the steps.
         pieces: what the shard holds of the parameters.
-        workers: how many there are, K.
+        samples: of each of the K workers.
         consistency: when a step is made.
         every: steps from one snapshot to the next.
         vault: the actor that keeps the snapshots; None to make none.
@@ -39,7 +39,7 @@ class Shard:
         number: int,
         algorithm: Algorithm,
         pieces: dict[str, Piece],
-        workers: int,
+        samples: Sequence[int],
         consistency: Consistency,
         every: int = 10,
         vault: Any = None,
@@ -47,8 +47,8 @@ class Shard:
         torch.set_num_threads(1)
         self._number, self._algorithm, self._consistency = number, algorithm, consistency
         self._shapes = {name: piece.shape for name, piece in pieces.items()}
-        self._enough = consistency.enough(workers)
-        self._every, self._vault = every, vault
+        self._enough = consistency.enough(len(samples))
+        self._samples, self._every, self._vault = samples, every, vault
         self._open, self._goal, self._next = False, Progress(0, 0), 0
 
     async def load(self, snapshot: Snapshot) -> None:
@@ -199,8 +199,10 @@ class Shard:
             if weight == 1:
                 accumulator = reduce.merge(accumulator, folded)
             else:
-                scaled = tree.scale(reduce.result(folded), weight)
-                accumulator = reduce.add(accumulator, Update(scaled, 1, worker))
+                assert self._algorithm.discount is not None
+                message = self._algorithm.discount(reduce.result(folded), weight)
+                update = Update(message, self._samples[worker], worker)
+                accumulator = reduce.add(accumulator, update)
         if updates:
             self._state, _ = self._algorithm.server(self._state, reduce.result(accumulator))
         self._gathered, self._reply = [], None

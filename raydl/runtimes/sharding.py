@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.errors import require
+from raydl.core.errors import SpecError, require
+from raydl.core.grad import parameters
 from raydl.core.tree import Params, Tree
+from raydl.runtimes.consistency import Consistency
+from raydl.runtimes.problem import Problem
 
 
 class Piece(NamedTuple):
@@ -85,6 +88,27 @@ class Sharding:
             name: leaves[0] if len(leaves) == 1 else torch.cat(leaves).view(self.shapes[name])
             for name, leaves in held.items()
         }
+
+
+def sharding(problem: Problem, shards: int, consistency: Consistency) -> Sharding:
+    """How a problem's parameters are cut over the shards.
+
+    Raises:
+        SpecError: if they cannot be, or if the consistency never lets a step happen.
+    """
+    consistency.enough(len(problem.partition))
+    if problem.algorithm.discount is None and consistency.weight(1) != 1:
+        raise SpecError(
+            "runtime.consistency.discount is given, but the algorithm's messages cannot be made to "
+            "count for less; set it to 0, or choose an algorithm such as ParameterServer"
+        )
+    if shards > 1 and not problem.algorithm.elementwise:
+        raise SpecError(
+            f"runtime.shards is {shards}, but the algorithm's server looks at more than one entry "
+            "of the parameters at a time, as LARS and LAMB do with a tensor's norm; leave "
+            "runtime.shards at 1, or choose another optimizer"
+        )
+    return Sharding(parameters(problem.task.model), shards)
 
 
 def _fits(node: Tree, shapes: dict[str, tuple[int, ...]]) -> bool:

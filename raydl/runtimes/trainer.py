@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ray
+import torch
 from ray.exceptions import RayActorError
 
 from raydl.core.algorithm import Plan, Work
@@ -54,17 +55,20 @@ class Trainer:
         self._number, self._sharding = number, sharding
         self._kept: dict[int, Tree] = {}
         self._finished: tuple[int, Folded] | None = None  # but not pushed yet
+        self._clients = len(problem.partition)
+        self._taken: int | None = None  # local steps, of a worker with a pace of its own
 
     def ready(self) -> None:
         """Returns when the worker is built, or raises what hindered it."""
 
-    def train(self, servers: Servers, plan: Plan, base: int) -> Progress:
+    def train(self, servers: Servers, plan: Plan, base: int | None) -> Progress:
         """Pulls, trains and pushes until the shards send it home.
 
         Args:
             servers: the shards.
-            plan: how long it trains from one push to the next, as of version ``base``.
-            base: the version at which the round began.
+            plan: how long it trains from one push to the next, at the beginning of the round.
+            base: the version at that time, from which the plan's first step is counted on; None
+                if the worker goes on in its samples where it is, at its own pace.
 
         Returns:
             How far the shards were, as far as the worker knows.
@@ -72,11 +76,7 @@ class Trainer:
         known = Progress(0, 0)
         while (answer := self._exchange(servers)) is not None:
             known, broadcast = answer
-            if plan.first is not None:
-                first = plan.first + (known.version - base) * (plan.steps or 0)
-                work = Work(known.version, (self._number,), plan._replace(first=first))
-            else:
-                work = Work(known.version, (self._number,), plan)
+            work = Work(known.version, (self._number,), self._due(plan, known.version, base))
             folded = self._worker.fold(work, broadcast, self._kept)
             self._kept |= folded.kept
             self._finished = known.version, folded
@@ -87,17 +87,32 @@ class Trainer:
         return self._worker.evaluate(received(params), stretch)
 
     def kept(self) -> dict[int, Wire]:
-        """What the worker keeps."""
-        return {client: wired(keep) for client, keep in self._kept.items()}
+        """What the worker keeps, and behind the clients where it is in its samples."""
+        wires = {client: wired(keep) for client, keep in self._kept.items()}
+        if self._taken is not None:
+            wires[self._clients + self._number] = wired({"taken": torch.tensor(self._taken)})
+        return wires
 
     def restore(self, kept: dict[int, Wire]) -> None:
-        """Takes up what it kept in an interrupted run."""
-        self._kept = {client: received(keep) for client, keep in kept.items()}
-        self._finished = None
+        """Takes up what is its own of what the workers kept in an interrupted run."""
+        own = {number: received(kept[number]) for number in kept if number == self._number}
+        place = kept.get(self._clients + self._number)
+        self._taken = None if place is None else int(received(place)["taken"])
+        self._kept, self._finished = own, None
 
     def forget(self) -> None:
         """Lets go of what was not pushed yet."""
         self._finished = None
+
+    def _due(self, plan: Plan, version: int, base: int | None) -> Plan:
+        """The plan of the next local steps."""
+        if plan.first is None or plan.steps is None:
+            return plan
+        if base is not None:
+            return plan._replace(first=plan.first + (version - base) * plan.steps)
+        first = plan.first if self._taken is None else self._taken
+        self._taken = first + plan.steps
+        return plan._replace(first=first)
 
     def _exchange(self, servers: Servers) -> tuple[Progress, Tree] | None:
         """Pushes what is finished, if anything is, and pulls; None if there is no more to do."""
