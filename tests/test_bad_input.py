@@ -74,6 +74,29 @@ MISTAKES = {
     "run --algorithm LocalSGD --workers 0": ("algorithm.workers is 0", "1 or larger"),
     "run --algorithm LocalSGD --interval QSR": ("algorithm.interval and", "--epochs"),
     "run --algorithm LocalSGD --clients 9": ("workers of its own", "set --workers"),
+    # a parameter server
+    "run --runtime parameter_server": ("FedAvg has clients that take turns", "ParameterServer"),
+    "run --algorithm ParameterServer --workers 2 --runtime.shards 99999": (
+        "runtime.shards is 99999",
+        "at most the 4810 parameters",
+    ),
+    "run --algorithm ParameterServer --runtime.shards 0": ("runtime.shards is 0", "1 or larger"),
+    "run --algorithm ParameterServer --optimizer LARS --runtime.shards 2": (
+        "runtime.shards is 2",
+        "as LARS and LAMB do",
+    ),
+    "run --algorithm ParameterServer --runtime.consistency.backup 4": (
+        "runtime.consistency.backup is 4",
+        "smaller than the number of workers, 4",
+    ),
+    "run --algorithm EASGD --runtime.consistency StaleSynchronous --runtime.consistency.bound -1": (
+        "runtime.consistency.bound is -1",
+        "0 or larger",
+    ),
+    "run --algorithm EASGD --runtime.consistency Eventual": (
+        "unknown runtime.consistency 'Eventual'",
+        "StaleSynchronous",
+    ),
     "run --runtime allreduce --runtime.gpus 1": ("reserving 1 GPU", "has 0 GPU"),
     # storage, names, files
     "run --storage file/runs": ("storage 'file/runs' cannot be written to", "another folder"),
