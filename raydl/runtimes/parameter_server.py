@@ -243,7 +243,8 @@ class ShardedServer(Runtime):
         lost = [number for number, each in enumerate(progress) if each is None]
         if not lost:
             return progress[0]
-        known = max(known, *filter(None, progress))
+        known = max([known, *filter(None, progress)])
+        self._tell("drop")  # what the others gathered for a step that those never heard of
         for number in lost:
             self._servers.shards[number] = self._start_shard(number)
         held = [

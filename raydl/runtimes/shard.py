@@ -8,7 +8,9 @@ needs every worker's push, it does not count.
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any
+from itertools import chain
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,6 +21,15 @@ from raydl.runtimes.consistency import Consistency
 from raydl.runtimes.messages import Header, MessageError, Progress, Snapshot
 from raydl.runtimes.sharding import Piece
 from raydl.runtimes.shared import arrived, received, travelling, wired
+
+
+class _Push(NamedTuple):
+    """What a worker sent, until a step is made of it; nothing if it was not finite."""
+
+    worker: int
+    folded: Tree | None
+    weight: float
+    rows: list[dict[str, float]]
 
 
 class Shard:
@@ -58,7 +69,7 @@ class Shard:
         self._reply: Any = None
         self._layout: dict[str, Any] | None = None
         self._clocks: dict[int, int] = {}
-        self._gathered: list[tuple[int, Tree | None, float]] = []
+        self._gathered: list[_Push] = []
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._early: dict[int, tuple[Header, Any, asyncio.Future[Any] | None]] = {}
 
@@ -119,6 +130,11 @@ class Shard:
         self._proceed()
         return await answer
 
+    async def drop(self) -> None:
+        """Forgets the pushes that no step was made of yet."""
+        pushes = self._progress.pushes - len(self._gathered)
+        self._progress, self._gathered = self._progress._replace(pushes=pushes), []
+
     async def gather(self) -> Snapshot:
         """The shard as it is."""
         return self._snapshot()
@@ -161,11 +177,12 @@ class Shard:
         self._progress = self._progress._replace(pushes=self._progress.pushes + 1)
         if header.worker in self._clocks:
             self._clocks[header.worker] += 1
-        if header.row is not None:
-            self._rows.append(header.row | {"begun": begun, "staleness": staleness})
-        if not (self._consistency.barrier and staleness):
+        rows = [header.row | {"begun": begun, "staleness": staleness}] if header.row else []
+        if self._consistency.barrier and staleness:
+            self._rows += rows
+        else:
             weight = self._consistency.weight(staleness)
-            self._gathered.append((header.worker, update, weight))
+            self._gathered.append(_Push(header.worker, update, weight, rows))
 
     def _verified(self, header: Header, update: Tree) -> Tree:
         """What was sent, or a MessageError."""
@@ -193,17 +210,19 @@ class Shard:
         if len(self._gathered) < needed:
             return
         reduce, accumulator = self._algorithm.reduce, self._algorithm.reduce.zero()
-        order = sorted(self._gathered, key=lambda each: each[0]) if barrier else self._gathered
-        updates = [each for each in order if each[1] is not None]
-        for worker, folded, weight in updates:
-            if weight == 1:
-                accumulator = reduce.merge(accumulator, folded)
+        if barrier:
+            self._gathered.sort(key=attrgetter("worker"))
+        finite = [push for push in self._gathered if push.folded is not None]
+        for push in finite:
+            if push.weight == 1:
+                accumulator = reduce.merge(accumulator, push.folded)
             else:
                 assert self._algorithm.discount is not None
-                message = self._algorithm.discount(reduce.result(folded), weight)
-                update = Update(message, self._samples[worker], worker)
+                message = self._algorithm.discount(reduce.result(push.folded), push.weight)
+                update = Update(message, self._samples[push.worker], push.worker)
                 accumulator = reduce.add(accumulator, update)
-        if updates:
+        self._rows += chain.from_iterable(push.rows for push in self._gathered)
+        if finite:
             self._state, _ = self._algorithm.server(self._state, reduce.result(accumulator))
         self._gathered, self._reply = [], None
         self._progress = self._progress._replace(version=self._progress.version + 1)
@@ -214,7 +233,8 @@ class Shard:
         """Answers everybody who need not wait any longer."""
         reached = zip(self._progress, self._goal, strict=True)
         over = not self._open or any(now >= goal for now, goal in reached)
-        pushed = {worker for worker, _, _ in self._gathered} if self._consistency.barrier else ()
+        barrier = self._consistency.barrier
+        pushed = {push.worker for push in self._gathered} if barrier else set()
         bound, slowest = self._consistency.bound, min(self._clocks.values(), default=0)
         for worker in list(self._waiting):
             ahead = bound is not None and self._clocks[worker] - slowest > bound

@@ -151,6 +151,21 @@ def test_who_waits_is_sent_home_at_the_end_and_what_was_pushed_counts():
     asyncio.run(scene())
 
 
+def test_what_no_step_was_made_of_can_be_dropped():
+    async def scene():
+        shard = await opened(Synchronous(), workers=2)
+        waiting = pushing(shard, 0, 1.0)
+        assert await settled(waiting) == ["waits"]
+        await shard.close()
+        await shard.drop()
+        assert (await shard.gather())[::2] == (Progress(0, 0), [])
+        await shard.open(Progress(100, 100), 0, [0, 1], fresh=False)
+        both = [pushing(shard, 0, 2.0), pushing(shard, 1, 4.0)]
+        assert await settled(*both) == [(1, 3.0)] * 2
+
+    asyncio.run(scene())
+
+
 def test_a_goal_ends_the_round():
     async def scene():
         shard = await opened(Synchronous(), workers=1, goal=2)
