@@ -198,12 +198,6 @@ class Run:
             require(
                 bool(sound), "name", self.name, "a folder's name, without / \\ : or a leading dot"
             )
-        if isinstance(self.runtime, ParameterServer) and self.workers is None:
-            raise SpecError(
-                f"runtime is parameter_server, which every worker talks to all the time, but "
-                f"{type(self.algorithm).__name__} has clients that take turns; choose an algorithm "
-                "with workers, such as ParameterServer, EASGD or LocalSGD, or --runtime actors"
-            )
         if self.workers is not None and (self.clients, self.participation) != (None, Uniform()):
             raise SpecError(
                 f"clients and participation are given, but {type(self.algorithm).__name__} has "

@@ -14,7 +14,7 @@ from torch import nn
 
 import raydl
 from raydl import Checkpointing, Model, Run
-from raydl.algorithms import EASGD, FedAvg, LocalSGD, ParameterServer
+from raydl.algorithms import EASGD, FedAvg, ParameterServer
 from raydl.core import tree
 from raydl.core.algorithm import Budget, Plan, Update, Work
 from raydl.core.errors import SpecError
@@ -32,6 +32,7 @@ from raydl.runtimes.parameter_server import ShardedServer
 from raydl.runtimes.sharding import sharding
 from raydl.runtimes.specs import Sequential
 from raydl.runtimes.worker import Worker
+from raydl.setup import prepare
 from tests.federation import Killer, federation, final, fingerprints, seeded
 
 MOMENTUM = SGD(lr=0.01, momentum=0.9)
@@ -196,10 +197,8 @@ def joined_again(problem, server, seconds=200):
 
 @pytest.mark.usefixtures("cluster")
 def test_synchronous_it_goes_on_without_a_worker_that_was_killed_and_takes_in_another(tmp_path):
-    spec = LocalSGD(3, MOMENTUM, Constant(), 16, steps=2)
-    served = ParameterServer(3, MOMENTUM, Constant(), 16, exchanges=100)
-    assert spec.workers == served.workers
-    problem = workers(served, augmentation=Killer(tmp_path, 60))
+    spec = ParameterServer(3, MOMENTUM, Constant(), 16, exchanges=100)
+    problem = workers(spec, augmentation=Killer(tmp_path, 60))
     with serve(problem, 2) as server:
         history = joined_again(problem, server)
     assert history
@@ -214,8 +213,8 @@ def test_synchronous_it_goes_on_without_a_worker_that_was_killed_and_takes_in_an
 
 @pytest.mark.usefixtures("cluster")
 def test_asynchronous_it_does_not_notice(tmp_path):
-    served = ParameterServer(3, MOMENTUM, Constant(), 16, exchanges=100)
-    problem = workers(served, augmentation=Killer(tmp_path, 60))
+    spec = ParameterServer(3, MOMENTUM, Constant(), 16, exchanges=100)
+    problem = workers(spec, augmentation=Killer(tmp_path, 60))
     with serve(problem, 2, Asynchronous()) as server:
         (done,) = islice(loop(problem, server), 1)
         assert server._crew.restarts == 1
@@ -297,4 +296,4 @@ def test_a_discount_of_what_cannot_count_for_less():
 
 def test_clients_that_take_turns_have_no_server():
     with pytest.raises(SpecError, match=r"parameter_server, .* FedAvg has clients that take turns"):
-        Run(algorithm=FedAvg(), runtime=serving.ParameterServer())
+        prepare(Run(algorithm=FedAvg(), runtime=serving.ParameterServer()))
