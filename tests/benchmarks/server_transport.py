@@ -10,6 +10,7 @@ their gradients by gloo's all-reduce.
 """
 
 import argparse
+import copy
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -165,7 +166,10 @@ def steps(repeats: int, each: int) -> dict[str, Any]:
         trained = next(loop).state["params"]
         expected = bare()
     server.close()
-    ours, theirs = (torch.cat([p[name].flatten() for name in p]) for p in (trained, expected))
+    ours, theirs = (
+        torch.cat([params[name].flatten() for name in sorted(params)])
+        for params in (trained, expected)
+    )
     middle = {name: median(taken[1:]) for name, taken in seconds.items()}
     return {name: taken[1:] for name, taken in seconds.items()} | {
         "ratio": middle["server"] / middle["bare"],
@@ -178,10 +182,11 @@ def _pair(problem: Problem, each: int) -> Iterator[Callable[[], Params]]:
     """Two bare processes; the call that is yielded has them take so many steps."""
     context = get_context("spawn")
     pipes, processes = [], []
+    shared = problem.task.model, problem.dataset, problem.partition
     with TemporaryDirectory() as folder:
         for rank in range(2):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_train, args=(rank, folder, problem, each, theirs))
+            process = context.Process(target=_train, args=(rank, folder, shared, each, theirs))
             process.start()
             pipes.append(ours)
             processes.append(process)
@@ -198,13 +203,14 @@ def _pair(problem: Problem, each: int) -> Iterator[Callable[[], Params]]:
             process.join()
 
 
-def _train(rank: int, folder: str, problem: Problem, each: int, pipe: Connection) -> None:
+def _train(rank: int, folder: str, shared: Any, each: int, pipe: Connection) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    model = problem.task.model.to(memory_format=torch.channels_last)
+    model, dataset, partition = shared
+    model = copy.deepcopy(model).to(memory_format=torch.channels_last)  # what was sent is shared
     optimizer = torch.optim.SGD(model.parameters(), _LR, _MOMENTUM)
-    data = ClientData(problem.dataset, problem.partition, problem.seed)
+    data = ClientData(dataset, partition, seed=0)
     work = Work(0, (rank,), Plan(_BATCH, steps=10**6, first=0))
     batches = data.batches(work, rank)
     while pipe.recv():
