@@ -139,7 +139,7 @@ def test_an_inner_class_keeps_the_defaults_of_the_outer_one():
     [
         (
             "--optimizer LARS",
-            "FedAvg has no optimizer; DataParallel, DiLoCo, HierarchicalLocalSGD, LocalSGD, SlowMo "
+            "FedAvg has no optimizer; EASGD, DataParallel, DiLoCo, HierarchicalLocalSGD, LocalSGD, SlowMo "
             "have one",
         ),
         ("--algorithm SlowMo --optimizer LARZ", "did you mean 'LARS'"),

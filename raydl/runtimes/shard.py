@@ -214,7 +214,9 @@ class Shard:
             self._gathered.sort(key=attrgetter("worker"))
         finite = [push for push in self._gathered if push.folded is not None]
         for push in finite:
-            if push.weight == 1:
+            if push.weight == 1 and len(finite) == 1:
+                accumulator = push.folded  # which spares a copy
+            elif push.weight == 1:
                 accumulator = reduce.merge(accumulator, push.folded)
             else:
                 assert self._algorithm.discount is not None

@@ -3,10 +3,9 @@
     python -m tests.benchmarks.server_transport [--repeats 5] [--quick]
 
 A push and a pull of a vector are copied this often on their way, and no more: from the worker into
-Ray's memory; by the shard, into memory of its own; from there into Ray's memory; and, where there
-are several shards, by the worker, who joins the parts. In between they are read in place. A step is
-one of 2 workers on the CIFAR CNN, in turn with two processes that do nothing else than exchange
-their gradients by gloo's all-reduce.
+Ray's memory; from the shard into Ray's memory; and, where there are several shards, by the worker,
+who joins the parts. In between they are read in place. A step is one of 2 workers on the CIFAR CNN,
+in turn with two processes that do nothing else than exchange their gradients by gloo's all-reduce.
 """
 
 import argparse
@@ -89,7 +88,7 @@ def transport(repeats: int, size: int) -> dict[str, Any]:
     copy = median(seconds[0][1:])
     figures: dict[str, Any] = {"bytes": size, "copy": copy}
     for shards in _SHARDS:
-        taken, copies = median(seconds[shards][1:]), 3 if shards == 1 else 4
+        taken, copies = median(seconds[shards][1:]), 2 if shards == 1 else 3
         figures[str(shards)] = {
             "copies": copies,
             "seconds": seconds[shards][1:],
