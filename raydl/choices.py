@@ -10,7 +10,7 @@ from raydl.algorithms import hooks, intervals
 from raydl.core.errors import SpecError, unknown
 from raydl.optim import schedule
 from raydl.optim import specs as optimizers
-from raydl.runtimes import auto, consistency, simulated, specs, speed
+from raydl.runtimes import auto, consistency, serving, simulated, specs, speed
 
 
 def _named(*classes: type) -> dict[str, type]:
@@ -41,9 +41,11 @@ CHOICES: dict[str, dict[str, type]] = {
         "actors": specs.Actors,
         "allreduce": specs.AllReduce,
         "simulated": simulated.Simulated,
+        "parameter_server": serving.ParameterServer,
     },
     "algorithm.optimizer": _named(
-        optimizers.SGD, optimizers.AdamW, optimizers.LARS, optimizers.LAMB
+        *(getattr(optimizers, name) for name in ("SGD", "AdamW", "LARS", "LAMB")),
+        *(getattr(optimizers, name) for name in ("Adagrad", "Adam", "Yogi")),
     ),
     "algorithm.schedule": _named(
         schedule.Constant, schedule.Cosine, schedule.Polynomial, schedule.Step

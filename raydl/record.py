@@ -77,7 +77,7 @@ class Record:
         row: Row = dict.fromkeys(COLUMNS.names)
         row |= {
             "round": done.number,
-            "clients": len(done.clients["client"]),
+            "clients": len(done.clients["client"].unique()),
             "dropped": int((done.clients["finite"] == 0).sum()),
             "samples": done.samples,
             "epochs": done.samples / self._samples,

@@ -13,11 +13,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.grad import Metrics
 from raydl.core.tree import Tree
-from raydl.runtimes.runtime import Runtime, Traffic
+from raydl.runtimes.runtime import Runtime
 
 
 class NonFiniteError(ArithmeticError):
@@ -30,13 +29,14 @@ class Round(NamedTuple):
     Attributes:
         number: of the round, from 1.
         state: the server's, after the round.
-        clients: columns over the cohort, see `raydl.runtimes.block.Folded`.
+        clients: columns over the updates, see `raydl.runtimes.block.Folded`: one of each client
+            of the cohort, or as many as the round has exchanges.
         messages: sent in the round, down and up.
         bytes_down: the broadcast's bytes, times the cohort.
         bytes_up: the bytes of all the clients' messages.
         wall_seconds: of the whole round, as it ran.
         simulated_seconds: of an ideal one with a machine for each client: set-up + slowest client
-            + aggregation; or of virtual time, where the runtime keeps such.
+            + aggregation, of every exchange; or of virtual time, where the runtime keeps such.
         metrics: what the server reports.
     """
 
@@ -93,46 +93,24 @@ def rounds(
     """
     for number, cohort in enumerate(islice(cohorts, start, None), start):
         began = perf_counter()
-        broadcast = algorithm.broadcast(state)
         work = Work(number, tuple(cohort.tolist()), algorithm.plan(state))
-        prepared = perf_counter()
-        reduced = runtime.map_reduce(broadcast, work)
-        returned = perf_counter()
+        done = runtime.advance(algorithm, state, work)
         if on_nonfinite == "fail":
-            _check_finite(number + 1, reduced.clients)
-        metrics: Metrics = {}
-        if reduced.clients["finite"].any():  # of no updates there is nothing to make a step from
-            state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
-        ended = perf_counter()
-        seconds = reduced.seconds
-        if seconds is None:
-            slowest = float(reduced.clients["seconds"].max())
-            seconds = (prepared - began) + slowest + reduced.merge_seconds + (ended - returned)
-        traffic = reduced.traffic or Traffic(
-            messages=2 * len(work.clients),
-            bytes_down=_bytes_down(algorithm, broadcast, work),
-            bytes_up=int(reduced.clients["bytes_up"].sum()),
-        )
+            _check_finite(number + 1, done.clients)
+        state = done.state
         yield Round(
             number=number + 1,
             state=state,
-            clients=reduced.clients,
-            **traffic._asdict(),
-            wall_seconds=ended - began,
-            simulated_seconds=seconds,
-            metrics=metrics,
+            clients=done.clients,
+            **done.traffic._asdict(),
+            wall_seconds=perf_counter() - began,
+            simulated_seconds=done.seconds,
+            metrics=done.metrics,
         )
 
 
-def _bytes_down(algorithm: Algorithm, broadcast: Tree, work: Work) -> int:
-    if algorithm.client.view is None:
-        return tree.nbytes(broadcast) * len(work.clients)
-    views = (algorithm.client.view(broadcast, client) for client in work.clients)
-    return sum(map(tree.nbytes, views))
-
-
 def _check_finite(number: int, clients: dict[str, Tensor]) -> None:
-    broken = clients["client"][clients["finite"] == 0].long().tolist()
+    broken = clients["client"][clients["finite"] == 0].unique().long().tolist()
     if broken:
         named = ", ".join(map(str, broken[:10])) + (", ..." if len(broken) > 10 else "")
         raise NonFiniteError(

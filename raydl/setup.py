@@ -13,6 +13,7 @@ from raydl.data.batches import Preparation
 from raydl.data.dataset import Dataset
 from raydl.data.partitions import Partition
 from raydl.runtimes.problem import Problem
+from raydl.runtimes.serving import ParameterServer
 from raydl.spec import Model, Run
 
 _USUAL_MODELS = {(1, 28, 28): "MnistCNN", (3, 32, 32): "CifarCNN"}
@@ -33,6 +34,7 @@ def prepare(run: Run) -> Setup:
     Raises:
         SpecError: if any part of the run does not fit another.
     """
+    _check_workers(run)
     dataset = run.data.load()
     partition = assign(run, dataset)
     if run.augmentation is not None:  # refuses what it cannot change
@@ -73,6 +75,16 @@ def budget(run: Run, dataset: Dataset) -> Budget:
 def usual_model(run: Run, dataset: Dataset) -> Model:
     """The run's model, or if it names none what is usual for such data."""
     return run.model or Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _check_workers(run: Run) -> None:
+    """Raises a SpecError if a parameter server is to serve clients that come and go."""
+    if isinstance(run.runtime, ParameterServer) and run.workers is None:
+        raise SpecError(
+            "runtime is parameter_server, which serves workers that stay, but "
+            f"{type(run.algorithm).__name__} has clients that take turns; choose an algorithm with "
+            "workers, such as ParameterServer, EASGD or LocalSGD, or --runtime actors"
+        )
 
 
 def _check_shards(run: Run, partition: Partition) -> None:

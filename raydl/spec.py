@@ -11,11 +11,13 @@ import numpy as np
 from torch import nn
 
 from raydl import choices
-from raydl.algorithms import DataParallel, FedAvg
+from raydl.algorithms import EASGD, DataParallel, FedAvg
+from raydl.algorithms import ParameterServer as Served
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import Precision
 from raydl.data import IID, CropFlip, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
+from raydl.runtimes.serving import ParameterServer
 from raydl.runtimes.specs import Actors, AllReduce, RuntimeSpec
 
 SUPPLIED = {"shape", "classes"}  # a model's arguments that the data decides
@@ -114,7 +116,9 @@ def _check_every(name: str, rounds: int | None) -> None:
 
 def usual_runtime(algorithm: type) -> RuntimeSpec:
     """The runtime of a run that names none."""
-    return AllReduce() if issubclass(algorithm, DataParallel) else Actors()
+    if issubclass(algorithm, DataParallel):
+        return AllReduce()
+    return ParameterServer() if issubclass(algorithm, (Served, EASGD)) else Actors()
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class Run:
         participation: which clients take part in a round; an algorithm with workers has them all.
         model: the model; what is usual for the data by default.
         augmentation: of training images; none by default.
-        runtime: where the clients train: actors by default, DataParallel's processes allreduce.
+        runtime: where the clients train: actors by default; DataParallel's processes allreduce,
+            and the workers of ParameterServer and EASGD around a parameter_server.
         clients: how many there are (N): 100 by default; an algorithm with workers has its own.
         rounds: how many to run: 30 by default, or as many as the epochs take.
         epochs: passes over the whole training set after which the run ends, in all.

@@ -101,7 +101,7 @@ MISTAKES = {
     ),
     "run --runtime simulated --consistency Eventual": ("unknown runtime.consistency", "Allowed"),
     "run --runtime sequential --consistency Synchronous": (
-        "sequential has no consistency; simulated have one",
+        "sequential has no consistency; parameter_server, simulated have one",
     ),
     "run --runtime simulated --runtime.down 0": ("runtime.down is 0.0", "above 0 bit/s, or null"),
     "run --runtime simulated --runtime.up 0": ("runtime.up is 0.0", "above 0 bit/s, or null"),
@@ -123,6 +123,29 @@ MISTAKES = {
     "run --runtime simulated --runtime.replay file": ("runtime.replay is 'file'", "is no trace"),
     "run --algorithm FedProx --algorithm.mu=-1": ("algorithm.mu is -1.0", "0 or larger"),
     "run --algorithm FedAsync --algorithm.mixing 0": ("algorithm.mixing is 0.0", "in (0, 1]"),
+    # a parameter server
+    "run --runtime parameter_server": ("FedAvg has clients that take turns", "ParameterServer"),
+    "run --algorithm ParameterServer --workers 2 --runtime.shards 99999": (
+        "runtime.shards is 99999",
+        "at most the 4810 parameters",
+    ),
+    "run --algorithm ParameterServer --runtime.shards 0": ("runtime.shards is 0", "1 or larger"),
+    "run --algorithm ParameterServer --optimizer LARS --runtime.shards 2": (
+        "runtime.shards is 2",
+        "as LARS and LAMB do",
+    ),
+    "run --algorithm ParameterServer --runtime.consistency.backup 4": (
+        "runtime.consistency.backup is 4",
+        "smaller than the number of workers, 4",
+    ),
+    "run --algorithm EASGD --runtime.consistency StaleSynchronous --runtime.consistency.bound -1": (
+        "runtime.consistency.bound is -1",
+        "0 or larger",
+    ),
+    "run --algorithm EASGD --runtime.consistency Eventual": (
+        "unknown runtime.consistency 'Eventual'",
+        "StaleSynchronous",
+    ),
     # storage, names, files
     "run --storage file/runs": ("storage 'file/runs' cannot be written to", "another folder"),
     "run --storage nfs://host/runs": ("storage 'nfs://host/runs' cannot be opened", "s3://"),

@@ -29,3 +29,12 @@ def test_fedavg_by_hand_has_the_numbers_of_the_library(printed):
 def test_it_learns(printed, name, accuracy):
     reached = re.search(r"test accuracy (\S+) %", printed(name))
     assert float(reached[1]) > accuracy
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_parameter_server_by_hand_and_the_librarys(printed):
+    said = printed("parameter_server")
+    assert "800 pushes" in said
+    reached = [float(each) for each in re.findall(r"test accuracy (\S+) %", said)]
+    assert len(reached) == 2
+    assert min(reached) > 85

@@ -152,8 +152,8 @@ def test_an_inner_class_keeps_the_defaults_of_the_outer_one():
     [
         (
             "--optimizer LARS",
-            "FedAvg has no optimizer; DataParallel, DiLoCo, HierarchicalLocalSGD, LocalSGD, SlowMo "
-            "have one",
+            "FedAvg has no optimizer; EASGD, DataParallel, DiLoCo, HierarchicalLocalSGD, LocalSGD, "
+            "ParameterServer, SlowMo have one",
         ),
         ("--algorithm SlowMo --optimizer LARZ", "did you mean 'LARS'"),
         ("--algorithm SlowMo --optimizer.lt 1", "algorithm.optimizer.lr"),

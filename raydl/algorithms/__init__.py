@@ -9,6 +9,8 @@ localsgd  LocalSGD: workers that average after J local steps; post-local SGD, dy
 hierarchical  HierarchicalLocalSGD: groups of workers that average among themselves more often
 slowmo    SlowMo: local SGD with a slow momentum over the averages
 diloco    DiLoCo: many local steps of AdamW, and outer steps of Nesterov momentum
+parameterserver  ParameterServer: workers push gradients, the server's optimizer steps; Downpour
+easgd     EASGD: workers that keep their own parameters, tied to a center by a spring
 
 Under the local methods: ``local``, what they have in common, and ``intervals``, the rules for J;
 under DataParallel: ``hooks``, what is done to the gradients that its processes exchange.
@@ -16,15 +18,18 @@ under DataParallel: ``hooks``, what is done to the gradients that its processes 
 
 from raydl.algorithms.dataparallel import DataParallel
 from raydl.algorithms.diloco import DiLoCo
+from raydl.algorithms.easgd import EASGD
 from raydl.algorithms.fedasync import FedAsync
 from raydl.algorithms.fedavg import FedAvg
 from raydl.algorithms.fedprox import FedProx
 from raydl.algorithms.fedsgd import FedSGD
 from raydl.algorithms.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.localsgd import LocalSGD
+from raydl.algorithms.parameterserver import ParameterServer
 from raydl.algorithms.slowmo import SlowMo
 
 __all__ = [
+    "EASGD",
     "DataParallel",
     "DiLoCo",
     "FedAsync",
@@ -33,5 +38,6 @@ __all__ = [
     "FedSGD",
     "HierarchicalLocalSGD",
     "LocalSGD",
+    "ParameterServer",
     "SlowMo",
 ]

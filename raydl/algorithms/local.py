@@ -125,6 +125,7 @@ def local_method(
         server=server,
         # The movement alone: the mean loss and the statistics are no step that could be smaller.
         discount=lambda sent, factor: sent | {"delta": tree.scale(sent["delta"], factor)},
+        elementwise=True,
     )
 
 

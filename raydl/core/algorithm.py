@@ -27,12 +27,15 @@ class Plan(NamedTuple):
         first: steps that the client took in former rounds: it goes on in its order where it
             stopped, so that nothing depends on how its steps are cut into rounds. None begins a
             new order in every round. Needs ``steps``.
+        exchanges: how often the clients of a round meet the server: each time they train for as
+            long as said here, and the server makes a step.
     """
 
     batch_size: int | None
     epochs: int = 1
     steps: int | None = None
     first: int | None = None
+    exchanges: int = 1
 
     def batch(self, samples: int) -> int:
         """The size of a client's full minibatch: never more than its samples."""
@@ -52,7 +55,10 @@ class Plan(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a runtime is asked for: the local training of these clients in this round."""
+    """What a runtime is asked for: the local training of these clients in this round.
+
+    Where rounds have several exchanges, each of them counts as a round here.
+    """
 
     round: int
     clients: tuple[int, ...]
@@ -150,6 +156,8 @@ class Algorithm(NamedTuple):
             a group trains the client in one process.
         discount: (message, factor) -> the message of an update that is stale, and therefore is to
             count for that fraction; None if there is none.
+        elementwise: whether the reduction and the server treat every entry of the parameters by
+            itself, so that servers that each hold a part of them can make the step together.
     """
 
     init: Callable[[Params], Tree]
@@ -161,6 +169,7 @@ class Algorithm(NamedTuple):
     server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
     hook: Hook | None = None
     discount: Callable[[Tree, float], Tree] | None = None
+    elementwise: bool = False
 
 
 class Budget(NamedTuple):

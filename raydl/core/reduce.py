@@ -1,6 +1,7 @@
 """How the clients' updates become one."""
 
 from collections.abc import Callable
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -71,3 +72,8 @@ def mean(by_samples: bool = True) -> Reduce:
         return {"weight": weights.sum(dtype=torch.float64), "sum": sums}
 
     return Reduce(zero, add, merge, result, stacked, additive=True)
+
+
+def total() -> Reduce:
+    """The sum of the messages; of no updates at all, the empty tree."""
+    return mean(by_samples=False)._replace(result=itemgetter("sum"))

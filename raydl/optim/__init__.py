@@ -3,6 +3,7 @@
 rule       Rule: what every optimizer is
 sgd        stochastic gradient descent with momentum, Nesterov momentum and weight decay
 adamw      Adam with decoupled weight decay
+adaptive   Adagrad, Adam and Yogi as federated servers use them
 lars       SGD with a trust ratio for each tensor: lars, a Rule, and LARS, a torch optimizer
 lamb       AdamW with a trust ratio for each tensor: lamb and LAMB likewise
 trust      which tensors have a trust ratio
@@ -13,6 +14,7 @@ scaling    the rate and the size of the batch
 """
 
 from raydl.optim.adamw import adamw
+from raydl.optim.adaptive import adagrad, adam, yogi
 from raydl.optim.lamb import LAMB, lamb
 from raydl.optim.lars import LARS, lars
 from raydl.optim.rule import Rule
@@ -28,9 +30,12 @@ __all__ = [
     "Polynomial",
     "Rule",
     "Step",
+    "adagrad",
+    "adam",
     "adamw",
     "lamb",
     "lars",
     "scaled",
     "sgd",
+    "yogi",
 ]

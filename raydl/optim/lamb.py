@@ -90,7 +90,8 @@ def lamb(
     """
     adamw(betas, eps, weight_decay)
     step_ = partial(lamb_, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, adapt=adapt)
-    return with_moments(step_, lambda params: require_adapted("LAMB", adapt, params.values()))
+    rule = with_moments(step_, lambda params: require_adapted("LAMB", adapt, params.values()))
+    return rule._replace(elementwise=False)
 
 
 class LAMB(AdaptiveOptimizer):

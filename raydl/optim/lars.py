@@ -136,7 +136,7 @@ def lars(
         step_([*stepped.values()], [*grads.values()], [*velocities.values()], lr)
         return params | stepped, state | velocities
 
-    return Rule(init, update)
+    return Rule(init, update, elementwise=False)
 
 
 class LARS(AdaptiveOptimizer):

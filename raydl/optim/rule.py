@@ -17,7 +17,10 @@ class Rule(NamedTuple):
         init: parameters -> state.
         update: (params, grads, state, lr) -> (params, state), one step. ``grads`` may name fewer
             parameters than ``params``; the others stay as they are.
+        elementwise: whether it treats every entry by itself, so that a step on a part of the
+            parameters is that part of the step; a trust ratio does not.
     """
 
     init: Callable[[Params], Tree]
     update: Callable[[Params, Params, Tree, Rate], tuple[Params, Tree]]
+    elementwise: bool = True

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from raydl.core.errors import require
 from raydl.optim.adamw import adamw
+from raydl.optim.adaptive import adagrad, adam, yogi
 from raydl.optim.lamb import lamb
 from raydl.optim.lars import lars
 from raydl.optim.rule import Rule
@@ -128,3 +129,72 @@ class LAMB:
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return lamb(self.betas, self.eps, self.weight_decay, clip=self.clip)
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Adagrad for servers, of "Adaptive Federated Optimization".
+
+    Args:
+        lr: the learning rate.
+        beta: decay rate of the first moment, in [0, 1).
+        tau: added to the root of the second moment, which begins at its square.
+    """
+
+    lr: float = 1e-2
+    beta: float = 0.0
+    tau: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        self.rule()
+
+    def rule(self) -> Rule:
+        """The update rule with these hyperparameters."""
+        return adagrad(self.beta, self.tau)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam for servers, without correction of the bias, of "Adaptive Federated Optimization".
+
+    Args:
+        lr: the learning rate.
+        betas: decay rates of the first and the second moment, in [0, 1).
+        tau: added to the root of the second moment, which begins at its square.
+    """
+
+    lr: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.99)
+    tau: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        self.rule()
+
+    def rule(self) -> Rule:
+        """The update rule with these hyperparameters."""
+        return adam(self.betas, self.tau)
+
+
+@dataclass(frozen=True)
+class Yogi:
+    """Yogi for servers, of "Adaptive Federated Optimization".
+
+    Args:
+        lr: the learning rate.
+        betas: decay rates of the first and the second moment, in [0, 1).
+        tau: added to the root of the second moment, which begins at its square.
+    """
+
+    lr: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.99)
+    tau: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        self.rule()
+
+    def rule(self) -> Rule:
+        """The update rule with these hyperparameters."""
+        return yogi(self.betas, self.tau)

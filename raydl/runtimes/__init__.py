@@ -8,8 +8,16 @@ worker      Worker: what one process needs for both
 inprocess   InProcess: the runtime without Ray
 pool        Pool: Ray actors kept busy, and replaced when they die
 actors      ActorPool: the runtime on them
+messages    what passes between a parameter server and its workers
+sharding    Sharding: the parameters cut over the shards of a server
+shard       Shard: one of them, with its part of the server's state
+sequencer   Sequencer, Vault: the order of the pushes, and the shards' snapshots
+trainer     Trainer: a worker that pulls from the shards, and pushes to them
+crew        Crew: workers with numbers of their own, replaced when they die
+parameter_server  ShardedServer: the runtime on these
 cluster     the Ray cluster that a run works on
 specs       Sequential, Batched, Actors: the runtimes as a user names them
+serving     ParameterServer: the sharded server likewise
 simulated   Simulated, VirtualTime: workers under a virtual clock, synchronous or not
 consistency Synchronous, Asynchronous, StaleSynchronous: when a server steps
 conditions  Conditions: the workers' consistency, speed, network and luck

@@ -23,10 +23,9 @@ from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Runtime, merge
-from raydl.runtimes.shared import as_tensor, attached, share
+from raydl.runtimes.shared import arrived, as_tensor, attached, share, travelling
 from raydl.runtimes.worker import Worker, check_batchable
 
-_SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
 
@@ -56,14 +55,14 @@ class Host:
             for part, clients in zip(kept, keepers, strict=True)
             for client in clients
         }
-        received, results, kept_now = _receive(_arrived(broadcast)), [], {}
+        received, results, kept_now = _receive(arrived(broadcast)), [], {}
         for block in blocks:
             folded = self._worker.fold(block, received, keeps)
             columns = tuple(folded.clients), torch.stack(list(folded.clients.values())).numpy()
             results.append((_send(folded.accumulator), columns, list(folded.kept)))
             kept_now |= {client: _send(keep) for client, keep in folded.kept.items()}
         size = sum(accumulator.buffer.nbytes for accumulator, _, _ in results)
-        return _travelling(results, size), kept_now
+        return travelling(results, size), kept_now
 
     def evaluate(self, stretch: Stretch, params: Packed) -> Score:
         """The score on a stretch of a split."""
@@ -154,7 +153,7 @@ class ActorPool(Runtime):
         return lambda host: host.fold.remote(request, broadcast, *keepers)
 
     def _folded(self, task: Task) -> Iterator[Folded]:
-        for accumulator, (names, columns), keepers in _arrived(self._pool.wait(task).value):
+        for accumulator, (names, columns), keepers in arrived(self._pool.wait(task).value):
             self._kept |= dict.fromkeys(keepers, task.refs[1])
             clients = dict(zip(names, as_tensor(columns), strict=True))
             yield Folded(_receive(accumulator), {}, clients)
@@ -171,16 +170,7 @@ def _receive(wire: Packed) -> Tree:
     return tree.unpack(Packed(as_tensor(wire.buffer), wire.layout))
 
 
-def _travelling(value: Any, size: int) -> Any:
-    """A small value as bytes, which Ray sends as they are, while it looks into all else."""
-    return pickle.dumps(value) if size <= _SMALL else value
-
-
-def _arrived(value: Any) -> Any:
-    return pickle.loads(value) if isinstance(value, bytes) else value
-
-
 def _share(wire: Packed) -> bytes | ray.ObjectRef:
     """One reference for all calls; or a small tree itself, which arrives sooner with each call."""
-    travelling = _travelling(wire, wire.buffer.nbytes)
-    return travelling if isinstance(travelling, bytes) else ray.put(wire)
+    sent = travelling(wire, wire.buffer.nbytes)
+    return sent if isinstance(sent, bytes) else ray.put(wire)

@@ -7,8 +7,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from raydl.core.algorithm import Reduce, Work
+from raydl.core import tree
+from raydl.core.algorithm import Algorithm, Reduce, Work
 from raydl.core.cost import Communication
+from raydl.core.grad import Metrics
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
@@ -46,6 +48,25 @@ class Reduced(NamedTuple):
     seconds: float | None = None
 
 
+class Advanced(NamedTuple):
+    """What a round did.
+
+    Attributes:
+        state: the server's, after it.
+        clients: the columns of `Folded`, over the updates of all the round's exchanges.
+        traffic: what was sent.
+        seconds: that it would have taken with a machine for each client: set-up + slowest client
+            + aggregation, of every exchange.
+        metrics: what the server reports last.
+    """
+
+    state: Tree
+    clients: dict[str, Tensor]
+    traffic: Traffic
+    seconds: float
+    metrics: Metrics
+
+
 class Runtime(Protocol):
     """Where an algorithm runs.
 
@@ -58,6 +79,21 @@ class Runtime(Protocol):
     def agree(self, number: int) -> int:
         """The largest of the numbers that the processes of the run give, the same in each."""
         return number
+
+    def advance(self, algorithm: Algorithm, state: Tree, work: Work) -> Advanced:
+        """Does a round: all its exchanges between the cohort and the server, one by one."""
+        exchanges = work.plan.exchanges
+        done: list[Advanced] = []
+        for number in range(work.round * exchanges, (work.round + 1) * exchanges):
+            done.append(_exchange(self, algorithm, state, number, work.clients))
+            state = done[-1].state
+        return Advanced(
+            state,
+            {name: torch.cat([each.clients[name] for each in done]) for name in done[0].clients},
+            Traffic(*map(sum, zip(*(each.traffic for each in done), strict=True))),
+            sum(each.seconds for each in done),
+            done[-1].metrics,
+        )
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort from the broadcast and reduces its updates."""
@@ -95,3 +131,35 @@ def merge(reduce: Reduce, blocks: Iterable[Folded]) -> Reduced:
     names = columns[0] if columns else _COLUMNS  # of nobody, there are no metrics
     clients = {name: torch.cat([_NOBODY, *(each[name] for each in columns)]) for name in names}
     return Reduced(accumulator, clients, seconds)
+
+
+def star(algorithm: Algorithm, broadcast: Tree, clients: dict[str, Tensor]) -> Traffic:
+    """What is sent where every client receives the broadcast, or its view, and sends a message."""
+    numbers = clients["client"].long().tolist()
+    if algorithm.client.view is None:
+        down = tree.nbytes(broadcast) * len(numbers)
+    else:
+        views = (algorithm.client.view(broadcast, client) for client in numbers)
+        down = sum(map(tree.nbytes, views))
+    return Traffic(2 * len(numbers), down, int(clients["bytes_up"].sum()))
+
+
+def _exchange(
+    runtime: Runtime, algorithm: Algorithm, state: Tree, number: int, clients: tuple[int, ...]
+) -> Advanced:
+    began = perf_counter()
+    broadcast = algorithm.broadcast(state)
+    work = Work(number, clients, algorithm.plan(state))
+    prepared = perf_counter()
+    reduced = runtime.map_reduce(broadcast, work)
+    returned = perf_counter()
+    metrics: Metrics = {}
+    if reduced.clients["finite"].any():  # of no updates there is nothing to make a step from
+        state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
+    traffic = reduced.traffic or star(algorithm, broadcast, reduced.clients)
+    seconds = reduced.seconds
+    if seconds is None:
+        slowest = float(reduced.clients["seconds"].max())
+        own = (prepared - began) + reduced.merge_seconds + (perf_counter() - returned)
+        seconds = slowest + own
+    return Advanced(state, reduced.clients, traffic, seconds, metrics)

@@ -1,17 +1,69 @@
-"""One copy of the data for all processes of a node, in Ray's object store."""
+"""What processes share through Ray: one copy of the data for all of a node, and trees on the way.
 
+Ray moves the memory of arrays as it is, and looks into all else that it is given. So trees travel
+as arrays, and what is small as bytes.
+"""
+
+import pickle
 import warnings
 from dataclasses import replace
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 import torch
 
+from raydl.core import tree
+from raydl.core.tree import Leaf, Tree
 from raydl.data.dataset import Split
 from raydl.runtimes.problem import Problem
 
+SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
+
 _PARTS = ("train", "validation", "test")
+
+
+class Wire(NamedTuple):
+    """A tree as it travels without being packed: an array of bytes for each leaf."""
+
+    layout: tuple[Leaf, ...]
+    arrays: list[np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the leaves."""
+        return sum(array.nbytes for array in self.arrays)
+
+
+def wired(value: Tree) -> Wire:
+    """A tree on the wire, which shares its memory with it."""
+    layout, arrays = [], []
+    for path, leaf in tree.leaves(value):
+        array = leaf.detach().reshape(-1).view(torch.uint8).numpy()
+        layout.append(Leaf(path, leaf.dtype, tuple(leaf.shape), 0, array.nbytes))
+        arrays.append(array)
+    return Wire(tuple(layout), arrays)
+
+
+def received(wire: Wire) -> Tree:
+    """A tree that was on the wire; its leaves lie in Ray's memory and must not be written to."""
+    return tree.from_leaves(
+        {
+            leaf.path: as_tensor(array).view(leaf.dtype).view(leaf.shape)
+            for leaf, array in zip(wire.layout, wire.arrays, strict=True)
+        }
+    )
+
+
+def travelling(value: Any, size: int) -> Any:
+    """A value of so many bytes, if they are few as bytes, which Ray sends as they are."""
+    return pickle.dumps(value) if size <= SMALL else value
+
+
+def arrived(value: Any) -> Any:
+    """What `travelling` made ready."""
+    return pickle.loads(value) if isinstance(value, bytes) else value
 
 
 def share(problem: Problem) -> tuple[ray.ObjectRef, ray.ObjectRef]:

@@ -4,13 +4,16 @@ from torch.testing import assert_close
 
 from raydl.core import tree
 from raydl.core.errors import SpecError
-from raydl.optim import adamw, lamb, lars, sgd
+from raydl.optim import adagrad, adam, adamw, lamb, lars, sgd, yogi
 from tests.optim.trajectory import equal, gradients, start
 
 CLIENTS = 3
 RULES = {
     "sgd": sgd(0.9, nesterov=True, weight_decay=0.1),
     "adamw": adamw(),
+    "adagrad": adagrad(),
+    "adam": adam(),
+    "yogi": yogi(),
     "lars": lars(weight_decay=0.1, clip=True),
     "lars, Nesterov": lars(nesterov=True, weight_decay=0.1),
     "lars without momentum": lars(0.0, weight_decay=0.1),

@@ -7,7 +7,7 @@ import pytest
 
 import raydl
 from raydl import Checkpointing, Model, Run
-from raydl.algorithms import FedAvg, HierarchicalLocalSGD, LocalSGD, SlowMo
+from raydl.algorithms import FedAvg, HierarchicalLocalSGD, LocalSGD, ParameterServer, SlowMo
 from raydl.core import tree
 from raydl.data import Uniform
 from raydl.interrupt import Interrupted
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 METHODS = {
     "SlowMo": SlowMo(3, SGD(momentum=0.9), batch_size=16, steps=8, at_sync="average"),
     "hierarchical": HierarchicalLocalSGD(4, SGD(momentum=0.9), batch_size=16, steps=8),
+    "server": ParameterServer(4, SGD(momentum=0.9), batch_size=16, exchanges=1),
     "FedAvg": FedAvg(batch_size=16, epochs=1),
 }
 WORKERS = LocalSGD(2, SGD(momentum=0.9), batch_size=32, steps=4)

@@ -1,0 +1,168 @@
+"""A parameter server: workers push gradients to it, and pull the parameters that it made of them.
+
+In an exchange each of K workers takes J steps from the server's parameters x, and the server's
+optimizer makes one step along the workers' mean of the sums of their gradients:
+
+    x₀ ← x;  gⱼ ← ∇f(xⱼ);  xⱼ₊₁ ← xⱼ − η gⱼ      on a worker, for j = 0 ... J − 1
+    x ← optimizer's step along Σₖ Σⱼ gₖⱼ / K       on the server
+
+With J = 1 that is synchronous SGD on the workers' minibatches together: the numbers of gradient
+all-reduce, and of one machine with the global batch. With J > 1, and a server that steps as the
+gradients arrive, it is Downpour SGD. Running statistics are no parameters: x takes the workers'
+mean.
+
+M. Li et al., "Scaling Distributed Machine Learning with the Parameter Server", OSDI 2014; J. Dean
+et al., "Large Scale Distributed Deep Networks", NeurIPS 2012.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from operator import itemgetter
+
+import torch
+
+from raydl.algorithms.local import Schedule, total_steps
+from raydl.core import tree
+from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
+from raydl.core.errors import SpecError, require
+from raydl.core.grad import Batch, Gradient, Metrics
+from raydl.core.reduce import total
+from raydl.core.tree import Params, Tree
+from raydl.optim import Rule, schedule
+from raydl.optim.schedule import ScheduleSpec
+from raydl.optim.specs import SGD, OptimizerSpec
+
+
+@dataclass(frozen=True)
+class ParameterServer:
+    """Workers that push gradients to a server, whose optimizer makes the steps.
+
+    Args:
+        workers: how many there are (K); the training samples are dealt out to them.
+        optimizer: of the server.
+        schedule: of its learning rate.
+        batch_size: samples of a worker's minibatch (B).
+        steps: local steps from one push to the next (J), of plain SGD at the server's rate.
+        exchanges: pushes of each worker in a round, after which the model may be scored and
+            written down; as many as make an epoch by default.
+    """
+
+    workers: int = 4
+    optimizer: OptimizerSpec = SGD()
+    schedule: ScheduleSpec = schedule.Cosine()
+    batch_size: int = 64
+    steps: int = 1
+    exchanges: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "batch_size", "steps"):
+            require(getattr(self, name) >= 1, f"algorithm.{name}", getattr(self, name), _POSITIVE)
+        known = self.exchanges is None or self.exchanges >= 1
+        require(known, "algorithm.exchanges", self.exchanges, f"{_POSITIVE}, or null for an epoch")
+
+    def build(self, budget: Budget = OPEN) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a length.
+
+        Raises:
+            SpecError: if a round is to be an epoch, or the rate follows the run's length, and
+                neither is known.
+        """
+        exchanges = exchanges_of(self.exchanges, budget, self.batch_size * self.steps)
+        total = total_steps(budget, self.batch_size, exchanges * self.steps)
+        if total is None and self.schedule != schedule.Constant():
+            raise SpecError(
+                "algorithm.schedule follows the length of the run, which is open; give it as "
+                "--epochs or --rounds"
+            )
+        factor = self.schedule.build(total or 1)
+        return _algorithm(
+            self.optimizer.rule(),
+            lambda step: self.optimizer.lr * factor(step),
+            self.workers,
+            Plan(self.batch_size, steps=self.steps, exchanges=exchanges),
+        )
+
+
+_POSITIVE = "1 or larger"
+
+
+def exchanges_of(given: int | None, budget: Budget, samples: int) -> int:
+    """The exchanges of a round: as many as are given, or as make an epoch.
+
+    Args:
+        given: the number; None for an epoch.
+        budget: how long the run is.
+        samples: that a worker trains on from one exchange to the next.
+
+    Raises:
+        SpecError: if a round is to be an epoch, and nobody knows how long that is.
+    """
+    if given is None and budget.epoch is None:
+        raise SpecError("algorithm.exchanges is an epoch, whose length is open; give a number")
+    return given or ceil(budget.epoch / samples)  # type: ignore[operator]
+
+
+def _algorithm(rule: Rule, rate: Schedule, workers: int, plan: Plan) -> Algorithm:
+    steps = plan.steps or 1
+
+    def init(params: Params) -> Tree:
+        return {
+            "params": params,
+            "optimizer": rule.init(params),
+            "step": torch.zeros((), dtype=torch.int64),
+            # Steps of all workers, in their mean; behind ``step`` where the server does not wait
+            # for all of them, and then what the schedule follows.
+            "trained": torch.zeros((), dtype=torch.float64),
+        }
+
+    def broadcast(state: Tree) -> Tree:
+        return {"params": state["params"]} | (
+            {"lr": torch.as_tensor(rate(state["trained"])).float()} if steps > 1 else {}
+        )
+
+    def server(state: Tree, reduced: Tree) -> tuple[Tree, Metrics]:
+        lr, count = float(rate(state["trained"])), float(reduced["pushes"])
+        mean = tree.scale({name: reduced[name] for name in ("grads", "buffers")}, 1 / count)
+        params, optimizer = rule.update(state["params"], mean["grads"], state["optimizer"], lr)
+        return {
+            "params": params | mean["buffers"],
+            "optimizer": optimizer,
+            "step": state["step"] + steps,
+            "trained": state["trained"] + steps * count / workers,
+        }, {"lr": torch.tensor(lr)}
+
+    return Algorithm(
+        init=init,
+        params=itemgetter("params"),
+        plan=lambda state: plan._replace(first=int(state["step"])),
+        broadcast=broadcast,
+        client=_worker(steps),
+        reduce=total(),
+        server=server,
+        discount=lambda push, factor: push | {"grads": tree.scale(push["grads"], factor)},
+        elementwise=rule.elementwise,
+    )
+
+
+def _worker(steps: int) -> Client:
+    def init(broadcast: Tree, kept: Tree) -> Tree:
+        return broadcast | {"grads": {}, "buffers": {}}
+
+    def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
+        grads, buffers, metrics = gradient(local["params"], batch)
+        if steps == 1:
+            return local | {"grads": grads, "buffers": buffers}, metrics
+        moved = tree.map(lambda g, x: x - local["lr"] * g, grads, local["params"])
+        pushed = tree.add(grads, local["grads"]) if local["grads"] else grads
+        return {
+            "params": local["params"] | moved | buffers,
+            "lr": local["lr"],
+            "grads": pushed,
+            "buffers": buffers,
+        }, metrics
+
+    def final(broadcast: Tree, local: Tree) -> tuple[Tree, Tree]:
+        pushed = {"grads": local["grads"], "buffers": local["buffers"]}
+        return pushed | {"pushes": torch.ones(())}, {}
+
+    return Client(init, step, final)
