@@ -21,8 +21,10 @@ from raydl.data.batches import ClientData
 from raydl.planning.forecast import Comparison, Forecast, schemes
 from raydl.runtimes.allreduce import check_additive, owner, summand
 from raydl.runtimes.block import Folded, fold_eager
+from raydl.runtimes.consistency import Synchronous
 from raydl.runtimes.ddp import SharedGradient
 from raydl.runtimes.problem import Problem
+from raydl.runtimes.simulated import Simulated
 from raydl.runtimes.specs import AllReduce
 from raydl.setup import prepare
 from raydl.spec import Run
@@ -36,8 +38,10 @@ def of_run(run: Run) -> Comparison:
 
     Raises:
         SpecError: if the run could not be done; or if it is an all-reduce of a number of processes
-            that only the cluster knows, or of gradients that are not compressed alike in all steps.
+            that only the cluster knows, or of gradients that are not compressed alike in all steps,
+            or in virtual time whose rounds are not those of everybody.
     """
+    _check_foreseeable(run)
     processes = _processes(run)
     problem, params = prepare(run)
     algorithm = problem.algorithm
@@ -50,28 +54,30 @@ def of_run(run: Run) -> Comparison:
         raise SpecError("the first step leads to a NaN or an infinity; lower the learning rate")
     sent = int(folded.clients["bytes_up"][0])
     received = tree.nbytes(algorithm.client.received(algorithm.broadcast(state), 0))
-    ways = schemes(received, sent, summed=sent)
+    ways, shards = schemes(received, sent, summed=sent), getattr(run.runtime, "shards", 1)
     shared = processes is not None and algorithm.hook is not None
     step = _shared_step(problem, state) if shared else _Step()
 
-    def round_of(workers: int, clients: int, steps: int) -> Communication:
+    def round_of(workers: int, clients: int, steps: int, exchanges: int) -> Communication:
         if processes is None:
-            return ways["star"](workers)
+            return cost.star(workers, received, sent, shards) * exchanges
         last = tree.nbytes(summand(folded.accumulator, clients, len(folded.clients)))
-        return cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
+        once = cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
+        return once * exchanges
 
-    rounds = Counter[tuple[int, int]]()  # by the clients of the cohort and the slowest one's steps
-    for clients, steps in _rounds(run, problem):
+    # By the clients of the cohort, the slowest one's steps, and how often those meet the server.
+    rounds = Counter[tuple[int, int, int]]()
+    for clients, steps, exchanges in _rounds(run, problem):
         if processes is not None and not shared:  # each trains its clients one after another
             steps = np.bincount(owner(clients, processes, len(problem.partition)), steps)
-        rounds[len(clients), int(steps.max())] += 1
+        rounds[len(clients), int(steps.max()), exchanges] += 1
     first = next(iter(rounds))
     name = "star" if processes is None else "ring"
     forecast = Forecast(
         workers=processes or first[0],
         scheme=lambda workers: round_of(workers, *first),
         rounds=rounds.total(),
-        local_steps=sum(steps * times for (_, steps), times in rounds.items()),
+        local_steps=sum(steps * often * times for (_, steps, often), times in rounds.items()),
         total=sum(
             (round_of(processes or one[0], *one) * times for one, times in rounds.items()),
             Communication(),
@@ -83,6 +89,14 @@ def of_run(run: Run) -> Comparison:
         {name: forecast},
         ways | {name: forecast.scheme},
     )
+
+
+def _check_foreseeable(run: Run) -> None:
+    if isinstance(run.runtime, Simulated) and run.runtime.consistency != Synchronous():
+        raise SpecError(
+            "in virtual time it shows only as the run goes on whose update comes when; to plan, "
+            "choose --consistency Synchronous, or another runtime"
+        )
 
 
 def _processes(run: Run) -> int | None:
@@ -121,8 +135,8 @@ def _shared_step(problem: Problem, state: Tree) -> _Step:
         dist.destroy_process_group()
 
 
-def _rounds(run: Run, problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each round's cohort, and the local steps of each of its clients; both int64 [cohort].
+def _rounds(run: Run, problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Each round's cohort, the local steps of its clients (both int64 [cohort]), its exchanges.
 
     The server goes on from round to round as it would, but with a model of one parameter.
     """
@@ -136,9 +150,10 @@ def _rounds(run: Run, problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray
             folded = _fold(problem, _still, state, tuple(cohort.tolist()))
             reduced = algorithm.reduce.result(folded.accumulator)
         plan, sizes = algorithm.plan(state), problem.partition.sizes[cohort].tolist()
-        yield cohort, np.array([plan.local_steps(each) for each in sizes])
-        seen += sum(plan.trained(each) for each in sizes)
-        state, _ = algorithm.server(state, reduced)
+        yield cohort, np.array([plan.local_steps(each) for each in sizes]), plan.exchanges
+        seen += plan.exchanges * sum(plan.trained(each) for each in sizes)
+        for _ in range(plan.exchanges):
+            state, _ = algorithm.server(state, reduced)
 
 
 def _fold(problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int, ...]) -> Folded:

@@ -16,6 +16,7 @@ from raydl.algorithms import (
     FedSGD,
     HierarchicalLocalSGD,
     LocalSGD,
+    ParameterServer,
     SlowMo,
 )
 from raydl.algorithms.intervals import Growing, PostLocal
@@ -56,6 +57,8 @@ RUNS = {
     "SlowMo": Run(SlowMo(3, MOMENTUM, at_sync="average", **SMALL), epochs=2),
     "hierarchical": Run(HierarchicalLocalSGD(4, MOMENTUM, at_sync="average", **SMALL), epochs=2),
     "DataParallel": Run(DataParallel(), epochs=2),
+    "ParameterServer": Run(ParameterServer(3, batch_size=16), epochs=2),
+    "ParameterServer, rounds": Run(ParameterServer(3, batch_size=16, steps=2), rounds=2),
     "DiLoCo": Run(DiLoCo(2, **SMALL), rounds=3, epochs=5),
 }
 
