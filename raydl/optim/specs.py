@@ -25,8 +25,16 @@ class OptimizerSpec(Protocol):
         ...
 
 
+class Checked(OptimizerSpec):
+    """Hyperparameters that are refused where they are given."""
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        self.rule()
+
+
 @dataclass(frozen=True)
-class SGD:
+class SGD(Checked):
     """Stochastic gradient descent.
 
     Args:
@@ -41,17 +49,13 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
 
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
-
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return sgd(self.momentum, self.nesterov, self.weight_decay)
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(Checked):
     """Adam with decoupled weight decay.
 
     Args:
@@ -66,17 +70,13 @@ class AdamW:
     eps: float = 1e-8
     weight_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
-
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return adamw(self.betas, self.eps, self.weight_decay)
 
 
 @dataclass(frozen=True)
-class LARS:
+class LARS(Checked):
     """SGD whose rate is adapted layer by layer, for large batches.
 
     Args:
@@ -95,17 +95,13 @@ class LARS:
     trust: float = 1e-3
     clip: bool = False
 
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
-
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return lars(self.momentum, self.nesterov, self.weight_decay, self.trust, clip=self.clip)
 
 
 @dataclass(frozen=True)
-class LAMB:
+class LAMB(Checked):
     """AdamW whose step is adapted layer by layer, for large batches.
 
     Args:
@@ -122,17 +118,13 @@ class LAMB:
     weight_decay: float = 0.01
     clip: bool = False
 
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
-
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return lamb(self.betas, self.eps, self.weight_decay, clip=self.clip)
 
 
 @dataclass(frozen=True)
-class Adagrad:
+class Adagrad(Checked):
     """Adagrad for servers, of "Adaptive Federated Optimization".
 
     Args:
@@ -145,17 +137,13 @@ class Adagrad:
     beta: float = 0.0
     tau: float = 1e-3
 
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
-
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return adagrad(self.beta, self.tau)
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Checked):
     """Adam for servers, without correction of the bias, of "Adaptive Federated Optimization".
 
     Args:
@@ -168,17 +156,13 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.99)
     tau: float = 1e-3
 
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
-
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return adam(self.betas, self.tau)
 
 
 @dataclass(frozen=True)
-class Yogi:
+class Yogi(Checked):
     """Yogi for servers, of "Adaptive Federated Optimization".
 
     Args:
@@ -190,10 +174,6 @@ class Yogi:
     lr: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.99)
     tau: float = 1e-3
-
-    def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        self.rule()
 
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
