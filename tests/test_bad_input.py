@@ -81,7 +81,7 @@ MISTAKES = {
     "run --algorithm DataParallel --hook topk": ("unknown algorithm.hook 'topk'", "PowerSGD"),
     "run --algorithm LocalSGD --steps 0": ("algorithm.steps is 0",),
     "run --algorithm LocalSGD --workers 100 --epochs 1": ("one has 12 samples", "fewer workers"),
-    "run --runtime allreduce --runtime.gpus 1": ("runtime.gpus is 1", "torch finds 0 GPUs"),
+    "run --runtime allreduce --runtime.gpus 1": ("0 GPU", "runtime.gpus"),
     # virtual time
     "run --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound=-1": (
         "runtime.consistency.bound is -1",
@@ -101,7 +101,7 @@ MISTAKES = {
     ),
     "run --runtime simulated --consistency Eventual": ("unknown runtime.consistency", "Allowed"),
     "run --runtime sequential --consistency Synchronous": (
-        "sequential has no consistency; parameter_server, simulated have one",
+        "sequential has no consistency; simulated, parameter_server have one",
     ),
     "run --runtime simulated --runtime.down 0": ("runtime.down is 0.0", "above 0 bit/s, or null"),
     "run --runtime simulated --runtime.up 0": ("runtime.up is 0.0", "above 0 bit/s, or null"),

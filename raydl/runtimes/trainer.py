@@ -136,7 +136,9 @@ class Trainer:
         answers = [_answer(call) for call in calls]
         if any(answer is None for answer in answers):
             return None
-        (known,) = {answer[0] for answer in answers}  # all shards are at one version
+        # All shards are at one version; a worker that died may have pushed to some of them only.
+        known = max(answer[0] for answer in answers)
+        assert {answer[0].version for answer in answers} == {known.version}
         return known, self._sharding.join([received(arrived(part)) for _, part in answers])
 
 

@@ -144,6 +144,8 @@ def begin_differently(rank, rendezvous):
     state = problem.algorithm.init({name: leaf + rank for name, leaf in params.items()})
     with pytest.raises(RuntimeError, match="the processes begin with different parameters"):
         train(problem, process, state=state)
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def test_different_first_parameters_are_noticed(tmp_path):
