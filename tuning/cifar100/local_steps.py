@@ -15,7 +15,9 @@ from tuning.study import drawing, markdown
 
 METHODS = {"LocalSGD": LocalSGD(), "SlowMo": SlowMo(slow_momentum=0.6)}
 DECAY, BATCH = 2e-3, 64  # of each worker
-RATES = (0.05, 0.02, 0.1)  # the middle first: so a part of the grid already has its heat map
+# The middle first, so that a part of the grid already has its heat map. Slow momentum multiplies
+# the way that a round goes by up to 1 / (1 − β).
+RATES = {"LocalSGD": (0.05, 0.02, 0.1), "SlowMo": (0.02, 0.01, 0.05)}
 WORKERS, STEPS = (2, 4, 8), (4, 16, 64)
 EPOCHS: dict[Scale, int] = {"smoke": 6, "short": 5, "full": 150}
 
@@ -36,12 +38,12 @@ def local_steps(
         processes: so many runs are done at the same time.
     """
     run = base(data_root, output, scale, EPOCHS[scale])
-    grid = (RATES, WORKERS, STEPS)
+    grid = (range(3), WORKERS, STEPS)
     if scale == "smoke":
-        grid = (RATES[:2], WORKERS[:1], STEPS[:2])
+        grid = (range(2), WORKERS[:1], STEPS[:2])
     cells = [
-        _cell(run, name, workers, steps, lr)
-        for lr, workers, steps in product(*grid)
+        _cell(run, name, workers, steps, RATES[name][rate])
+        for rate, workers, steps in product(*grid)
         for name in METHODS
     ]
     file = Path(output) / "local_steps.png"
