@@ -3,9 +3,8 @@
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 _KEPT = 1 << 30  # bytes
-_LARGEST = 32 << 20  # bytes; glibc takes no more
 
 
 def keep_freed_memory() -> None:
@@ -19,4 +18,4 @@ def keep_freed_memory() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
             mallopt(_TRIM_THRESHOLD, _KEPT)
-            mallopt(_MMAP_THRESHOLD, _LARGEST)
+            mallopt(_MMAP_MAX, 0)

@@ -258,7 +258,8 @@ class ShardedServer(Runtime):
             if number in lost:
                 snapshot = held[model]._replace(state=wired(part))
                 ray.get(self._servers.shards[number].load.remote(snapshot))
-        gone = max(known.pushes - held[number].progress.pushes for number in lost)
+        # A snapshot may hold pushes whose workers never heard that they were taken.
+        gone = max(0, *(known.pushes - held[number].progress.pushes for number in lost))
         self.lost += gone
         warnings.warn(
             f"shards {lost} of the parameter server were lost and went on from their newest "

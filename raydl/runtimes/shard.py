@@ -18,9 +18,10 @@ from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Update
 from raydl.core.tree import Tree
 from raydl.runtimes.consistency import Consistency
+from raydl.runtimes.memory import keep_freed_memory
 from raydl.runtimes.messages import Header, MessageError, Progress, Snapshot
 from raydl.runtimes.sharding import Piece
-from raydl.runtimes.shared import arrived, received, travelling, wired
+from raydl.runtimes.shared import arrived, posted, received, wired
 
 
 class _Push(NamedTuple):
@@ -56,6 +57,7 @@ class Shard:
         vault: Any = None,
     ) -> None:
         torch.set_num_threads(1)
+        keep_freed_memory()
         self._number, self._algorithm, self._consistency = number, algorithm, consistency
         self._shapes = {name: piece.shape for name, piece in pieces.items()}
         self._enough = consistency.enough(len(samples))
@@ -248,7 +250,7 @@ class Shard:
     def _broadcast(self) -> Any:
         if self._reply is None:
             wire = wired(self._algorithm.broadcast(self._state))
-            self._reply = travelling(wire, wire.nbytes)
+            self._reply = posted(wire, wire.nbytes)
         return self._reply
 
     def _snapshot(self) -> Snapshot:

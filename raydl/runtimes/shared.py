@@ -61,8 +61,21 @@ def travelling(value: Any, size: int) -> Any:
     return pickle.dumps(value) if size <= SMALL else value
 
 
+class Posted(NamedTuple):
+    """A value that lies in the object store once, for whoever is sent this."""
+
+    reference: ray.ObjectRef
+
+
+def posted(value: Any, size: int) -> Any:
+    """A value of so many bytes, to be sent to several: copied once, unless it is small."""
+    return pickle.dumps(value) if size <= SMALL else Posted(ray.put(value))
+
+
 def arrived(value: Any) -> Any:
-    """What `travelling` made ready."""
+    """What `travelling` or `posted` made ready."""
+    if isinstance(value, Posted):
+        return ray.get(value.reference)
     return pickle.loads(value) if isinstance(value, bytes) else value
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 import torch
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 
 from raydl.core.algorithm import Plan, Work
 from raydl.core.tree import Tree
@@ -139,7 +139,7 @@ class Trainer:
         # All shards are at one version; a worker that died may have pushed to some of them only.
         known = max(answer[0] for answer in answers)
         assert {answer[0].version for answer in answers} == {known.version}
-        return known, self._sharding.join([received(arrived(part)) for _, part in answers])
+        return known, self._sharding.join([received(part) for _, part in answers])
 
 
 def _message(header: Header, part: Tree | None) -> Sequence[Any]:
@@ -149,8 +149,9 @@ def _message(header: Header, part: Tree | None) -> Sequence[Any]:
     return header._replace(length=wire.nbytes), travelling(wire, wire.nbytes)
 
 
-def _answer(call: ray.ObjectRef) -> Any:
+def _answer(call: ray.ObjectRef) -> tuple[Progress, Wire] | None:
     try:
-        return ray.get(call)
-    except RayActorError:  # of a shard that was lost, which is the driver's to replace
+        answer = ray.get(call)
+        return answer and (answer[0], arrived(answer[1]))
+    except (RayActorError, ObjectLostError):  # of a shard that was lost: the driver replaces it
         return None

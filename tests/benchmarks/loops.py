@@ -2,8 +2,9 @@
 
 It has what is usual in a careful loop: the samples as bytes in memory, the minibatches and the
 seeds of their augmentation drawn beforehand, images in ``channels_last``, torch's own SGD with
-``foreach`` and its cosine schedule. It trains in one process; in several that share each minibatch
-by torch's DDP; or in several that never communicate, each on minibatches of its own.
+``foreach`` and its cosine schedule. It trains in one process; or in several, which share each
+minibatch or have minibatches of their own, and average their gradients by torch's DDP or never
+communicate.
 """
 
 import copy
@@ -82,13 +83,16 @@ class Loop:
         given: what it trains.
         steps: of a round.
         rank: of this process among those that share each minibatch.
-        size: how many they are; where they are several, a process group must be there.
+        size: how many they are.
+        averaging: whether gradients are averaged over the process group, which must be there.
     """
 
-    def __init__(self, given: Given, steps: int, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, given: Given, steps: int, rank: int = 0, size: int = 1, averaging: bool = False
+    ) -> None:
         self._given, self._rank, self._size = given, rank, size
         self._model = given.model.train()
-        if size > 1:
+        if averaging:
             self._model = DistributedDataParallel(given.model, gradient_as_bucket_view=True)
         spec = given.optimizer
         self._optimizer = torch.optim.SGD(
@@ -145,19 +149,19 @@ class Group:
     """Loops in processes of one thread each.
 
     Args:
-        given: what each of them trains: the same minibatches, of which DDP gives each process its
-            part, if they are ``shared``, and else its own without any communication.
+        given: what each of them trains; one for all is one whose minibatches they share.
+        processes: how many.
         steps: of a round.
-        shared: whether they are one training.
+        averaging: whether they average their gradients.
     """
 
-    def __init__(self, given: list[Given], steps: int, shared: bool) -> None:
-        self._given = [each._replace(model=copy.deepcopy(each.model)) for each in given]
+    def __init__(self, given: list[Given], processes: int, steps: int, averaging: bool) -> None:
+        sharing = processes if len(given) == 1 else 1
+        self._given = [each._replace(model=copy.deepcopy(each.model)) for each in given * sharing]
         self._scratch = TemporaryDirectory()
-        size = len(given) if shared else 1
-        rendezvous = (Path(self._scratch.name) / "rendezvous").as_uri()
+        rendezvous = (Path(self._scratch.name) / "rendezvous").as_uri() if averaging else None
         self._processes = [
-            Process(_open, each, steps, rank % size, size, rendezvous)
+            Process(_open, each, steps, (rank, processes), sharing, rendezvous)
             for rank, each in enumerate(self._given)
         ]
         for process in self._processes:
@@ -182,9 +186,10 @@ class Group:
 
 
 def _open(
-    given: Given, steps: int, rank: int, size: int, rendezvous: str
+    given: Given, steps: int, place: tuple[int, int], sharing: int, rendezvous: str | None
 ) -> Callable[[str], float]:
-    if size > 1:
+    rank, size = place
+    if rendezvous is not None:
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
-    loop = Loop(given, steps, rank, size)
+    loop = Loop(given, steps, rank % sharing, sharing, averaging=rendezvous is not None)
     return lambda request: loop.round()

@@ -23,6 +23,10 @@ def show(figures: dict[str, Any]) -> None:
                 console.print(line)
             if "ratios" in measured:
                 console.print(_beside(measured["ratios"]))
+        if "transport" in measured:
+            console.print(_transport(measured))
+        if "virtual" in measured:
+            console.print(_virtual(measured))
     if "optimizers" in figures:
         console.print(_optimizers(figures["optimizers"]))
     if "W4" in figures:
@@ -78,6 +82,31 @@ def _remarks(measured: dict[str, Any], bf16_in_hardware: bool) -> list[str]:
 def _beside(ratios: dict[str, float]) -> str:
     each = ", ".join(f"{ratio:.3f} in {precision}" for precision, ratio in ratios.items())
     return f"raydl / bare, each on the threads that suit it best: {each}."
+
+
+def _transport(measured: dict[str, Any]) -> Table:
+    megabytes, copy = measured["bytes"] / 1e6, _milliseconds(measured["copy"])
+    title = f"Push and pull of {megabytes:.0f} MB; a copy takes {copy} ms"
+    table = _table(title, "shards", "copies", "ms", "fastest", "slowest", "of what copies allow")
+    for row in measured["transport"]:
+        each = (row["median"], min(row["seconds"]), max(row["seconds"]))
+        share = f"{100 * row['of']:.0f} %"
+        table.add_row(str(row["shards"]), str(row["copies"]), *map(_milliseconds, each), share)
+    return table
+
+
+def _virtual(measured: dict[str, Any]) -> Table:
+    title = f"Virtual time: {measured['workers']:,} workers × {measured['steps']:,} steps"
+    table = _table(title, "", "events", "seconds", "events a second", "virtual seconds")
+    for row in measured["virtual"]:
+        table.add_row(
+            row["name"],
+            f"{row['events']:,}",
+            f"{row['seconds']:.1f}",
+            f"{row['events_a_second']:,.0f}",
+            f"{row['virtual_seconds']:.1f}",
+        )
+    return table
 
 
 def _optimizers(measured: dict[str, Any]) -> Table:

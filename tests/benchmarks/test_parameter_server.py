@@ -6,10 +6,14 @@ from tests.benchmarks.parameter_server import main
 
 
 def test_a_quick_run_ends(capsys):
-    main(["--quick", "--only", "simulated", "--json"])
+    """It compares the first round of the server's workers with the bare processes' itself."""
+    main(["--quick", "--repeats", "2", "--json"])
     figures = json.loads(capsys.readouterr().out)
-    assert set(figures) == {"machine", "simulated"}
-    rows = {row["name"]: row for row in figures["simulated"]["cases"]}
+    assert set(figures) == {"machine", "transport", "steps", "simulated"}
+    transport = figures["transport"]["transport"]
+    assert [(row["shards"], row["copies"]) for row in transport] == [(1, 2), (2, 3), (4, 3)]
+    assert set(figures["steps"]["ratios"]) == {"float32", "bf16"}
+    rows = {row["name"]: row for row in figures["simulated"]["virtual"]}
     # Everybody begins once for each of its updates, and once more where it goes on at once: but
     # for the last update, which ends the run before its worker begins again.
     assert rows["asynchronous"]["events"] == 100 + 100 + 19

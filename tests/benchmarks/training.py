@@ -13,6 +13,7 @@ never average either. At last, steps of LARS and LAMB beside torch's optimizers,
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ import numpy as np
 
 from raydl import Run
 from raydl.algorithms import DataParallel, LocalSGD
+from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.grad import Precision, parameters
 from raydl.data import CropFlip, Synthetic
 from raydl.optim.specs import SGD
@@ -46,54 +48,60 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.run("tests.benchmarks.training", __doc__, parts, arguments)
 
 
-def prepared(algorithm: DataParallel | LocalSGD, samples: int, rounds: int) -> Problem:
+def prepared(algorithm: AlgorithmSpec, samples: int, rounds: int) -> Problem:
     """What ``raydl run`` makes of such a run on the CIFAR CNN."""
     data = Synthetic(samples, test=0, classes=100, size=32, channels=3, validation=0)
     return prepare(Run(algorithm, data, augmentation=CropFlip(), rounds=rounds)).problem
 
 
 def _alone(repeats: int, quick: bool) -> dict[str, Any]:
-    return _measure(DataParallel(OPTIMIZER), _one_process, repeats, quick)
+    return measure(partial(DataParallel, OPTIMIZER), _one_process, repeats, quick)
 
 
 def _ddp(repeats: int, quick: bool) -> dict[str, Any]:
     with connected(None, WORKERS):
-        return _measure(DataParallel(OPTIMIZER), _two_processes, repeats, quick)
+        return measure(partial(DataParallel, OPTIMIZER), _two_processes, repeats, quick)
 
 
 def _localsgd(repeats: int, quick: bool) -> dict[str, Any]:
     with connected(None, WORKERS):
-        return _measure(LocalSGD(WORKERS, OPTIMIZER), _two_processes, repeats, quick)
+        return measure(partial(LocalSGD, WORKERS, OPTIMIZER), _two_processes, repeats, quick)
 
 
 def _optimizers(repeats: int, quick: bool) -> dict[str, Any]:
     return optimizers.measure(repeats if quick else 20 * repeats)
 
 
-def _measure(
-    algorithm: DataParallel | LocalSGD, contenders: Contenders, repeats: int, quick: bool
+def measure(
+    algorithm: Callable[..., AlgorithmSpec], contenders: Contenders, repeats: int, quick: bool
 ) -> dict[str, Any]:
     """Lets the contenders take turns, in one precision and then in the other.
+
+    Args:
+        algorithm: with a worker's ``batch_size``, and the local ``steps`` that make a round.
+        contenders: of a problem, of what the bare loops train, and of the steps.
+        repeats: turns of each, after a first one that is not timed.
+        quick: whether to use small sizes.
 
     Returns:
         ``title``; ``contenders``, as `timing.compare` has it, with the ``ratio`` to the fastest
         bare loop of the same precision; and ``ratios``: that of raydl's fastest, by precision.
     """
     samples, batch, steps = (200, 8, 2) if quick else (50_000, 64, 16)
-    algorithm = replace(algorithm, batch_size=batch, steps=steps)
-    problem = prepared(algorithm, samples, 1 + repeats)
+    spec = algorithm(batch_size=batch, steps=steps)
+    problem = prepared(spec, samples, 1 + repeats)
     start = parameters(problem.task.model)
     everyone, ratios = [], {}
     for precision in PRECISIONS:
         same = replace(problem, task=problem.task._replace(precision=precision))
-        given = give(same, OPTIMIZER, batch, steps * (1 + repeats))
+        given = give(same, OPTIMIZER, spec.batch_size, steps * (1 + repeats))
         rows = compare(list(contenders(same, given, steps)), start, repeats)
         fastest = {row["bare"]: row for row in sorted(rows, key=itemgetter("median"), reverse=True)}
         for row in rows:
             row["ratio"] = paired(row["seconds"], fastest[True]["seconds"])
         ratios[precision] = fastest[False]["ratio"]
         everyone += rows
-    title = f"{type(algorithm).__name__}, CIFAR CNN, B={batch}, {steps} steps a round"
+    title = f"{type(spec).__name__}, CIFAR CNN, B={batch}, {steps} steps a round"
     return {"title": title, "contenders": everyone, "ratios": ratios}
 
 
@@ -109,7 +117,7 @@ def _one_process(problem: Problem, given: list[Given], steps: int) -> Iterator[C
 def _two_processes(problem: Problem, given: list[Given], steps: int) -> Iterator[Contender]:
     """Two that share one worker's minibatches, or two workers."""
     shared = len(given) == 1
-    bare = Group(given * WORKERS if shared else given, steps, shared)
+    bare = Group(given, WORKERS, steps, averaging=shared)
     precision = problem.task.precision
     yield Contender("bare", WORKERS, 1, precision, True, bare)
     yield Contender("allreduce", WORKERS, 1, precision, True, Grouped(problem, WORKERS))
