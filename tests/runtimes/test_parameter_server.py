@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from itertools import islice, repeat
 from time import monotonic, sleep
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import ray
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import multiprocessing, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import raydl
 from raydl import Checkpointing, Model, Run
@@ -25,7 +28,7 @@ from raydl.models import LeNet
 from raydl.optim.schedule import Constant, Cosine
 from raydl.optim.specs import LARS, SGD, AdamW
 from raydl.rounds import rounds
-from raydl.runtimes import serving
+from raydl.runtimes import collectives, serving
 from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.parameter_server import ShardedServer
@@ -90,6 +93,43 @@ def test_in_one_process_it_is_centralized_sgd_on_the_global_batch(lenet, sequent
     model.load_state_dict(start)
     for name, leaf in final(lenet, sequential).items():
         assert float((leaf - trained[name]).norm() / trained[name].norm()) < 1e-5
+
+
+SCHEMES = ("all_to_all", "tree", "ring")
+
+
+def all_reducing(rank, start, samples, folder):
+    """One of 4 processes that have no server: everybody adds up the gradients, and steps."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=4)
+    data, trained = ClientData(*samples), {}
+    for scheme in SCHEMES:
+        model, reduce = deepcopy(start), getattr(collectives, scheme)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        for batch in data.batches(Work(0, (), Plan(8, steps=50, first=0)), rank):
+            nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
+            grads = [parameter.grad for parameter in model.parameters()]
+            flat = parameters_to_vector(grads) / 4
+            reduce(flat)
+            vector_to_parameters(flat, grads)
+            optimizer.step()
+            optimizer.zero_grad()
+        trained[scheme] = parameters(model)
+    if rank == 0:
+        torch.save(trained, f"{folder}/trained.pt")
+    dist.destroy_process_group()
+
+
+def test_it_has_the_numbers_of_gradient_all_reduce(lenet, sequential, tmp_path):
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["raydl.runtimes.collectives"])
+    samples = lenet.dataset, lenet.partition, lenet.seed
+    arguments = lenet.task.model, samples, str(tmp_path)
+    multiprocessing.start_processes(all_reducing, arguments, 4, start_method="forkserver")
+    trained = torch.load(tmp_path / "trained.pt")
+    for scheme in SCHEMES:
+        for name, leaf in final(lenet, sequential).items():
+            other = trained[scheme][name]
+            assert float((leaf - other).norm() / other.norm()) < 1e-5
 
 
 @pytest.mark.usefixtures("cluster")
