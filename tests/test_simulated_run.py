@@ -2,18 +2,23 @@
 
 import signal
 from dataclasses import replace
+from math import ceil
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import raydl
 from raydl import Checkpointing, Model, Run, SpecError
-from raydl.algorithms import FedAsync, LocalSGD
+from raydl.algorithms import FedAsync, LocalSGD, ParameterServer
 from raydl.data import Uniform
 from raydl.interrupt import Interrupted
-from raydl.runtimes.consistency import Asynchronous
+from raydl.optim.specs import SGD
+from raydl.rounds import rounds
+from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
 from raydl.runtimes.simulated import Simulated
 from raydl.runtimes.specs import Sequential
+from raydl.setup import prepare
 from raydl.training import Observer
 from tests.command import done, summary
 from tests.virtual import HARSH, VARIED, WORKERS
@@ -61,6 +66,24 @@ def test_a_run_counted_in_epochs_takes_as_many_samples_however_it_steps(tmp_path
     assert asynchronous.summary["samples"] == pytest.approx(
         sequential.summary["samples"], abs=4 * 2 * 16
     )
+
+
+@pytest.mark.parametrize(
+    "consistency", [Synchronous(), Synchronous(1), StaleSynchronous(1), Asynchronous(buffer=2)]
+)
+def test_the_schedule_of_a_server_ends_with_the_run(consistency):
+    """Half a cosine over the server's steps, however many pushes make one."""
+    algorithm = ParameterServer(4, SGD(lr=1.0), batch_size=16, exchanges=1)
+    runtime = Simulated(consistency=consistency, speed=VARIED)
+    run = Run(algorithm=algorithm, epochs=1, model=Model("Softmax"), runtime=runtime)
+    problem, params = prepare(run)
+    steps = ceil(len(problem.dataset.train.targets) / consistency.enough(4) / 16)
+    with runtime.open(problem) as opened:
+        state = problem.algorithm.init(params)
+        loop = rounds(problem.algorithm, opened, state, run.cohorts())
+        rates = [float(next(loop).metrics["lr"]) for _ in range(steps)]
+    expected = [(1 + np.cos(np.pi * step / steps)) / 2 for step in range(steps)]
+    assert rates == pytest.approx(expected, abs=1e-6)
 
 
 def test_from_the_command_line(tmp_path):
