@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -33,8 +34,12 @@ COLUMNS = pa.schema(
         ("messages", pa.int64()),
         ("bytes_down", pa.int64()),
         ("bytes_up", pa.int64()),
+        ("lost", pa.int64()),  # updates that were lost on their way, or with a server's shard
+        ("late", pa.int64()),  # updates thrown away: their step of the server was made already
         ("wall_seconds", pa.float64()),
         ("simulated_seconds", pa.float64()),
+        ("staleness", pa.float64()),  # steps of the server, mean over this round's updates
+        ("max_staleness", pa.int64()),  # likewise, the largest
         ("train_loss", pa.float64()),  # mean over the samples trained on in this round
         ("train_accuracy", pa.float64()),  # likewise, as the training went on
         ("val_loss", pa.float64()),
@@ -51,6 +56,8 @@ _TOTALS = (
     "messages",
     "bytes_down",
     "bytes_up",
+    "lost",
+    "late",
     "wall_seconds",
     "simulated_seconds",
 )
@@ -85,11 +92,16 @@ class Record:
             "messages": done.messages,
             "bytes_down": done.bytes_down,
             "bytes_up": done.bytes_up,
+            "lost": done.lost,
+            "late": done.late,
             "wall_seconds": done.wall_seconds,
             "simulated_seconds": done.simulated_seconds,
         }
         if self.rows:
             row |= {name: row[name] + self.rows[-1][name] for name in _TOTALS}
+        if "staleness" in done.clients and len(done.clients["staleness"]):
+            row["staleness"] = float(done.clients["staleness"].mean())
+            row["max_staleness"] = int(done.clients["staleness"].max())
         for metric in {"loss", "accuracy"} & done.clients.keys():
             row[f"train_{metric}"] = done.mean(metric)
         row |= score_columns(scores)
@@ -133,6 +145,11 @@ def score_columns(scores: Mapping[str, Score]) -> Row:
         for split, score in scores.items()
         for metric, value in score.means().items()
     }
+
+
+def table_of(rows: list[Row]) -> pd.DataFrame:
+    """The rows as a table of the types in `COLUMNS`, NaN where a value is missing."""
+    return pa.Table.from_pylist(rows, COLUMNS).to_pandas()
 
 
 def read_rows(folder: Folder) -> list[Row]:

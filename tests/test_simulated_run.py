@@ -86,6 +86,33 @@ def test_the_schedule_of_a_server_ends_with_the_run(consistency):
     assert rates == pytest.approx(expected, abs=1e-6)
 
 
+def test_rows_tell_what_was_stale_lost_and_late(tmp_path):
+    workers = LocalSGD(4, batch_size=16, steps=2)
+    run = Run(workers, model=Model("Softmax"), rounds=20, storage=str(tmp_path))
+
+    def table(name, **conditions):
+        runtime = Simulated(speed=VARIED, **conditions)
+        return raydl.run(replace(run, name=name, runtime=runtime)).table
+
+    asynchronous = table("asynchronous", consistency=Asynchronous(), dropout=0.3)
+    message = asynchronous["bytes_up"][0] / (1 + asynchronous["lost"][0])
+    # In every round one update came, beside those that were sent in vain.
+    assert (
+        asynchronous["bytes_up"] == message * (asynchronous["round"] + asynchronous["lost"])
+    ).all()
+    assert asynchronous["lost"].iloc[-1] > 0
+    assert (asynchronous["late"] == 0).all()
+    assert (asynchronous["staleness"] == asynchronous["max_staleness"]).all()
+    assert 0 < asynchronous["staleness"].max() <= 19
+
+    backup = table("backup", consistency=Synchronous(1))
+    assert backup["late"].tolist() == list(range(1, 21))  # one of four, in each step
+    assert (backup[["staleness", "lost"]] == 0).all(axis=None)
+
+    timeless = raydl.run(replace(run, name="sequential", runtime=Sequential())).table
+    assert timeless["staleness"].isna().all()
+
+
 def test_from_the_command_line(tmp_path):
     argv = "run --algorithm LocalSGD --workers 4 --steps 2 --batch_size 16 --schedule Constant"
     argv += " --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound 1"

@@ -129,13 +129,12 @@ class ShardedServer(Runtime):
         ]
         self._state = state = self._sharding.join(parts)
         traffic = star(algorithm, algorithm.broadcast(state), clients)
-        return Advanced(
-            state,
-            clients,
-            traffic._replace(messages=traffic.messages * len(ended)),
-            training_seconds(clients, barrier),
-            {"lost_pushes": torch.tensor(self.lost - lost)},
+        traffic = traffic._replace(
+            messages=traffic.messages * len(ended),
+            lost=self.lost - lost,
+            late=int((clients["staleness"] > 0).sum()) if barrier else 0,
         )
+        return Advanced(state, clients, traffic, training_seconds(clients, barrier), {})
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Nothing that a server does: it steps as the pushes come, see `advance`."""

@@ -17,11 +17,21 @@ from raydl.runtimes.evaluation import Score
 
 
 class Traffic(NamedTuple):
-    """What was sent, where it was not one broadcast to and one message from each client."""
+    """What was sent, where it was not one broadcast to and one message from each client.
+
+    Attributes:
+        messages: down and up.
+        bytes_down: of the broadcasts.
+        bytes_up: of the messages to the server.
+        lost: updates that were lost on their way, or with the server that had taken them.
+        late: updates that were thrown away, because the step that they were for was made already.
+    """
 
     messages: int
     bytes_down: int
     bytes_up: int
+    lost: int = 0
+    late: int = 0
 
     @classmethod
     def of(cls, exchange: Communication) -> "Traffic":

@@ -51,6 +51,8 @@ class _Turn:
     messages: int = 0
     bytes_down: int = 0
     bytes_up: int = 0
+    lost: int = 0
+    late: int = 0
 
 
 class Timeline:
@@ -105,7 +107,7 @@ class Timeline:
             self._land(heappop(self._flights), turn)
         if consistency.barrier:
             self._throw_away(turn)
-        traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up)
+        traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up, turn.lost, turn.late)
         return Step(tuple(turn.arrivals), self.now - started, traffic)
 
     def needed(self, versions: Iterable[int]) -> set[int]:
@@ -212,6 +214,7 @@ class Timeline:
         turn.messages += 1
         turn.bytes_up += flight.bytes_up
         if flight.lost:
+            turn.lost += 1
             self._ready.append(worker)
             return
         self._count(worker)
@@ -250,6 +253,7 @@ class Timeline:
             if flight.sends <= self.now:
                 turn.messages += 1
                 turn.bytes_up += flight.bytes_up
+        turn.late += len(self._flights)
         self._flights.clear()
         self._flying.clear()
         self._ready.clear()
