@@ -2,6 +2,9 @@
 
 Every count and every second in a row is the run's total so far, so that runs can be laid side by
 side at equal samples, equal bytes or equal seconds by choosing a column.
+
+Where a server takes updates one by one, in real time or virtual, their order is kept as well
+(``arrivals.parquet``, see `raydl.runtimes.trace`).
 """
 
 import json
@@ -19,6 +22,7 @@ from pyarrow import parquet
 
 from raydl.rounds import Round
 from raydl.runtimes.evaluation import Score
+from raydl.runtimes.trace import TRACE, Arrival, read_trace, traced, write_trace
 from raydl.storage import Folder
 
 Row: TypeAlias = dict[str, float | int | None]
@@ -77,6 +81,10 @@ class Record:
         self._folder = folder
         self._samples = samples
         self.rows = [row for row in read_rows(folder) if row["round"] <= rounds] if rounds else []
+        self._arrivals: list[Arrival] = []
+        if rounds and folder.has(TRACE):
+            before = read_trace(folder.uri)
+            self._arrivals = [each for each in before if each.round and each.round <= rounds]
         self._board = Board(folder, rounds) if writes else None
 
     def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
@@ -106,6 +114,9 @@ class Record:
             row[f"train_{metric}"] = done.mean(metric)
         row |= score_columns(scores)
         self.rows.append(row)
+        if "begun" in done.clients:
+            columns = {name: each.tolist() for name, each in done.clients.items()}
+            self._arrivals += traced(columns, done.number)
         if self._board:
             self._board.scalars(row)
         return row
@@ -117,6 +128,8 @@ class Record:
         content = BytesIO()
         parquet.write_table(pa.Table.from_pylist(self.rows, COLUMNS), content)
         self._folder.write("metrics.parquet", content.getvalue())
+        if self._arrivals:
+            write_trace(self._arrivals, (self._folder / TRACE).uri)
         self._board.flush()
 
     def figure(self, name: str, figure: Any) -> None:

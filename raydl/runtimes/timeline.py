@@ -16,9 +16,10 @@ import torch
 
 from raydl.core.rng import fold_in, uniform
 from raydl.core.tree import Tree
-from raydl.runtimes.clock import Arrival, Load, Step
+from raydl.runtimes.clock import Load, Step
 from raydl.runtimes.conditions import Conditions
 from raydl.runtimes.runtime import Traffic
+from raydl.runtimes.trace import Arrival
 
 _ALL = -1  # in a checkpoint, of a piece of work that is done as planned
 
@@ -83,6 +84,10 @@ class Timeline:
         self._held: list[int] = []  # who are too far ahead of the slowest to begin
         self._spent: list[int] = []  # who have sent an update of this version
         self._sequence = 0
+
+    def steps(self, number: int, usual: range) -> range:
+        """The usual ones."""
+        return usual
 
     def advance(
         self, version: int, cohort: Sequence[int], load: Callable[[int], Load], again: bool
