@@ -81,7 +81,7 @@ def histories(results: pd.DataFrame, output: str) -> pd.DataFrame:
         output: folder of both files, and of ``runs``.
     """
     file = Path(output) / "histories.csv"
-    kept = pd.read_csv(file, float_precision="round_trip") if file.exists() else None
+    kept = pd.read_csv(file) if file.exists() else None
     there = set() if kept is None else set(kept["name"])
     finished = results.loc[results["outcome"] == "finished", "name"]
     tables = {name: Path(output) / "runs" / name / "metrics.parquet" for name in finished}
