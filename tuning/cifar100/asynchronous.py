@@ -197,7 +197,7 @@ def draw_curves(best: pd.DataFrame, rounds: pd.DataFrame, file: Path) -> None:
             )
             axes.set(xlabel=label, ylabel="validation accuracy, %", xlim=(0, None), ylim=(0, None))
             axes.grid(alpha=0.3)
-            axes.legend(loc="lower right", title=None)
+            axes.legend(loc="upper left", title=None)
         panels[1].axvline(best["equal_seconds"].min(), color="gray", linestyle="--", zorder=0)
         panels[1].legend_.remove()
         panels[0].set_title("at equal samples")
