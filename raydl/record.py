@@ -2,6 +2,9 @@
 
 Every count and every second in a row is the run's total so far, so that runs can be laid side by
 side at equal samples, equal bytes or equal seconds by choosing a column.
+
+Where a server takes updates one by one, in real time or virtual, their order is kept as well
+(``arrivals.parquet``, see `raydl.runtimes.trace`).
 """
 
 import json
@@ -13,11 +16,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
 from raydl.rounds import Round
 from raydl.runtimes.evaluation import Score
+from raydl.runtimes.trace import TRACE, Arrival, read_trace, traced, write_trace
 from raydl.storage import Folder
 
 Row: TypeAlias = dict[str, float | int | None]
@@ -33,8 +38,12 @@ COLUMNS = pa.schema(
         ("messages", pa.int64()),
         ("bytes_down", pa.int64()),
         ("bytes_up", pa.int64()),
+        ("lost", pa.int64()),  # updates that were lost on their way, or with a server's shard
+        ("late", pa.int64()),  # updates thrown away: their step of the server was made already
         ("wall_seconds", pa.float64()),
         ("simulated_seconds", pa.float64()),
+        ("staleness", pa.float64()),  # steps of the server, mean over this round's updates
+        ("max_staleness", pa.int64()),  # likewise, the largest
         ("train_loss", pa.float64()),  # mean over the samples trained on in this round
         ("train_accuracy", pa.float64()),  # likewise, as the training went on
         ("val_loss", pa.float64()),
@@ -51,6 +60,8 @@ _TOTALS = (
     "messages",
     "bytes_down",
     "bytes_up",
+    "lost",
+    "late",
     "wall_seconds",
     "simulated_seconds",
 )
@@ -70,6 +81,10 @@ class Record:
         self._folder = folder
         self._samples = samples
         self.rows = [row for row in read_rows(folder) if row["round"] <= rounds] if rounds else []
+        self._arrivals: list[Arrival] = []
+        if rounds and folder.has(TRACE):
+            before = read_trace(folder.uri)
+            self._arrivals = [each for each in before if each.round and each.round <= rounds]
         self._board = Board(folder, rounds) if writes else None
 
     def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
@@ -85,15 +100,23 @@ class Record:
             "messages": done.messages,
             "bytes_down": done.bytes_down,
             "bytes_up": done.bytes_up,
+            "lost": done.lost,
+            "late": done.late,
             "wall_seconds": done.wall_seconds,
             "simulated_seconds": done.simulated_seconds,
         }
         if self.rows:
             row |= {name: row[name] + self.rows[-1][name] for name in _TOTALS}
+        if "staleness" in done.clients and len(done.clients["staleness"]):
+            row["staleness"] = float(done.clients["staleness"].mean())
+            row["max_staleness"] = int(done.clients["staleness"].max())
         for metric in {"loss", "accuracy"} & done.clients.keys():
             row[f"train_{metric}"] = done.mean(metric)
         row |= score_columns(scores)
         self.rows.append(row)
+        if "begun" in done.clients:
+            columns = {name: each.tolist() for name, each in done.clients.items()}
+            self._arrivals += traced(columns, done.number)
         if self._board:
             self._board.scalars(row)
         return row
@@ -105,6 +128,8 @@ class Record:
         content = BytesIO()
         parquet.write_table(pa.Table.from_pylist(self.rows, COLUMNS), content)
         self._folder.write("metrics.parquet", content.getvalue())
+        if self._arrivals:
+            write_trace(self._arrivals, (self._folder / TRACE).uri)
         self._board.flush()
 
     def figure(self, name: str, figure: Any) -> None:
@@ -133,6 +158,11 @@ def score_columns(scores: Mapping[str, Score]) -> Row:
         for split, score in scores.items()
         for metric, value in score.means().items()
     }
+
+
+def table_of(rows: list[Row]) -> pd.DataFrame:
+    """The rows as a table of the types in `COLUMNS`, NaN where a value is missing."""
+    return pa.Table.from_pylist(rows, COLUMNS).to_pandas()
 
 
 def read_rows(folder: Folder) -> list[Row]:

@@ -34,6 +34,8 @@ class Round(NamedTuple):
         messages: sent in the round, down and up.
         bytes_down: the broadcast's bytes, times the cohort.
         bytes_up: the bytes of all the clients' messages.
+        lost: updates that were lost, see `raydl.runtimes.runtime.Traffic`.
+        late: updates that came too late for their step, and were thrown away.
         wall_seconds: of the whole round, as it ran.
         simulated_seconds: of an ideal one with a machine for each client: set-up + slowest client
             + aggregation, of every exchange; or of virtual time, where the runtime keeps such.
@@ -46,6 +48,8 @@ class Round(NamedTuple):
     messages: int
     bytes_down: int
     bytes_up: int
+    lost: int
+    late: int
     wall_seconds: float
     simulated_seconds: float
     metrics: Metrics

@@ -69,7 +69,8 @@ def budget(run: Run, dataset: Dataset) -> Budget:
     """How long the run is to be, for an algorithm that plans ahead."""
     updates = run.runtime.updates(len(next(run.cohorts())), run.population)
     epoch = len(dataset.train.targets) / updates
-    return Budget(run.last_round, None if run.epochs is None else run.epochs * epoch, epoch)
+    samples = None if run.epochs is None else run.epochs * epoch
+    return Budget(run.last_round, samples, epoch, updates)
 
 
 def usual_model(run: Run, dataset: Dataset) -> Model:

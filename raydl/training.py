@@ -15,7 +15,7 @@ from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params
 from raydl.interrupt import Interrupted, Stop, stoppable
-from raydl.record import COLUMNS, Record, Row, read_rows, score_columns
+from raydl.record import COLUMNS, Record, Row, read_rows, score_columns, table_of
 from raydl.resumption import FREE, check_same, described, stored_settings
 from raydl.rounds import NonFiniteError, Round, rounds
 from raydl.runtimes.auto import Auto
@@ -104,8 +104,7 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
 
 def _finished(folder: Folder, rows: list[Row], params: Params) -> History:
     """The history of a run that is finished."""
-    table = pd.DataFrame(rows, columns=COLUMNS.names)
-    return History(table, json.loads(folder.read("summary.json")), folder.uri, params)
+    return History(table_of(rows), json.loads(folder.read("summary.json")), folder.uri, params)
 
 
 def _go(
@@ -217,8 +216,7 @@ class _Course:
             **self._best_scores(test),
         }
         self._record.summarize(settings, summary)
-        table = pd.DataFrame(self._record.rows, columns=COLUMNS.names)
-        return History(table, summary, self._folder.uri, params)
+        return History(table_of(self._record.rows), summary, self._folder.uri, params)
 
     def _best_scores(self, last: Row) -> Row:
         """What the parameters score that did best in validation; ``last`` are the last ones'."""

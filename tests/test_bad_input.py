@@ -121,6 +121,7 @@ MISTAKES = {
     ),
     "run --runtime simulated --runtime.replay missing": ("runtime.replay is 'missing'", "no such"),
     "run --runtime simulated --runtime.replay file": ("runtime.replay is 'file'", "is no trace"),
+    "run --algorithm ParameterServer --runtime.replay missing": ("is 'missing'", "no such file"),
     "run --algorithm FedProx --algorithm.mu=-1": ("algorithm.mu is -1.0", "0 or larger"),
     "run --algorithm FedAsync --algorithm.mixing 0": ("algorithm.mixing is 0.0", "in (0, 1]"),
     # a parameter server

@@ -97,7 +97,7 @@ def test_metrics(history, folder, spec):
     assert table["val_accuracy"].between(0, 1).all()
     assert table["val_accuracy"].iloc[-1] > table["val_accuracy"].iloc[0]
     assert table["test_accuracy"].notna().tolist() == [False] * 4 + [True]
-    pd.testing.assert_frame_equal(table, history.table, check_dtype=False)
+    pd.testing.assert_frame_equal(table, history.table)
 
 
 def test_the_fingerprint_by_hand(history, folder):

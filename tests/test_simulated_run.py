@@ -2,18 +2,23 @@
 
 import signal
 from dataclasses import replace
+from math import ceil
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import raydl
 from raydl import Checkpointing, Model, Run, SpecError
-from raydl.algorithms import FedAsync, LocalSGD
+from raydl.algorithms import FedAsync, LocalSGD, ParameterServer
 from raydl.data import Uniform
 from raydl.interrupt import Interrupted
-from raydl.runtimes.consistency import Asynchronous
+from raydl.optim.specs import SGD
+from raydl.rounds import rounds
+from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
 from raydl.runtimes.simulated import Simulated
 from raydl.runtimes.specs import Sequential
+from raydl.setup import prepare
 from raydl.training import Observer
 from tests.command import done, summary
 from tests.virtual import HARSH, VARIED, WORKERS
@@ -61,6 +66,51 @@ def test_a_run_counted_in_epochs_takes_as_many_samples_however_it_steps(tmp_path
     assert asynchronous.summary["samples"] == pytest.approx(
         sequential.summary["samples"], abs=4 * 2 * 16
     )
+
+
+@pytest.mark.parametrize(
+    "consistency", [Synchronous(), Synchronous(1), StaleSynchronous(1), Asynchronous(buffer=2)]
+)
+def test_the_schedule_of_a_server_ends_with_the_run(consistency):
+    """Half a cosine over the server's steps, however many pushes make one."""
+    algorithm = ParameterServer(4, SGD(lr=1.0), batch_size=16, exchanges=1)
+    runtime = Simulated(consistency=consistency, speed=VARIED)
+    run = Run(algorithm=algorithm, epochs=1, model=Model("Softmax"), runtime=runtime)
+    problem, params = prepare(run)
+    steps = ceil(len(problem.dataset.train.targets) / consistency.enough(4) / 16)
+    with runtime.open(problem) as opened:
+        state = problem.algorithm.init(params)
+        loop = rounds(problem.algorithm, opened, state, run.cohorts())
+        rates = [float(next(loop).metrics["lr"]) for _ in range(steps)]
+    expected = [(1 + np.cos(np.pi * step / steps)) / 2 for step in range(steps)]
+    assert rates == pytest.approx(expected, abs=1e-6)
+
+
+def test_rows_tell_what_was_stale_lost_and_late(tmp_path):
+    workers = LocalSGD(4, batch_size=16, steps=2)
+    run = Run(workers, model=Model("Softmax"), rounds=20, storage=str(tmp_path))
+
+    def table(name, **conditions):
+        runtime = Simulated(speed=VARIED, **conditions)
+        return raydl.run(replace(run, name=name, runtime=runtime)).table
+
+    asynchronous = table("asynchronous", consistency=Asynchronous(), dropout=0.3)
+    message = asynchronous["bytes_up"][0] / (1 + asynchronous["lost"][0])
+    # In every round one update came, beside those that were sent in vain.
+    assert (
+        asynchronous["bytes_up"] == message * (asynchronous["round"] + asynchronous["lost"])
+    ).all()
+    assert asynchronous["lost"].iloc[-1] > 0
+    assert (asynchronous["late"] == 0).all()
+    assert (asynchronous["staleness"] == asynchronous["max_staleness"]).all()
+    assert 0 < asynchronous["staleness"].max() <= 19
+
+    backup = table("backup", consistency=Synchronous(1))
+    assert backup["late"].tolist() == list(range(1, 21))  # one of four, in each step
+    assert (backup[["staleness", "lost"]] == 0).all(axis=None)
+
+    timeless = raydl.run(replace(run, name="sequential", runtime=Sequential())).table
+    assert timeless["staleness"].isna().all()
 
 
 def test_from_the_command_line(tmp_path):

@@ -78,7 +78,7 @@ class ParameterServer:
         return _algorithm(
             self.optimizer.rule(),
             lambda step: self.optimizer.lr * factor(step),
-            self.workers,
+            budget.updates or self.workers,
             Plan(self.batch_size, steps=self.steps, exchanges=exchanges),
         )
 
@@ -102,7 +102,7 @@ def exchanges_of(given: int | None, budget: Budget, samples: int) -> int:
     return given or ceil(budget.epoch / samples)  # type: ignore[operator]
 
 
-def _algorithm(rule: Rule, rate: Schedule, workers: int, plan: Plan) -> Algorithm:
+def _algorithm(rule: Rule, rate: Schedule, updates: int, plan: Plan) -> Algorithm:
     steps = plan.steps or 1
 
     def init(params: Params) -> Tree:
@@ -110,8 +110,8 @@ def _algorithm(rule: Rule, rate: Schedule, workers: int, plan: Plan) -> Algorith
             "params": params,
             "optimizer": rule.init(params),
             "step": torch.zeros((), dtype=torch.int64),
-            # Steps of all workers, in their mean; behind ``step`` where the server does not wait
-            # for all of them, and then what the schedule follows.
+            # What the schedule follows: J for as many pushes as the run's length counts on in a
+            # step of the server; behind ``step`` where the server steps with fewer.
             "trained": torch.zeros((), dtype=torch.float64),
         }
 
@@ -128,7 +128,7 @@ def _algorithm(rule: Rule, rate: Schedule, workers: int, plan: Plan) -> Algorith
             "params": params | mean["buffers"],
             "optimizer": optimizer,
             "step": state["step"] + steps,
-            "trained": state["trained"] + steps * count / workers,
+            "trained": state["trained"] + steps * count / updates,
         }, {"lr": torch.tensor(lr)}
 
     return Algorithm(

@@ -180,11 +180,14 @@ class Budget(NamedTuple):
         samples: that each client of a cohort trains on over the whole run; None if the rounds
             alone decide.
         epoch: samples of a client, if the training set falls to a cohort; None if that is open.
+        updates: that make a step of the server, and are what is meant by a cohort here; None if
+            those are one of each client that takes part.
     """
 
     rounds: int | None = None
     samples: float | None = None
     epoch: float | None = None
+    updates: int | None = None
 
 
 OPEN = Budget()  # of a run that ends when it is told to

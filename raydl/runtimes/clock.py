@@ -6,17 +6,13 @@ them, event by event, and a `Replay` reads them from a trace of somebody else's,
 real actors.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import BytesIO
-from typing import NamedTuple, Protocol, TypeAlias
-
-import pyarrow as pa
-from pyarrow import parquet
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from raydl.core.errors import SpecError
 from raydl.core.tree import Tree
 from raydl.runtimes.runtime import Traffic
-from raydl.storage import Folder
+from raydl.runtimes.trace import Arrival, Trace
 
 
 class Load(NamedTuple):
@@ -25,39 +21,6 @@ class Load(NamedTuple):
     steps: int
     bytes_down: int
     bytes_up: int
-
-
-class Arrival(NamedTuple):
-    """An update that the server took.
-
-    Attributes:
-        worker: whose.
-        version: of the server, that the worker began from.
-        applied: the version of the server that took it, so that it is ``applied − version`` stale.
-        arrived: when, in seconds since the run began.
-        seconds: since the worker began.
-        steps: local steps behind it; None for as many as were planned.
-    """
-
-    worker: int
-    version: int
-    applied: int
-    arrived: float
-    seconds: float = 0.0
-    steps: int | None = None
-
-
-Trace: TypeAlias = Sequence[Arrival]  # in the order in which the server took them
-_COLUMNS = pa.schema(
-    [
-        ("worker", pa.int64()),
-        ("version", pa.int64()),
-        ("applied", pa.int64()),
-        ("arrived", pa.float64()),
-        ("seconds", pa.float64()),
-        ("steps", pa.int64()),
-    ]
-)
 
 
 class Step(NamedTuple):
@@ -77,6 +40,10 @@ class Step(NamedTuple):
 
 class Clock(Protocol):
     """Tells the arrivals that make each step of the server."""
+
+    def steps(self, number: int, usual: range) -> range:
+        """The steps of the server that a round has, of the run's: the usual ones, or others."""
+        ...
 
     def advance(
         self, version: int, cohort: Sequence[int], load: Callable[[int], Load], again: bool
@@ -122,9 +89,17 @@ class Replay:
         for arrival in trace:
             self._steps.setdefault(arrival.applied, []).append(arrival)
         _check(trace, workers)
+        self._rounds: dict[int | None, list[int]] = {}
+        for arrival in trace:
+            self._rounds.setdefault(arrival.round, []).append(arrival.applied)
         # The last step that takes an update from each version.
         self._last = {arrival.version: arrival.applied for arrival in trace}
         self._next = 0
+
+    def steps(self, number: int, usual: range) -> range:
+        """Those of the round in the trace, if it tells its rounds."""
+        applied = self._rounds.get(number + 1)
+        return usual if applied is None else range(applied[0], applied[-1] + 1)
 
     def advance(
         self, version: int, cohort: Sequence[int], load: Callable[[int], Load], again: bool
@@ -155,49 +130,6 @@ class Replay:
 
     def restore(self, state: Tree) -> None:
         """Nothing to take up."""
-
-
-def traced(rows: Mapping[str, Iterable[float]]) -> Trace:
-    """The trace that a run's rows tell: the columns of its rounds' clients, one after the other.
-
-    Args:
-        rows: the columns ``client``, ``begun`` (the version of the server that the worker began
-            from) and ``staleness``, in the order in which the server took the updates.
-
-    Returns:
-        The arrivals. Rows do not tell when they were, so that a `Replay` of them takes no time.
-    """
-    columns = zip(*(rows[name] for name in ("client", "begun", "staleness")), strict=True)
-    return [
-        Arrival(int(client), int(begun), int(begun + staleness), 0.0)
-        for client, begun, staleness in columns
-    ]
-
-
-def write_trace(trace: Trace, uri: str) -> None:
-    """Writes a trace as Parquet, a row for each arrival, to a path or a URI."""
-    table = pa.Table.from_pylist([arrival._asdict() for arrival in trace], _COLUMNS)
-    content = BytesIO()
-    parquet.write_table(table, content)
-    place = Folder(uri, "trace")
-    Folder(place.parent, "trace").write(place.name, content.getvalue())
-
-
-def read_trace(uri: str) -> Trace:
-    """Reads a trace.
-
-    Raises:
-        SpecError: if there is none.
-    """
-    place = Folder(uri, "runtime.replay")
-    folder = Folder(place.parent, "runtime.replay")
-    if not folder.has(place.name):
-        raise SpecError(f"runtime.replay is {uri!r}; there is no such file")
-    try:
-        rows = parquet.read_table(BytesIO(folder.read(place.name)), schema=_COLUMNS).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise SpecError(f"runtime.replay is {uri!r}, which is no trace: {error}") from error
-    return [Arrival(**row) for row in rows]
 
 
 def _check(trace: Trace, workers: int) -> None:

@@ -54,8 +54,9 @@ def columns(rows: list[dict[str, float]], barrier: bool) -> dict[str, Tensor]:
     """The rows as columns, float64: in the order of the pushes, or of the workers in every step.
 
     Args:
-        rows: of the pushes: the columns of `Folded`, the version at which the worker ``begun``, and
-            how many steps of the server old the push was, its ``staleness``.
+        rows: of the pushes: the columns of `Folded`, the version at which the worker ``begun``,
+            how many steps of the server old the push was, its ``staleness``, and the ``first`` of
+            its local steps, where the plan has such.
         barrier: whether all workers begin anew after a step.
     """
     if barrier:

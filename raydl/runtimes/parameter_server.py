@@ -6,7 +6,7 @@ server on its part of the state.
 
 A round's rows (`Round.clients`) are in the order in which the shards took the pushes, and say for
 each of them at which version its worker began and how many steps of the server it was old. One
-process that follows them does the same again, bit for bit.
+process that follows them does the same again, bit for bit (`raydl.runtimes.simulated.replayed`).
 """
 
 import warnings
@@ -106,7 +106,7 @@ class ShardedServer(Runtime):
         everyone = work.clients == tuple(range(workers))
         require(everyone, "the cohort", work.clients, f"all {workers} workers of the server")
         if state is not self._state:
-            self._load(state, work.round * work.plan.exchanges)
+            self._load(state, self._version(work))
         base = self._begin[0].progress
         goal = Progress(base.version + work.plan.exchanges, _ENDLESS)
         if not barrier:
@@ -129,13 +129,12 @@ class ShardedServer(Runtime):
         ]
         self._state = state = self._sharding.join(parts)
         traffic = star(algorithm, algorithm.broadcast(state), clients)
-        return Advanced(
-            state,
-            clients,
-            traffic._replace(messages=traffic.messages * len(ended)),
-            training_seconds(clients, barrier),
-            {"lost_pushes": torch.tensor(self.lost - lost)},
+        traffic = traffic._replace(
+            messages=traffic.messages * len(ended),
+            lost=self.lost - lost,
+            late=int((clients["staleness"] > 0).sum()) if barrier else 0,
         )
+        return Advanced(state, clients, traffic, training_seconds(clients, barrier), {})
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Nothing that a server does: it steps as the pushes come, see `advance`."""
@@ -187,6 +186,13 @@ class ShardedServer(Runtime):
         for actor in [*self._servers.shards, self._vault, self._servers.sequencer]:
             if actor is not None:
                 ray.kill(actor)
+
+    def _version(self, work: Work) -> int:
+        """The steps that the server has made before a round."""
+        exchanges, workers = work.round * work.plan.exchanges, len(self._crew.actors)
+        if self._consistency.barrier:
+            return exchanges
+        return exchanges * workers // self._consistency.enough(workers)
 
     def _load(self, state: Tree, version: int) -> None:
         """Cuts a state over the shards; what the workers had not pushed yet is forgotten."""

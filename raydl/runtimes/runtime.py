@@ -17,11 +17,21 @@ from raydl.runtimes.evaluation import Score
 
 
 class Traffic(NamedTuple):
-    """What was sent, where it was not one broadcast to and one message from each client."""
+    """What was sent, where it was not one broadcast to and one message from each client.
+
+    Attributes:
+        messages: down and up.
+        bytes_down: of the broadcasts.
+        bytes_up: of the messages to the server.
+        lost: updates that were lost on their way, or with the server that had taken them.
+        late: updates that were thrown away, because the step that they were for was made already.
+    """
 
     messages: int
     bytes_down: int
     bytes_up: int
+    lost: int = 0
+    late: int = 0
 
     @classmethod
     def of(cls, exchange: Communication) -> "Traffic":
@@ -82,9 +92,8 @@ class Runtime(Protocol):
 
     def advance(self, algorithm: Algorithm, state: Tree, work: Work) -> Advanced:
         """Does a round: all its exchanges between the cohort and the server, one by one."""
-        exchanges = work.plan.exchanges
         done: list[Advanced] = []
-        for number in range(work.round * exchanges, (work.round + 1) * exchanges):
+        for number in self.exchanges(work):
             done.append(_exchange(self, algorithm, state, number, work.clients))
             state = done[-1].state
         return Advanced(
@@ -94,6 +103,11 @@ class Runtime(Protocol):
             sum(each.seconds for each in done),
             done[-1].metrics,
         )
+
+    def exchanges(self, work: Work) -> range:
+        """The numbers of the round's exchanges, counted over the run."""
+        each = work.plan.exchanges
+        return range(work.round * each, (work.round + 1) * each)
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort from the broadcast and reduces its updates."""

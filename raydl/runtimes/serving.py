@@ -11,6 +11,7 @@ from raydl.runtimes.consistency import Consistency, Synchronous
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.sharding import sharding
+from raydl.runtimes.simulated import VirtualTime, replayed
 from raydl.runtimes.specs import OnRay
 
 
@@ -27,6 +28,9 @@ class ParameterServer(OnRay):
         cpus: logical CPUs that each worker reserves.
         gpus: GPUs that each worker reserves, and trains on; a fraction shares one.
         address: of a Ray cluster, see actors.
+        replay: path or URI of the folder of a run with this spec, whose updates are taken in the
+            order in which its server took them: in one process without Ray, and with the same
+            numbers, unless a worker or a shard was lost.
     """
 
     shards: int = 1
@@ -36,6 +40,7 @@ class ParameterServer(OnRay):
     cpus: float = 1.0
     gpus: float = 0.0
     address: str | None = None
+    replay: str | None = None
 
     batched = False
 
@@ -47,8 +52,9 @@ class ParameterServer(OnRay):
 
     def arithmetic(self) -> dict[str, Any]:
         """What a resumed run must share with itself: not the number of shards."""
-        synchronous = self.consistency == Synchronous()
-        return super().arithmetic() | ({} if synchronous else {"consistency": self.consistency})
+        own = {"consistency": self.consistency} if self.consistency != Synchronous() else {}
+        own |= {"replay": self.replay} if self.replay is not None else {}
+        return super().arithmetic() | own
 
     @contextmanager
     def open(self, problem: Problem) -> Iterator[Runtime]:
@@ -56,13 +62,18 @@ class ParameterServer(OnRay):
 
         Raises:
             SpecError: if there are more shards than parameters, if the algorithm's server cannot
-                be cut into shards, if no step would ever have enough pushes, or if the cluster
-                can never hold the workers.
+                be cut into shards, if no step would ever have enough pushes, if the cluster can
+                never hold the workers, or if there is nothing to replay.
         """
         from raydl.runtimes import cluster, parameter_server
 
         sharding(problem, self.shards, self.consistency)
         workers = len(problem.partition)
+        if self.replay is not None:
+            device = "cuda" if self.gpus else "cpu"
+            clock = replayed(self.replay, self.consistency, workers)
+            yield VirtualTime(problem, clock, self.consistency, self.threads, device)
+            return
         with cluster.connected(self.address, max(os.cpu_count() or 1, workers), self.gpus):
             cluster.check_capacity(workers, self.cpus, self.gpus)
             server = parameter_server.ShardedServer(

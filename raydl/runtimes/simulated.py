@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, groupby
+from math import nan
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from raydl.core.algorithm import Plan, Update, Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Tree
 from raydl.runtimes.block import Folded, Kept
-from raydl.runtimes.clock import Arrival, Clock, Load, Replay, read_trace
+from raydl.runtimes.clock import Clock, Load, Replay
 from raydl.runtimes.conditions import Conditions
 from raydl.runtimes.consistency import Consistency
 from raydl.runtimes.inprocess import InProcess
@@ -35,6 +36,7 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Runtime, merge
 from raydl.runtimes.specs import OneProcess
 from raydl.runtimes.timeline import Timeline
+from raydl.runtimes.trace import Arrival, read_trace
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Simulated(Conditions, OneProcess):
     """Workers under a virtual clock, each of its own speed, in one process without Ray.
 
     Args:
-        replay: path or URI of a trace, whose arrivals are taken instead of drawn ones.
+        replay: path or URI of a trace, or of the folder of a run with this spec, whose arrivals
+            are taken instead of drawn ones.
     """
 
     replay: str | None = None
@@ -89,8 +92,25 @@ class Simulated(Conditions, OneProcess):
         self.speed.check(workers)
         clock: Clock = Timeline(workers, problem.seed, self)
         if self.replay is not None:
-            clock = Replay(read_trace(self.replay), workers)
+            clock = replayed(self.replay, self.consistency, workers)
         yield VirtualTime(problem, clock, self.consistency, self.threads, self.device)
+
+
+def replayed(uri: str, consistency: Consistency, workers: int) -> Replay:
+    """The clock that repeats what a server with such a consistency took.
+
+    Args:
+        uri: of a trace, or of a run's folder.
+        consistency: of the server.
+        workers: how many there were.
+
+    Raises:
+        SpecError: if there is no trace, or one that cannot have happened.
+    """
+    trace = read_trace(uri)
+    if consistency.barrier:  # what came late was not taken
+        trace = [each for each in trace if each.version == each.applied]
+    return Replay(trace, workers)
 
 
 class _Version(NamedTuple):
@@ -129,11 +149,15 @@ class VirtualTime(InProcess):
         self._bytes_up: int | None = None
         self.trace: list[Arrival] = []
 
+    def exchanges(self, work: Work) -> range:
+        """The steps of the server that the round has."""
+        return self._clock.steps(work.round, super().exchanges(work))
+
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Lets time pass until enough updates have arrived, and reduces them.
 
-        Beside the columns of `Folded`, the clients have the version that they ``begun`` from and
-        their ``staleness`` in steps of the server; their ``seconds`` are virtual, since they began.
+        Beside the columns of `Folded`, the clients have what a trace is made of, see
+        `raydl.runtimes.trace.traced`; their ``seconds`` are virtual, since they began.
         """
         self._versions[work.round] = _Version(broadcast, work.plan)
         again = work.plan.first is not None
@@ -152,6 +176,8 @@ class VirtualTime(InProcess):
             "seconds": [each.seconds for each in arrivals],
             "begun": [each.version for each in arrivals],
             "staleness": [each.applied - each.version for each in arrivals],
+            "arrived": [each.arrived for each in arrivals],
+            "cut": [nan if each.steps is None else each.steps for each in arrivals],
         }
         columns = {name: torch.tensor(each, dtype=torch.float64) for name, each in told.items()}
         needed = self._clock.needed(self._versions)
@@ -224,6 +250,7 @@ class VirtualTime(InProcess):
         plan = _cut(plan, arrival.steps)
         if plan.first is not None and plan.steps is not None:
             first = plan.first if self._taken[worker] == _NONE else self._taken[worker]
+            first = first if arrival.first is None else arrival.first
             self._taken[worker] = first + plan.steps
             plan = plan._replace(first=first)
         folded = self._fold(Work(arrival.version, (worker,), plan), broadcast)

@@ -16,9 +16,10 @@ import torch
 
 from raydl.core.rng import fold_in, uniform
 from raydl.core.tree import Tree
-from raydl.runtimes.clock import Arrival, Load, Step
+from raydl.runtimes.clock import Load, Step
 from raydl.runtimes.conditions import Conditions
 from raydl.runtimes.runtime import Traffic
+from raydl.runtimes.trace import Arrival
 
 _ALL = -1  # in a checkpoint, of a piece of work that is done as planned
 
@@ -51,6 +52,8 @@ class _Turn:
     messages: int = 0
     bytes_down: int = 0
     bytes_up: int = 0
+    lost: int = 0
+    late: int = 0
 
 
 class Timeline:
@@ -82,6 +85,10 @@ class Timeline:
         self._spent: list[int] = []  # who have sent an update of this version
         self._sequence = 0
 
+    def steps(self, number: int, usual: range) -> range:
+        """The usual ones."""
+        return usual
+
     def advance(
         self, version: int, cohort: Sequence[int], load: Callable[[int], Load], again: bool
     ) -> Step:
@@ -105,7 +112,7 @@ class Timeline:
             self._land(heappop(self._flights), turn)
         if consistency.barrier:
             self._throw_away(turn)
-        traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up)
+        traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up, turn.lost, turn.late)
         return Step(tuple(turn.arrivals), self.now - started, traffic)
 
     def needed(self, versions: Iterable[int]) -> set[int]:
@@ -212,6 +219,7 @@ class Timeline:
         turn.messages += 1
         turn.bytes_up += flight.bytes_up
         if flight.lost:
+            turn.lost += 1
             self._ready.append(worker)
             return
         self._count(worker)
@@ -250,6 +258,7 @@ class Timeline:
             if flight.sends <= self.now:
                 turn.messages += 1
                 turn.bytes_up += flight.bytes_up
+        turn.late += len(self._flights)
         self._flights.clear()
         self._flying.clear()
         self._ready.clear()

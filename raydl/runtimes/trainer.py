@@ -54,7 +54,7 @@ class Trainer:
         self._worker = Worker(attached(problem, arrays), **worker)
         self._number, self._sharding = number, sharding
         self._kept: dict[int, Tree] = {}
-        self._finished: tuple[int, Folded] | None = None  # but not pushed yet
+        self._finished: tuple[Work, Folded] | None = None  # but not pushed yet
         self._clients = len(problem.partition)
         self._taken: int | None = None  # local steps, of a worker with a pace of its own
 
@@ -79,7 +79,7 @@ class Trainer:
             work = Work(known.version, (self._number,), self._due(plan, known.version, base))
             folded = self._worker.fold(work, broadcast, self._kept)
             self._kept |= folded.kept
-            self._finished = known.version, folded
+            self._finished = work, folded
         return known
 
     def evaluate(self, stretch: Stretch, params: Wire) -> Score:
@@ -116,7 +116,7 @@ class Trainer:
 
     def _exchange(self, servers: Servers) -> tuple[Progress, Tree] | None:
         """Pushes what is finished, if anything is, and pulls; None if there is no more to do."""
-        begun = self._finished[0] if self._finished else None
+        begun = self._finished[0].round if self._finished else None
         ticket = None
         if servers.sequencer is not None:
             ticket = ray.get(servers.sequencer.ticket.remote(self._number, begun))
@@ -124,10 +124,12 @@ class Trainer:
                 return None
         header, parts = Header(self._number, ticket, begun), [None] * len(servers.shards)
         if self._finished:
-            columns = self._finished[1].clients
-            header = header._replace(row={name: float(each[0]) for name, each in columns.items()})
-            if header.row["finite"]:
-                parts = self._sharding.cut(self._finished[1].accumulator)
+            work, folded = self._finished
+            row = {name: float(each[0]) for name, each in folded.clients.items()}
+            row |= {} if work.plan.first is None else {"first": float(work.plan.first)}
+            header = header._replace(row=row)
+            if row["finite"]:
+                parts = self._sharding.cut(folded.accumulator)
             self._finished = None
         calls = [
             shard.exchange.remote(*_message(header, part))

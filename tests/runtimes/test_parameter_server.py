@@ -213,6 +213,7 @@ def test_backup_workers_replay_too():
         for step in range(20)
     ]
     assert all(len(each) == 2 for each in by_step)
+    assert done.late == int((~counted).sum())
     algorithm, runtime = problem.algorithm, InProcess(problem)
     state = algorithm.init(parameters(problem.task.model))
     for number, clients in enumerate(by_step):
@@ -280,7 +281,7 @@ def test_a_shard_that_was_killed_goes_on_from_its_snapshot(shards, consistency):
         with pytest.warns(RuntimeWarning, match=r"their part of at most \d+ pushes is lost"):
             (done,) = islice(loop(problem, server), 1)
         killing.join()
-        lost = int(done.metrics["lost_pushes"])
+        lost = done.lost
         assert lost == server.lost
         assert 0 <= lost <= 2 * 5 + 10  # what was on its way when the snapshot was, too
         (after,) = islice(loop(problem, server, 1, done.state), 1)

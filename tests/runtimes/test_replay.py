@@ -1,12 +1,24 @@
 """Traces: read, refused, and replayed bit for bit."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
 import pytest
 import torch
 
-from raydl import SpecError
-from raydl.runtimes.clock import Arrival, Replay, read_trace, traced, write_trace
-from raydl.runtimes.consistency import Asynchronous
-from raydl.runtimes.simulated import VirtualTime
+import raydl
+from raydl import Checkpointing, Model, Run, SpecError
+from raydl.algorithms import EASGD, FedAvg, ParameterServer
+from raydl.data import Uniform
+from raydl.optim.schedule import Constant
+from raydl.optim.specs import SGD
+from raydl.runtimes import serving
+from raydl.runtimes.clock import Replay
+from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.simulated import Simulated, VirtualTime
+from raydl.runtimes.trace import Arrival, read_trace, traced, write_trace
+from tests.command import done, summary
 from tests.federation import federation, fingerprints, train
 from tests.virtual import CASES, EQUAL, EVERYONE, HARSH, simulated
 
@@ -37,11 +49,82 @@ def test_the_rows_of_a_run_tell_its_trace(case):
     problem = federation(EQUAL[name])
     expected = train(problem, simulated(problem, **HARSH | conditions), 12, cohorts=EVERYONE)
     names = ("client", "begun", "staleness")
-    rows = {name: torch.cat([each.clients[name] for each in expected]) for name in names}
+    rows = {name: torch.cat([each.clients[name] for each in expected]).tolist() for name in names}
     clock = Replay(traced(rows), 12)
     runtime = VirtualTime(problem, clock, conditions["consistency"])
     got = train(problem, runtime, 12, cohorts=EVERYONE)
     assert fingerprints(got) == fingerprints(expected)
+
+
+def repeated(folder: Path) -> Path:
+    """The folder of a run that repeats what a run's folder holds, in one process."""
+    again = folder.with_name("again")
+    config = folder / "run.yaml"
+    done("run", "--config", config, "--runtime.replay", folder, "--name", again.name)
+    return again
+
+
+def timeless(folder: Path) -> pd.DataFrame:
+    table = pd.read_parquet(folder / "metrics.parquet")
+    seconds = ["wall_seconds", "simulated_seconds"]
+    # One process is one server in one piece; and where a run stopped, the test set was scored.
+    return table.drop(columns=[*seconds, "messages", "test_loss", "test_accuracy"])
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("algorithm", "consistency", "shards", "stopped"),
+    [
+        (ParameterServer(3, SGD(0.01), Constant(), 16, 2, 10), Asynchronous(discount=0.5), 2, 2),
+        (EASGD(3, SGD(0.01), 16, 2, exchanges=10), StaleSynchronous(1), 1, None),
+        (ParameterServer(3, SGD(0.01), Constant(), 16, 1, 10), Synchronous(backup=1), 2, 2),
+    ],
+    ids=["asynchronous", "stale", "backup"],
+)
+def test_a_run_on_actors_is_replayed_from_its_folder(
+    algorithm, consistency, shards, stopped, tmp_path
+):
+    run = Run(
+        algorithm=algorithm,
+        model=Model("MLP", {"hidden": [16]}),
+        runtime=serving.ParameterServer(shards, consistency, cpus=1 / 4),
+        rounds=4,
+        checkpoint=Checkpointing(every=2),
+        storage=str(tmp_path),
+        name="served",
+    )
+    if stopped:
+        raydl.run(replace(run, rounds=stopped))
+    raydl.run(run, resume=stopped is not None)
+    served, again = tmp_path / "served", repeated(tmp_path / "served")
+    assert summary(again)["fingerprint"] == summary(served)["fingerprint"]
+    if isinstance(consistency, Synchronous):  # what came late is not trained again
+        assert timeless(again)["val_loss"].equals(timeless(served)["val_loss"])
+    else:
+        assert timeless(again).equals(timeless(served))
+        assert timeless(served)["max_staleness"].max() > 0
+
+
+def test_a_run_in_virtual_time_is_replayed_from_its_folder(tmp_path):
+    """Partial work and the time of each arrival are in the trace."""
+    late = Simulated(deadline=4.0, partial=True, **HARSH)
+    run = Run(
+        algorithm=FedAvg(epochs=1, batch_size=16),
+        participation=Uniform(0.4),
+        clients=10,
+        model=Model("MLP", {"hidden": [16]}),
+        runtime=late,
+        rounds=5,
+        storage=str(tmp_path),
+        name="virtual",
+    )
+    raydl.run(run)
+    again = repeated(tmp_path / "virtual")
+    assert summary(again)["fingerprint"] == summary(tmp_path / "virtual")["fingerprint"]
+    told = read_trace(str(tmp_path / "virtual"))
+    assert {each.round for each in told} == {1, 2, 3, 4, 5}
+    assert any(each.steps is not None for each in told)
+    assert read_trace(str(again)) == told
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_the_network_takes_its_time():
     conditions = {"latency": 1.0, "down": 40.0, "up": 16.0, "speed": Measured((2.0,))}
     (step,) = steps(timeline(1, **conditions), 1, 1, load=Load(3, 10, 20))
     assert step.seconds == (1 + 2) + 6 + (1 + 10)
-    assert step.traffic == (2, 10, 20)
+    assert step.traffic == (2, 10, 20, 0, 0)
 
 
 def test_late_updates_are_thrown_away_but_were_sent():
@@ -85,7 +85,7 @@ def test_late_updates_are_thrown_away_but_were_sent():
     (step,) = steps(clock, 4, 1, load=Load(1, 7, 1))
     assert [each.worker for each in step.arrivals] == [0, 1]
     assert step.seconds == 3
-    assert step.traffic == (4 + 3, 4 * 7, 3)  # worker 3 was computing still
+    assert step.traffic == (4 + 3, 4 * 7, 3, 0, 2)  # worker 3 was computing still
     assert clock.needed([0]) == set()
 
 
@@ -120,7 +120,7 @@ def test_a_lost_update_takes_as_long_again():
                for seconds in (1, 2, 3))  # fmt: skip
     for each in got:
         tried = int(each.seconds)
-        assert each.traffic == (2 * tried, 3 * tried, 5 * tried)
+        assert each.traffic == (2 * tried, 3 * tried, 5 * tried, tried - 1, 0)
 
 
 def test_stragglers_are_as_many_and_as_slow_as_they_are_to_be():
@@ -199,7 +199,7 @@ def test_a_deadline_ends_a_step():
     for each in got:
         assert [arrival.worker for arrival in each.arrivals] == [0, 1]
         assert each.seconds == 3
-        assert each.traffic == (3 + 2, 3, 2)
+        assert each.traffic == (3 + 2, 3, 2, 0, 1)
     early = steps(timeline(3, **conditions | {"deadline": 0.5}), 3, 1)
     assert (early[0].arrivals, early[0].seconds) == ((), 0.5)
     late = steps(timeline(3, **conditions | {"deadline": 50}), 3, 1)

@@ -9,7 +9,7 @@ import pandas as pd
 from raydl import Run
 from raydl.algorithms import LocalSGD, SlowMo
 from raydl.optim.specs import SGD
-from tuning.cifar100.protocol import Scale, accuracies, base, carry_out
+from tuning.cifar100.protocol import Scale, accuracies, base, carry_out, chosen
 from tuning.grid import Cell
 from tuning.study import drawing, markdown
 
@@ -19,6 +19,7 @@ DECAY, BATCH = 2e-3, 64  # of each worker
 # the way that a round goes by up to 1 / (1 − β).
 RATES = {"LocalSGD": (0.05, 0.02, 0.1), "SlowMo": (0.02, 0.01, 0.05)}
 WORKERS, STEPS = (2, 4, 8), (4, 16, 64)
+CELL = ["method", "workers", "steps"]  # of the grid, with several rates each
 EPOCHS: dict[Scale, int] = {"smoke": 6, "short": 5, "full": 150}
 
 
@@ -47,7 +48,7 @@ def local_steps(
         for name in METHODS
     ]
     file = Path(output) / "local_steps.png"
-    carry_out(cells, output, processes, _report, lambda results: draw(chosen(results), file))
+    carry_out(cells, output, processes, _report, lambda results: draw(chosen(results, CELL), file))
 
 
 def _cell(run: Run, name: str, workers: int, steps: int, lr: float) -> Cell:
@@ -67,19 +68,6 @@ def _cell(run: Run, name: str, workers: int, steps: int, lr: float) -> Cell:
     return Cell(replace(run, algorithm=algorithm, name=called), settings)
 
 
-def chosen(results: pd.DataFrame) -> pd.DataFrame:
-    """Of each method, K and J the run whose rate was the best in validation, and ``rates`` tried.
-
-    Where all the rates diverged, it is one of those runs.
-    """
-    cells = results.groupby(["method", "workers", "steps"], sort=False)
-    best = [
-        each.sort_values("val_accuracy", ascending=False).iloc[:1].assign(rates=len(each))
-        for _, each in cells
-    ]
-    return pd.concat(best, ignore_index=True)
-
-
 def _report(results: pd.DataFrame) -> str:
     rows = [
         {
@@ -95,10 +83,10 @@ def _report(results: pd.DataFrame) -> str:
             "sent up, MB": row["bytes_up"] / 1e6,
             "wall seconds": round(row["wall_seconds"], 0),
         }
-        for row in chosen(results).sort_values(["method", "workers", "steps"]).to_dict("records")
+        for row in chosen(results, CELL).sort_values(CELL).to_dict("records")
     ]
     forms = ("", "", "", ".4g", "", ".2f", ".2f", "", "", ",.1f", ",.1f", ".0f")
-    every = results.set_index(["method", "workers", "steps", "lr"])["val_accuracy"].unstack("lr")
+    every = results.set_index([*CELL, "lr"])["val_accuracy"].unstack("lr")
     every = (100 * every).rename(columns="lr {:g}".format).reset_index()
     every = every.rename(columns={"workers": "K", "steps": "J"})
     epochs = results["epochs"].iloc[0]

@@ -18,6 +18,19 @@ from raydl.runtimes.specs import Sequential
 from tuning.grid import Cell, Grid, Row
 
 Scale: TypeAlias = Literal["smoke", "short", "full"]
+_HISTORY = [
+    "round",
+    "epochs",
+    "samples",
+    "lost",
+    "late",
+    "simulated_seconds",
+    "staleness",
+    "max_staleness",
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+]
 
 
 def base(data_root: str, output: str, scale: Scale, epochs: int) -> Run:
@@ -35,6 +48,52 @@ def base(data_root: str, output: str, scale: Scale, epochs: int) -> Run:
         checkpoint=Checkpointing(keep=1),
         storage=f"{output}/runs",
     )
+
+
+def chosen(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Of the runs with the same settings the one whose rate was the best in validation.
+
+    Where all the rates diverged, it is one of those runs.
+
+    Args:
+        results: a row for each run.
+        by: the settings' columns.
+
+    Returns:
+        A row for each of the settings, in the order in which they come, with the number of
+        ``rates`` tried.
+    """
+    best = [
+        each.sort_values("val_accuracy", ascending=False).iloc[:1].assign(rates=len(each))
+        for _, each in results.groupby(list(by), sort=False)
+    ]
+    return pd.concat(best, ignore_index=True)
+
+
+def histories(results: pd.DataFrame, output: str) -> pd.DataFrame:
+    """The histories of the runs that are finished, a row for each round with the run's ``name``.
+
+    They are kept in ``histories.csv`` beside ``results.csv``: a row there may have been brought
+    without its run's folder.
+
+    Args:
+        results: a row for each run.
+        output: folder of both files, and of ``runs``.
+    """
+    file = Path(output) / "histories.csv"
+    kept = pd.read_csv(file) if file.exists() else None
+    there = set() if kept is None else set(kept["name"])
+    finished = results.loc[results["outcome"] == "finished", "name"]
+    tables = {name: Path(output) / "runs" / name / "metrics.parquet" for name in finished}
+    new = [
+        pd.read_parquet(table)[_HISTORY].assign(name=name)
+        for name, table in tables.items()
+        if name not in there and table.exists()
+    ]
+    if new:
+        kept = pd.concat([*([] if kept is None else [kept]), *new], ignore_index=True)
+        kept[["name", *_HISTORY]].to_csv(file, index=False)
+    return pd.DataFrame(columns=["name", *_HISTORY]) if kept is None else kept
 
 
 def accuracies(row: Row) -> Row:
