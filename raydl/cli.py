@@ -152,12 +152,14 @@ def _run_folder(named: str, storage: str | None) -> "Folder":
     """The folder of a run that is named by its folder, or by its name in the storage."""
     from raydl.storage import Folder
 
-    folders = [Folder(named), Folder(storage or "runs") / named]
+    folders = [Folder(named)]
+    if "://" not in named:
+        folders.append(Folder(storage or "runs") / named)
     for folder in folders:
         if folder.has("run.yaml"):
             return folder
-    tried = " nor ".join(folder.uri for folder in folders)
-    raise SpecError(f"there is no run {named!r}: neither {tried} has a run.yaml")
+    tried = " or ".join(folder.uri for folder in folders)
+    raise SpecError(f"there is no run {named!r}: no run.yaml in {tried}")
 
 
 def _take(argv: list[str], option: str) -> tuple[str | None, list[str]]:
