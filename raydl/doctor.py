@@ -154,12 +154,13 @@ def diagnosed(report: dict[str, Any]) -> Iterator[Finding]:
 
 def storage(run: "Run") -> Iterator[Finding]:
     """Whether runs can be written down where the run says."""
+    from raydl.runtimes.specs import OnRay
     from raydl.storage import Folder
 
     folder = Folder(run.storage)
     folder.make()
     yield Finding("storage", "ok", f"{folder.uri} can be written to")
-    if folder.local and getattr(run.runtime, "address", None):
+    if folder.local and isinstance(run.runtime, OnRay) and run.runtime.address:
         text = (
             f"storage {run.storage!r} is a folder of this machine; unless the cluster's nodes have "
             "it, too, name one that they share, or a URI such as s3://bucket/runs"

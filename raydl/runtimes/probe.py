@@ -42,7 +42,7 @@ def report(address: str | None, workers: int, cpus: float, gpus: float) -> dict[
     """
     with connected(address, max(os.cpu_count() or 1, workers), gpus):
         asked = {
-            node["NodeManagerAddress"] + ":" + str(node["NodeManagerPort"]): ray.remote(versions)
+            f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}": ray.remote(versions)
             .options(
                 num_cpus=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
@@ -63,7 +63,8 @@ def report(address: str | None, workers: int, cpus: float, gpus: float) -> dict[
             "nodes": nodes,
             "resources": {name: total.get(name, 0) for name in ("CPU", "GPU")},
             "refusal": refusal,
-            "token": _asks_for_token(),
+            # Ray sets it, too, when it starts a cluster by itself.
+            "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
         }
 
 
@@ -72,12 +73,6 @@ def _answer(ref: ray.ObjectRef) -> dict[str, str]:
         return ray.get(ref, timeout=_PATIENCE)
     except (GetTimeoutError, RayError):
         return {}
-
-
-def _asks_for_token() -> bool:
-    from ray._raylet import AuthenticationMode, get_authentication_mode
-
-    return get_authentication_mode() == AuthenticationMode.TOKEN
 
 
 if __name__ == "__main__":

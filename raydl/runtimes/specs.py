@@ -114,6 +114,7 @@ class OnRay(RuntimeSpec):
     threads: int
     gpus: float
     batched: bool
+    address: str | None
 
     def __post_init__(self) -> None:
         _check(self.threads)
