@@ -90,10 +90,8 @@ def cluster(run: "Run", patience: float = 90) -> Iterator[Finding]:
         run: whose runtime names the cluster; where it names none, Ray is started on this machine.
         patience: seconds in which the cluster has to answer.
     """
-    from raydl.runtimes.specs import OnRay
-
-    runtime = run.runtime
-    if not isinstance(runtime, OnRay):
+    runtime: Any = run.runtime
+    if not hasattr(runtime, "address"):
         yield Finding("cluster", "ok", f"{type(runtime).__name__} needs none")
         return
     workers = getattr(runtime, "workers", run.workers)
@@ -101,7 +99,7 @@ def cluster(run: "Run", patience: float = 90) -> Iterator[Finding]:
         "address": runtime.address,
         "workers": workers if isinstance(workers, int) else 1,
         "cpus": getattr(runtime, "cpus", 1),
-        "gpus": runtime.gpus,
+        "gpus": getattr(runtime, "gpus", 0),
     }
     # In a process of its own, which can be ended: Ray waits for some clusters without an end.
     command = [sys.executable, "-m", "raydl.runtimes.probe", json.dumps(asked)]
@@ -154,13 +152,12 @@ def diagnosed(report: dict[str, Any]) -> Iterator[Finding]:
 
 def storage(run: "Run") -> Iterator[Finding]:
     """Whether runs can be written down where the run says."""
-    from raydl.runtimes.specs import OnRay
     from raydl.storage import Folder
 
     folder = Folder(run.storage)
     folder.make()
     yield Finding("storage", "ok", f"{folder.uri} can be written to")
-    if folder.local and isinstance(run.runtime, OnRay) and run.runtime.address:
+    if folder.local and getattr(run.runtime, "address", None):
         text = (
             f"storage {run.storage!r} is a folder of this machine; unless the cluster's nodes have "
             "it, too, name one that they share, or a URI such as s3://bucket/runs"

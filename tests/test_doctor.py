@@ -7,6 +7,7 @@ import pytest
 import ray
 
 from raydl import Run, doctor
+from raydl.runtimes.auto import Auto
 from raydl.runtimes.specs import Actors
 from tests.command import done, raydl
 
@@ -107,9 +108,10 @@ def test_an_address_where_no_ray_answers():
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*mute.getsockname())
-        (fault,) = examined(address=address)
-        assert fault.state == "fault"
-        assert f"runtime.address is '{address}', but no Ray cluster answers there" in fault.text
+        for runtime in (Actors(address=address), Auto(address=address)):
+            (fault,) = doctor.cluster(Run(runtime=runtime))
+            assert fault.state == "fault"
+            assert f"runtime.address is '{address}', but no Ray cluster answers" in fault.text
         mute.listen()
         began = time.monotonic()
         (fault,) = doctor.cluster(Run(runtime=Actors(address=address)), patience=3)

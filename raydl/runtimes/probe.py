@@ -19,7 +19,10 @@ _PATIENCE = 30  # seconds for a node to run a task
 
 
 def versions() -> dict[str, str]:
-    """The versions that a run's numbers, and its very start, depend on."""
+    """The versions that a run's numbers, and its very start, depend on.
+
+    It brings its imports along: nodes without raydl run it, too.
+    """
     import platform
     from importlib.metadata import PackageNotFoundError, version
 

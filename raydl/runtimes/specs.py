@@ -114,7 +114,6 @@ class OnRay(RuntimeSpec):
     threads: int
     gpus: float
     batched: bool
-    address: str | None
 
     def __post_init__(self) -> None:
         _check(self.threads)
