@@ -1,16 +1,17 @@
-"""The command line: ``raydl run``, ``raydl show``, ``raydl plan``, ``raydl data``.
+"""The command line: ``raydl run``, ``show``, ``plan``, ``data`` and ``doctor``.
 
 Nothing heavy is imported before it is known to be needed: ``raydl --help`` answers at once.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from raydl.core.errors import SpecError, unknown
 
 if TYPE_CHECKING:
+    from raydl.doctor import Finding
     from raydl.spec import Run
     from raydl.storage import Folder
 
@@ -25,6 +26,7 @@ raydl: distributed and federated learning on Ray
   raydl data show [OPTION ...]    how labels and sizes fall over the clients, as a table and a PNG
   raydl data prepare URI [OPTION ...]
                                   write a data set as Parquet, to be read with --data Parquet
+  raydl doctor [OPTION ...]       whether installation, cluster, storage and data are in order
   raydl --version
 
 RUN is a run's folder, or its name in --storage (default: runs). Options are dotted fields of the
@@ -60,11 +62,13 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return _show(rest)
     elif command == "plan":
         return _plan(rest)
+    elif command == "doctor":
+        return _doctor(rest)
     elif command == "data" and rest[:1] in (["show"], ["prepare"]):
         return _show_data(rest[1:]) if rest[0] == "show" else _prepare_data(rest[1:])
     else:
         given = " ".join([command, *rest[:1]]) if command == "data" else command
-        commands = ["run", "show", "plan", "data show", "data prepare", "--help"]
+        commands = ["run", "show", "plan", "data show", "data prepare", "doctor", "--help"]
         raise unknown("command", given, commands)
     return 0
 
@@ -148,12 +152,14 @@ def _run_folder(named: str, storage: str | None) -> "Folder":
     """The folder of a run that is named by its folder, or by its name in the storage."""
     from raydl.storage import Folder
 
-    folders = [Folder(named), Folder(storage or "runs") / named]
+    folders = [Folder(named)]
+    if "://" not in named:
+        folders.append(Folder(storage or "runs") / named)
     for folder in folders:
         if folder.has("run.yaml"):
             return folder
-    tried = " nor ".join(folder.uri for folder in folders)
-    raise SpecError(f"there is no run {named!r}: neither {tried} has a run.yaml")
+    tried = " or ".join(folder.uri for folder in folders)
+    raise SpecError(f"there is no run {named!r}: no run.yaml in {tried}")
 
 
 def _take(argv: list[str], option: str) -> tuple[str | None, list[str]]:
@@ -265,3 +271,26 @@ def _prepare_data(argv: list[str]) -> int:
     prepare(options.parse(rest).data, uri)
     print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {uri}")
     return 0
+
+
+def _doctor(argv: list[str]) -> int:
+    from raydl import doctor
+
+    if "--help" in argv or "-h" in argv:
+        print(
+            "raydl doctor [OPTION ...]\n\nExamines whether a run with these options finds what "
+            "it needs.\nThey are those of raydl run; --runtime, --storage and --data matter. Exits "
+            "with 1\nif something is wrong."
+        )
+        return 0
+    sound = _told(doctor.installation())
+    return 0 if sound and _told(doctor.examine(_spec(argv)[0])) else 1
+
+
+def _told(findings: "Iterable[Finding]") -> bool:
+    """Prints the findings as they come, and says whether there was no fault."""
+    sound = True
+    for subject, state, text in findings:
+        print(f"{subject:<12}  {state:<5}  {text}")
+        sound &= state != "fault"
+    return sound

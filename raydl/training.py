@@ -191,7 +191,9 @@ class _Course:
 
     def _finish_pending(self) -> None:
         if self._pending:
-            self._rounded(self._pending())
+            row = self._pending()
+            self._rounded(row)
+            self._runtime.report(str(self._run.name), row)
             self._pending = None
 
     def _save(self, number: int, state: tree.Tree) -> None:

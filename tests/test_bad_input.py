@@ -154,7 +154,7 @@ MISTAKES = {
     "run --storage null": ("storage is 'null'", "a path or a URI"),
     "run --storage ''": ("storage is ''", "a path or a URI"),
     "run --name a/b": ("name is 'a/b'", "a folder's name"),
-    "run --resume nowhere": ("no run 'nowhere'", "neither nowhere nor runs/nowhere"),
+    "run --resume nowhere": ("no run 'nowhere'", "no run.yaml in nowhere or runs/nowhere"),
     "run --resume": ("--resume needs a value",),
     "run --resume x --config y": ("exclude each other",),
     "run --config missing.yaml": ("'missing.yaml' cannot be read", "No such file"),

@@ -58,7 +58,7 @@ def test_version():
 
 def test_every_command_of_the_help_exists():
     for command in re.findall(
-        r"^  raydl ((?:run|show|plan|data \w+))", done("--help"), re.MULTILINE
+        r"^  raydl ((?:run|show|plan|data \w+|doctor))", done("--help"), re.MULTILINE
     ):
         assert "unknown command" not in refused(*command.split(), "--no.such.option", "x")
 

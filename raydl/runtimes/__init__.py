@@ -16,6 +16,8 @@ trainer     Trainer: a worker that pulls from the shards, and pushes to them
 crew        Crew: workers with numbers of their own, replaced when they die
 parameter_server  ShardedServer: the runtime on these
 cluster     the Ray cluster that a run works on
+probe       what a cluster says of itself
+metrics     Metrics: a run's figures for Prometheus
 specs       Sequential, Batched, Actors: the runtimes as a user names them
 serving     ParameterServer: the sharded server likewise
 simulated   Simulated, VirtualTime: workers under a virtual clock, synchronous or not

@@ -7,7 +7,7 @@ reference.
 """
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -20,6 +20,7 @@ from raydl.core.algorithm import Work
 from raydl.core.tree import Packed, Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, Stretch, stretches
+from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Runtime, merge
@@ -94,6 +95,7 @@ class ActorPool(Runtime):
             check_batchable(problem.task.model)
         self._problem, self._workers = problem, workers
         self._kept: dict[int, ray.ObjectRef] = {}
+        self._metrics = Metrics()
         shared = share(problem)
         host = ray.remote(num_cpus=cpus, num_gpus=gpus)(Host)
         device = "cuda" if gpus else "cpu"
@@ -131,6 +133,10 @@ class ActorPool(Runtime):
     def restore(self, kept: Kept) -> None:
         """Takes up what the clients of an interrupted run kept."""
         self._kept = {client: ray.put({client: _send(keep)}) for client, keep in kept.items()}
+
+    def report(self, run: str, row: Mapping[str, float | None]) -> None:
+        """Reports a round as metrics of Ray."""
+        self._metrics.report(run, row, self._workers, self._pool.restarts)
 
     def close(self) -> None:
         """Ends the actors."""

@@ -9,7 +9,7 @@ and the processes share each of its minibatches instead.
 """
 
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -48,6 +48,8 @@ class AllReduce(InProcess):
     def __init__(
         self, problem: Problem, threads: int = 1, batched: bool = False, device: str = "cpu"
     ) -> None:
+        from raydl.runtimes.metrics import Metrics  # Ray, which whoever only plans does without
+
         check_additive(problem.algorithm)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
         hook = problem.algorithm.hook
@@ -62,12 +64,18 @@ class AllReduce(InProcess):
         super().__init__(problem, threads, batched, device, gradient)
         self._like: tuple[dict[str, Tensor], tuple[str, ...]] | None = None
         self.leads = self._rank == 0
+        self._metrics = Metrics()
 
     def agree(self, number: int) -> int:
         """The largest of the numbers that the processes give."""
         largest = torch.tensor(number)
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
+
+    def report(self, run: str, row: Mapping[str, float | None]) -> None:
+        """Reports a round as metrics of Ray, from the process that leads."""
+        if self.leads:
+            self._metrics.report(run, row, self._size)
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains this process's share of the cohort, and adds up everyone's."""

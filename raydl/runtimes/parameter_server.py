@@ -10,7 +10,7 @@ process that follows them does the same again, bit for bit (`raydl.runtimes.simu
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -26,6 +26,7 @@ from raydl.runtimes.consistency import Consistency, Synchronous
 from raydl.runtimes.crew import Crew
 from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.messages import Progress, Snapshot, columns, training_seconds
+from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import WorkerLostError
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Advanced, Reduced, Runtime, star
@@ -94,6 +95,7 @@ class ShardedServer(Runtime):
         )
         self._begin: list[Snapshot] = []  # of the round, by shard
         self._state: Tree = None
+        self._metrics = Metrics()
         self.lost = 0  # pushes, with the shards that had taken them
 
     def advance(self, algorithm: Algorithm, state: Tree, work: Work) -> Advanced:
@@ -179,6 +181,10 @@ class ShardedServer(Runtime):
         wires = {number: wired(keep) for number, keep in kept.items()}
         for actor in self._crew.actors:
             _settled(actor.restore.remote(wires))
+
+    def report(self, run: str, row: Mapping[str, float | None]) -> None:
+        """Reports a round as metrics of Ray."""
+        self._metrics.report(run, row, len(self._crew.actors), self._crew.restarts)
 
     def close(self) -> None:
         """Ends the actors."""

@@ -1,6 +1,6 @@
 """What every runtime does: map the local training over a cohort, and reduce what comes of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
@@ -124,6 +124,14 @@ class Runtime(Protocol):
     def restore(self, kept: Kept) -> None:
         """Takes up what the clients of an interrupted run kept."""
         ...
+
+    def report(self, run: str, row: Mapping[str, float | None]) -> None:
+        """Tells the cluster's monitoring of a round that is done; where there is none, nobody.
+
+        Args:
+            run: its name.
+            row: of the round, with the columns of `raydl.record.COLUMNS`.
+        """
 
     def close(self) -> None:
         """Gives back the workers."""
