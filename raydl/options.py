@@ -38,6 +38,15 @@ def from_mapping(settings: Mapping[str, Any]) -> Run:
     return parse([], settings)
 
 
+def changed(run: Run, settings: Mapping[str, Any]) -> Run:
+    """A run with some of its fields changed, which are named as on the command line.
+
+    Raises:
+        SpecError: as `from_mapping` does.
+    """
+    return parse([f"--{field}={_token(settings[field])}" for field in settings], to_mapping(run))
+
+
 def from_yaml(text: str, origin: str) -> dict[str, Any]:
     """The settings that a YAML text holds; ``origin`` is named in errors."""
     try:

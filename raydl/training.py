@@ -205,7 +205,7 @@ class _Course:
     def _summarize(self, state: tree.Tree) -> History:
         params = self._problem.algorithm.params(state)
         last = self._record.rows[-1]
-        test = score_columns({"test": self._runtime.evaluate(params, "test")()})
+        test = self._tested(params)
         last |= test
         settings = options.flatten(options.to_mapping(self._run))
         settings = {key: value for key, value in settings.items() if key not in FREE}
@@ -226,9 +226,15 @@ class _Course:
         if row is None or params is None:
             return {}
         if row["round"] != self._record.rows[-1]["round"]:
-            last = score_columns({"test": self._runtime.evaluate(params, "test")()})
+            last = self._tested(params)
         scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
         return {f"best_{name}": value for name, value in scores.items()}
+
+    def _tested(self, params: Params) -> Row:
+        """What parameters score on the test set; nothing if it is not to be looked at."""
+        if self._run.evaluation.test == "never":
+            return {}
+        return score_columns({"test": self._runtime.evaluate(params, "test")()})
 
     def _draw_partition(self) -> None:
         from raydl.data.figures import label_counts, plot_partition
