@@ -82,6 +82,15 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two dotted settings differ in, a line for each."""
+    return [
+        f"  {key}: {was.get(key)} then, {now.get(key)} now"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]
+
+
 def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run:
     """The run that command-line options describe, over the settings of a file.
 

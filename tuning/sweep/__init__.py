@@ -13,26 +13,26 @@ import yaml
 from rich.console import Console
 
 from raydl import Run, options
-from raydl.core.errors import SpecError
+from raydl.core.errors import SpecError, require
 from raydl.interrupt import Interrupted, Stop, stoppable
 from raydl.runtimes.cluster import connected
+from raydl.runtimes.shared import Stored, stored
 from raydl.setup import prepare
 from raydl.storage import Folder
+from tuning.study import Row
 from tuning.sweep.plan import Plan
 from tuning.sweep.report import Outcome, write
+from tuning.sweep.room import check_room, claims, side_by_side
+from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.trials import Row, Trials, best_of
-from tuning.sweep.watching import Table
+from tuning.sweep.table import Table, best_of, course_of
+from tuning.sweep.trials import search
+from tuning.sweep.watching import LiveTable
 
 __all__ = ["Outcome", "Plan", "sweep"]
 
 SPEC = "sweep.yaml"
-FREE = {
-    "concurrent",
-    "address",
-    "name",
-    "run.storage",
-}  # what a sweep may be taken up with, changed
+FREE = {"concurrent", "address", "name", "run.storage"}  # may be others when it is taken up again
 
 
 class Stopped(Interrupted):
@@ -78,35 +78,46 @@ def sweep(
     """
     plan, console = plan or Plan(), console or Console()
     folder = Folder(run.storage) / plan.name
-    compared = replace(run, name=None, evaluation=replace(run.evaluation, test="never"))
-    searched = Space(compared, space)
+    searched = Space(_compared(run, plan), space)
     points = _points(searched, plan)
-    plan.make_scheduler(run)
-    runs = [searched.at(settings) for settings in points or [searched.first]]
+    scheduler(plan, searched)
+    runs = searched.corners if points is None else [searched.at(each) for each in points]
     for each in runs:
-        plan.resources(each)
+        claims(each, plan.gpus)
     spec = {"run": options.to_mapping(run), "space": {**space}, **asdict(plan)}
     _check_same(folder, spec, resume)
-    prepare(runs[0])  # downloads the data once, and tells what does not fit
+    setup = prepare(runs[0])  # downloads the data once, and tells what does not fit
+    held_out = len(setup.problem.dataset.validation.targets)
+    require(held_out > 0, "validation samples", held_out, "1 or more: trials are compared on them")
+    data = setup.problem.dataset if searched.shares("data") else None
+    if plan.scheduler == "pbt":
+        check_exchangeable(searched, data)
     folder.make()
     folder.write(SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
     with connected(plan.address, os.cpu_count() or 1, plan.gpus), stoppable() as stop:
         for each in runs:
-            plan.check_room(each, ray.cluster_resources())
-        trials = _search(searched, plan, points, folder, console, stop)
-        best = best_of(trials)
-        winner: list[Row] = []
-        if best is not None:
-            tested = replace(run.evaluation, test="end")
-            again = Space(
-                replace(searched.at(searched.settings(best)), evaluation=tested),
-                {"seed": {"grid": [run.seed + number for number in range(plan.seeds)]}},
-            )
-            unstopped = replace(plan, scheduler="none")
-            winner = _search(again, unstopped, again.grid(), folder / "winner", console, stop)
-    outcome = Outcome(trials, best, winner, folder.uri)
+            check_room(each, plan.gpus, ray.cluster_resources())
+        dataset = None if data is None else stored(data)
+        at_once = side_by_side(runs, plan, ray.cluster_resources())
+        with LiveTable(console, searched.fields, len(points or []) or plan.trials) as live:
+            table = Table(folder, searched, plan.scheduler, live)
+            search(table, folder, searched, plan, points, stop, concurrent=at_once, dataset=dataset)
+        _check_stopped(stop, folder)
+        best = best_of(table.rows)
+        winner = [] if best is None else _win(best, searched, plan, folder, console, stop, dataset)
+    outcome = Outcome(table.rows, best, winner, folder.uri)
     write(folder, searched, outcome)
     return outcome
+
+
+def _compared(run: Run, plan: Plan) -> Run:
+    """The run as it is swept: scored in validation, and written down where it may be ended."""
+    evaluation = replace(run.evaluation, test="never")
+    checkpoint = run.checkpoint
+    if plan.scheduler != "none":
+        every = 1 if run.evaluation.every is None and run.epochs is None else run.evaluation.every
+        checkpoint = replace(checkpoint, every=every)
+    return replace(run, name=None, evaluation=evaluation, checkpoint=checkpoint)
 
 
 def _points(space: Space, plan: Plan) -> list[Settings] | None:
@@ -117,19 +128,42 @@ def _points(space: Space, plan: Plan) -> list[Settings] | None:
     return space.grid() if plan.searcher == "grid" else space.random(plan.trials, plan.seed)
 
 
-def _search(
+def _win(
+    best: Row,
     space: Space,
     plan: Plan,
-    points: list[Settings] | None,
     folder: Folder,
     console: Console,
     stop: Stop,
+    dataset: Stored | None,
 ) -> list[Row]:
-    with Table(console, space.fields, plan.trials if points is None else len(points)) as table:
-        rows = Trials(folder, space, plan, table).search(points, stop)
+    """Trains the best trial's settings, or its schedule of them, again with several seeds."""
+    first, *later = course_of(best)
+    run = space.at(first.settings)
+    run = replace(run, evaluation=replace(run.evaluation, test="end"))
+    seeds = Space(run, {"seed": {"grid": [space.run.seed + each for each in range(plan.seeds)]}})
+    points, unstopped, place = seeds.grid(), replace(plan, scheduler="none"), folder / "winner"
+    at_once = side_by_side(seeds.corners, plan, ray.cluster_resources())
+    with LiveTable(console, seeds.fields, len(points)) as live:
+        table = Table(place, seeds, "none", live)
+        search(
+            table,
+            place,
+            seeds,
+            unstopped,
+            points,
+            stop,
+            concurrent=at_once,
+            dataset=dataset,
+            later=later,
+        )
+    _check_stopped(stop, folder)
+    return table.rows
+
+
+def _check_stopped(stop: Stop, folder: Folder) -> None:
     if stop.signal:
         raise Stopped(stop.signal, folder.uri, 0)
-    return rows
 
 
 def _check_same(folder: Folder, spec: Mapping[str, Any], resume: bool) -> None:
@@ -143,14 +177,10 @@ def _check_same(folder: Folder, spec: Mapping[str, Any], resume: bool) -> None:
     if resume and not there:
         raise SpecError(f"there is no sweep to resume at {folder.uri!r}: it has no {SPEC}")
     if there:
-        was = options.flatten(options.from_yaml(folder.read(SPEC).decode(), SPEC))
-        now = options.flatten(spec)
-        changed = [
-            f"  {key}: {was.get(key)} then, {now.get(key)} now"
-            for key in sorted((was.keys() | now.keys()) - FREE)
-            if was.get(key) != now.get(key)
-        ]
-        if changed:
+        texts = folder.read(SPEC).decode(), yaml.safe_dump(spec)
+        flat = (options.flatten(options.from_yaml(text, SPEC)) for text in texts)
+        was, now = ({key: each[key] for key in each if key not in FREE} for each in flat)
+        if changed := options.differences(was, now):
             raise SpecError(
                 "a sweep can only be resumed as it began; these differ:\n" + "\n".join(changed)
             )

@@ -40,7 +40,7 @@ class Space:
         fields: those that are swept.
         numeric: of them those whose values are numbers.
         ranges: of them those that are drawn from a range.
-        first: a point.
+        corners: runs that show every listed value and every end of a range.
 
     Raises:
         SpecError: for an unknown field or kind, with its nearest match, for a list without values,
@@ -62,10 +62,11 @@ class Space:
         ]
         self.ranges = [field for field, (kind, _) in parted.items() if kind in RANGES]
         ends = {field: _ends(kind, values) for field, (kind, values) in parted.items()}
-        self.first = {field: values[0] for field, values in ends.items()}
-        for field, values in ends.items():
-            for value in values:
-                self.at(self.first | {field: value})
+        self._ends = ends
+        first = {field: values[0] for field, values in ends.items()}
+        self.corners = [
+            self.at(first | {field: value}) for field, values in ends.items() for value in values
+        ]
 
     def at(self, settings: Mapping[str, Any]) -> Run:
         """The run at one point of the space.
@@ -114,6 +115,23 @@ class Space:
                 "write {choice: [...]}, or choose the searcher grid or random"
             )
         return self._domains()
+
+    def mutations(self) -> dict[str, Any]:
+        """The fields as population based training takes them: lists, and Tune's distributions."""
+        listed = {field: ends for field, ends in self._ends.items() if field not in self.ranges}
+        return self._domains() | listed
+
+    def clipped(self, settings: Mapping[str, Any]) -> Settings:
+        """A point whose numbers are within their ranges."""
+        clipped = dict(settings)
+        for field in self.ranges:
+            low, high = self._ends[field]
+            clipped[field] = min(max(settings[field], low), high)
+        return clipped
+
+    def shares(self, group: str) -> bool:
+        """Whether all the points have the same value of a field of the run, such as ``data``."""
+        return all(field.partition(".")[0] != group for field in self.fields)
 
     def _domains(self) -> dict[str, Any]:
         return {

@@ -1,35 +1,36 @@
-"""Trials: runs side by side under Ray Tune, in a table that survives any interruption.
+"""Trials: runs side by side under Ray Tune.
 
-Every trial is a `raydl.run` with a folder of its own, ``trials/NNNN``. Its number and its settings
-are in ``trials.parquet`` before it begins, and its outcome as soon as it has one. To resume is to
-do the same again: the searcher proposes the same trials, those that have ended tell the scheduler
-the scores in their folders and nothing more, and the others go on from their checkpoints. So
-nothing is kept of Tune's own state, which is written at intervals and would forget what came after.
+Every trial is a `raydl.run` with a folder of its own, ``trials/NNNN``. To resume is to do the same
+again: the searcher proposes the same trials, those that have ended tell the scheduler the scores in
+their folders and nothing more, and the others go on from their checkpoints. So nothing is kept of
+Tune's own state, which is written at intervals and would forget what came after.
 """
 
-import json
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from functools import partial
-from io import BytesIO
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from raydl.interrupt import Stop
+from raydl.runtimes.shared import Stored, emptied
 from raydl.storage import Folder
+from tuning.sweep import stages
 from tuning.sweep.plan import METRIC, MODE, Plan
+from tuning.sweep.room import reserved
+from tuning.sweep.schedulers import SETTINGS, scheduler, seeded, unit_of
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.trial import OUTCOME, REPORTED, do
+from tuning.sweep.stages import Stage
+from tuning.sweep.table import Table, course_of
+from tuning.sweep.trial import Job, do, home_of
 
-Row: TypeAlias = dict[str, Any]
-
-TABLE = "trials.parquet"
-TESTED = ("test_accuracy", "test_loss")
+_SCRATCH = "tune"  # of the sweep's folder, while Tune is at work
+_KEPT = 4  # checkpoints of a population's trial that others may still want to go on from
 _SWITCHES = {  # of Tune, which only the environment sets
     "RAY_AIR_NEW_OUTPUT": "0",  # so that it is silent when told to be
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a run keeps its own record
@@ -38,183 +39,112 @@ _SWITCHES = {  # of Tune, which only the environment sets
 }
 
 
-class Watcher(Protocol):
-    """Is told how the trials go on."""
-
-    def changed(self, rows: Sequence[Row]) -> None:
-        """Some trial's figures have."""
-
-    def ended(self, row: Row, rows: Sequence[Row]) -> None:
-        """A trial has its outcome."""
-
-
-class Numbered(OptunaSearch):
-    """Optuna's suggestions, numbered; on resuming, those of the trials begun come first."""
-
-    _number = -1
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial."""
-        settings = super().suggest(trial_id)
-        if not isinstance(settings, dict):
-            return settings
-        self._number += 1
-        return {"number": self._number, "settings": settings}
-
-
-class Trials:
-    """The trials of a sweep, or of its winner.
+def search(
+    table: Table,
+    folder: Folder,
+    space: Space,
+    plan: Plan,
+    points: Sequence[Settings] | None,
+    stop: Stop,
+    *,
+    concurrent: int | None,
+    dataset: Stored | None = None,
+    later: Sequence[Stage] = (),
+) -> None:
+    """Does the trials that have no outcome yet, on the cluster that this process is on.
 
     Args:
-        folder: of the table and of the trials' folders.
+        table: of the trials; it is filled.
+        folder: of the trials' folders.
         space: of the settings.
         plan: how it is searched.
-        watcher: is told how it goes on.
+        points: the settings of each trial; None for those that Optuna suggests.
+        stop: when it is asked to stop, the trials end with the rounds in hand.
+        concurrent: trials at the same time, at most.
+        dataset: of all the trials, if it is the same.
+        later: stages that all of them go through after their first.
     """
-
-    def __init__(self, folder: Folder, space: Space, plan: Plan, watcher: Watcher) -> None:
-        self._folder, self._space, self._plan, self._watcher = folder, space, plan, watcher
-        self._rows = {row["number"]: row for row in _read(folder)}
-
-    def search(self, points: Sequence[Settings] | None, stop: Stop) -> list[Row]:
-        """Does the trials that have no outcome yet, on the cluster that this process is on.
-
-        Args:
-            points: the settings of each; None for those that Optuna suggests.
-            stop: when it is asked to stop, the trials end with the rounds in hand.
-
-        Returns:
-            The table: number, the swept fields, outcome (``finished``; ``stopped`` by the
-            scheduler; ``diverged``; ``failed``; ``begun`` if it was interrupted), reason, and the
-            figures of the last scored round.
-        """
-        plan, space = self._plan, self._space
-        searcher, space_of_tune, samples = None, {}, 1
-        if points is None:
-            begun = [json.loads(row["settings"]) for row in self._table()]
-            searcher = Numbered(
-                space.domains(), METRIC, MODE, points_to_evaluate=begun or None, seed=plan.seed
-            )
-            samples = plan.trials
-        else:
-            numbered = [{"number": n, "settings": each} for n, each in enumerate(points)]
-            space_of_tune = {"trial": tune.grid_search(numbered)}
-        ended = {number for number, row in self._rows.items() if row["outcome"] != "begun"}
-        trial = tune.with_resources(
-            partial(_trial, space=space, folder=self._folder.uri, ended=ended),
-            lambda config: plan.resources(space.at(_settled(config)["settings"])),
-        )
-        os.environ.update(_SWITCHES)
-        with tempfile.TemporaryDirectory(prefix="raydl-tune-") as scratch:
-            tune.Tuner(
-                trial,
-                param_space=space_of_tune,
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=plan.make_scheduler(space.run),
-                    num_samples=samples,
-                    max_concurrent_trials=plan.concurrent,
-                    reuse_actors=True,
-                ),
-                run_config=tune.RunConfig(
-                    storage_path=scratch,
-                    stop=_Asked(stop),
-                    callbacks=[_Listener(self, stop)],
-                    verbose=0,
-                ),
-            ).fit()
-        return self._table()
-
-    def begin(self, number: int, settings: Settings) -> None:
-        """Writes a trial down before it begins."""
-        if number not in self._rows:
-            self._rows[number] = {
-                "number": number,
-                **settings,
-                "outcome": "begun",
-                "reason": None,
-                **dict.fromkeys(REPORTED + TESTED),
-                "settings": json.dumps(settings),
-            }
-            self._write()
-
-    def score(self, number: int, result: Mapping[str, Any]) -> None:
-        """Takes a trial's figures, unless it has its outcome and only repeats them."""
-        row = self._rows[number]
-        if row["outcome"] == "begun":
-            row |= {name: result.get(name) for name in REPORTED}
-            self._watcher.changed(self._table())
-
-    def end(self, number: int, reason: str | None = None) -> None:
-        """Writes a trial's outcome down; ``reason`` is of a process that was lost."""
-        row = self._rows[number]
-        if row["outcome"] != "begun":
-            return
-        row |= self._outcome(number, reason)
-        self._write()
-        self._watcher.ended(row, self._table())
-
-    def _outcome(self, number: int, reason: str | None) -> Row:
-        folder = self._folder / _name(number)
-        if reason is not None:
-            return {"outcome": "failed", "reason": reason}
-        if folder.has(OUTCOME):
-            return dict(json.loads(folder.read(OUTCOME)))
-        if folder.has("summary.json"):
-            summary = json.loads(folder.read("summary.json"))
-            known = {"round": summary["rounds"]} | summary
-            return {"outcome": "finished"} | {name: known[name] for name in REPORTED + TESTED}
-        return {"outcome": "stopped", "reason": f"by the scheduler ({self._plan.scheduler})"}
-
-    def _table(self) -> list[Row]:
-        return [self._rows[number] for number in sorted(self._rows)]
-
-    def _write(self) -> None:
-        table = pd.DataFrame(self._table())
-        for field in self._space.fields:
-            if field not in self._space.numeric:  # one column holds values of one type
-                table[field] = table[field].astype(str)
-        content = BytesIO()
-        table.to_parquet(content, index=False)
-        self._folder.write(TABLE, content.getvalue())
+    ended = table.ended()
+    if len(ended) == (plan.trials if points is None else len(points)):
+        return
+    population = plan.scheduler == "pbt"
+    if population and points is not None:
+        points = [_settings_now(folder, number, point) for number, point in enumerate(points)]
+    job = Job(
+        space,
+        folder.uri if folder.local is None else str(folder.local),
+        ended,
+        tuple(later),
+        plan.interval if population else None,
+        unit_of(space),
+    )
+    listener = _Listener(table, stop)
+    with _scratch(folder) as storage, seeded(plan.seed):
+        tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(_trial, job=job, dataset=dataset and emptied(dataset)),
+                lambda config: reserved(space.at(_settings(config)), plan.gpus),
+            ),
+            param_space={} if points is None else {SETTINGS: tune.grid_search(list(points))},
+            tune_config=tune.TuneConfig(
+                search_alg=_suggestions(table, space, plan) if points is None else None,
+                scheduler=scheduler(plan, space),
+                num_samples=plan.trials if points is None else 1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=listener,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                stop=_Asked(stop),
+                callbacks=[listener],
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT),
+                verbose=0,
+            ),
+        ).fit()
 
 
-def best_of(rows: Sequence[Row]) -> Row | None:
-    """The finished trial that did best in validation, of equal ones the first; None if none did."""
-    finished = [row for row in rows if row["outcome"] == "finished"]
-    return max(finished, key=lambda row: row[METRIC], default=None)
+def _suggestions(table: Table, space: Space, plan: Plan) -> Searcher:
+    """Optuna's; on resuming, those of the trials that there were come first."""
+    begun = [course_of(row)[0].settings for row in table.rows]
+    points = [_named(settings) for settings in begun] or None
+    domains = _named(space.domains())
+    return OptunaSearch(domains, METRIC, MODE, points_to_evaluate=points, seed=plan.seed)
 
 
-def told(row: Row) -> str:
-    """What became of a trial, in a few words."""
-    if row["outcome"] in ("diverged", "failed"):
-        return f"{row['outcome']}: {row['reason']}"
-    scored = "not scored yet" if row[METRIC] is None else f"validation {100 * row[METRIC]:.2f} %"
-    return scored if row["outcome"] in ("begun", "finished") else f"{scored}, {row['outcome']}"
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as Optuna has them, in one level."""
+    return {f"{SETTINGS}/{field}": value for field, value in settings.items()}
 
 
-def _read(folder: Folder) -> list[Row]:
-    """The table's rows; none if there is no table yet."""
-    if not folder.has(TABLE):
-        return []
-    table = pd.read_parquet(BytesIO(folder.read(TABLE)))
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [row | json.loads(row["settings"]) for row in rows]
+def _settings(config: Mapping[str, Any]) -> Settings:
+    return dict(config[SETTINGS])
 
 
-def _name(number: int) -> str:
-    return f"trials/{number:04d}"
+def _settings_now(folder: Folder, number: int, settings: Settings) -> Settings:
+    """Those of the stage that a population's trial is in."""
+    return stages.read(stages.newest(home_of(folder, number)), settings)[-1].settings
 
 
-def _settled(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A trial's number and settings: Tune's grid has them below a key, a searcher at the top."""
-    return config.get("trial", config)
+def _number(trial: Trial) -> int:
+    return int(str(trial.custom_dirname))
 
 
-def _trial(config: Mapping[str, Any], space: Space, folder: str, ended: set[int]) -> None:
+def _trial(config: Mapping[str, Any], job: Job, dataset: Stored | None) -> None:
     """What Tune starts, in a process that other trials may have used."""
-    number, settings = (_settled(config)[key] for key in ("number", "settings"))
-    do(space, settings, Folder(folder) / _name(number), number in ended)
+    number = int(Path(tune.get_context().get_trial_dir()).name)
+    do(job, number, _settings(config), dataset)
+
+
+@contextmanager
+def _scratch(folder: Folder) -> Iterator[str]:
+    """A folder for what Tune writes, which all its processes reach, and its switches set."""
+    if folder.has(_SCRATCH):  # of a sweep that was killed
+        folder.remove(_SCRATCH)
+    place = folder / _SCRATCH
+    os.environ.update(_SWITCHES)
+    yield place.uri if place.local is None else str(place.local)
+    folder.remove(_SCRATCH)
 
 
 class _Asked(tune.Stopper):
@@ -231,19 +161,28 @@ class _Asked(tune.Stopper):
 
 
 class _Listener(tune.Callback):
-    """Tells the table what becomes of Tune's trials."""
+    """Numbers Tune's trials as they are made, and tells the table what becomes of them."""
 
-    def __init__(self, trials: Trials, stop: Stop) -> None:
-        self._trials, self._stop = trials, stop
+    def __init__(self, table: Table, stop: Stop) -> None:
+        self._table, self._stop, self._made = table, stop, 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune writes its callbacks down, to resume in a way that is not ours."""
         return {}
 
+    def __call__(self, trial: Trial) -> str:
+        """The name of a trial's folder: its number, by which it is known even when it is changed.
+
+        This is the first that is heard of a trial: it is in the table before it begins.
+        """
+        number, self._made = self._made, self._made + 1
+        self._table.begin(number, _settings(trial.config))
+        return f"{number:04d}"
+
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._trials.begin(**_settled(trial.config))
+        self._table.begin(_number(trial), _settings(trial.config))
 
     def on_trial_result(
         self,
@@ -253,16 +192,16 @@ class _Listener(tune.Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        self._trials.score(_settled(trial.config)["number"], result)
+        self._table.score(_number(trial), result)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         if not self._stop.signal:
-            self._trials.end(_settled(trial.config)["number"])
+            self._table.end(_number(trial))
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         lost = trial.get_pickled_error()
-        self._trials.end(_settled(trial.config)["number"], f"{type(lost).__name__}: {lost}")
+        self._table.end(_number(trial), f"{type(lost).__name__}: {lost}")

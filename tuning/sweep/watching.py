@@ -6,14 +6,15 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table as RichTable
+from rich.table import Table
 
-from tuning.sweep.trials import Row, best_of, told
+from tuning.study import Row
+from tuning.sweep.table import best_of, told
 
 _SHOWN = 10  # trials, the best first
 
 
-class Table:
+class LiveTable:
     """The best trials so far, how many are done and the time left; without a terminal, plain lines.
 
     Args:
@@ -27,7 +28,7 @@ class Table:
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
         self._began, self._done = time.monotonic(), 0
 
-    def __enter__(self) -> "Table":
+    def __enter__(self) -> "LiveTable":
         if self._live:
             self._live.start()
         return self
@@ -66,12 +67,12 @@ class Table:
         pace = (time.monotonic() - self._began) / self._done
         return f"{pace * (self._total - _ended(rows)):,.0f} s left"
 
-    def _table(self, rows: Sequence[Row]) -> RichTable:
+    def _table(self, rows: Sequence[Row]) -> Table:
         best = best_of(rows)
         title = f"{_ended(rows)} of {self._total} trials done"
         title += f", best {told(best)}" if best else ""
         left = self._left(rows)
-        shown = RichTable(title=f"{title}  {left}", title_justify="left", box=None, pad_edge=False)
+        shown = Table(title=f"{title}  {left}", title_justify="left", box=None, pad_edge=False)
         for column in ("trial", *self._fields, "", "round"):
             shown.add_column(column, justify="right")
         ranked = sorted(rows, key=lambda row: -(row["val_accuracy"] or 0.0))
