@@ -6,19 +6,39 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pytest
+import ray
 import yaml
 from rich.console import Console
 
 import raydl
-from raydl import Checkpointing, Model, Run, SpecError
-from raydl.runtimes.specs import Actors, Sequential
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError
+from raydl.algorithms import LocalSGD
+from raydl.algorithms import ParameterServer as Served
+from raydl.core import tree
+from raydl.data import Digits
+from raydl.interrupt import Interrupted
+from raydl.optim.specs import SGD
+from raydl.rounds import rounds
+from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.serving import ParameterServer
+from raydl.runtimes.specs import Actors, AllReduce, Sequential
+from raydl.setup import prepare
+from raydl.storage import Folder
 from tests.command import until
+from tests.odd import Logged
 from tuning.sweep import Outcome, Plan, sweep
+from tuning.sweep.__main__ import main
+from tuning.sweep.room import check_room, reserved, side_by_side
 from tuning.sweep.space import Space
+from tuning.sweep.stages import Stage, newest
+from tuning.sweep.table import course_of
+from tuning.sweep.trial import home_of
 
 BASE = Run(
     model=Model("MLP", {"hidden": [16]}),
@@ -65,6 +85,7 @@ def test_a_bad_space_is_refused_before_anything_starts(space, told, tmp_path):
     [
         ({"searcher": "grid"}, "but algorithm.lr would be drawn"),
         ({"scheduler": "asha", "grace": 4}, "grace is 4; it must be below 4"),
+        ({"run": replace(BASE, data=Digits(validation=0.0))}, "validation samples is 0"),
         ({"run": replace(BASE, runtime=Actors())}, "runtime is Actors"),
         ({"run": replace(BASE, model=Model("CifarCNN"))}, "nothing of images of 8×8"),
     ],
@@ -101,7 +122,8 @@ def test_draws_cross_the_grids_and_follow_from_the_seed():
 
 
 RATES = {"algorithm.lr": {"grid": [0.1, 1e30, 0.03]}, "algorithm.epochs": {"grid": [1, 2]}}
-GRID = Plan(searcher="grid", seeds=2)
+GRID = Plan(searcher="grid", seeds=2, concurrent=2)
+ONE_BY_ONE = replace(GRID, seeds=0, concurrent=1)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +174,7 @@ def test_the_report_says_what_the_table_does(grid):
     folder, outcome = grid
     written = {each.name for each in (folder / "sweep").iterdir()}
     plots = {"algorithm.lr.png", "algorithm.epochs.png", "algorithm.lr-algorithm.epochs.png"}
+    plots |= {"parallel.png", "costs.png"}
     files = {"report.md", "best.yaml", "sweep.yaml", "trials.parquet", "trials", "winner"}
     assert written == files | plots
     text = (folder / "sweep/report.md").read_text()
@@ -186,20 +209,21 @@ def test_another_sweep_cannot_take_its_place(grid):
         swept(folder, RATES, replace(GRID, name="other"), resume=True)
 
 
-def test_asha_stops_the_worse(cluster, tmp_path):
+def test_asha_stops_the_worse(cluster, tmp_path, capfd):
     """One after the other, so that the second is compared with the first at every rung."""
-    plan = replace(GRID, scheduler="asha", reduction=2, concurrent=1, seeds=1)
+    plan = replace(ONE_BY_ONE, scheduler="asha", reduction=2)
     outcome = swept(tmp_path, {"algorithm.lr": {"grid": [0.1, 1e-4]}}, plan)
     good, bad = outcome.trials
     assert (good["outcome"], good["round"]) == ("finished", 4)
     assert (bad["outcome"], bad["round"]) == ("stopped", 1)
     assert bad["val_accuracy"] < good["val_accuracy"]
     assert outcome.best == good
+    assert capfd.readouterr().out == ""  # Tune prints nothing between the lines of the console
 
 
 def test_optuna_learns_and_is_resumed(cluster, tmp_path):
     pytest.importorskip("optuna")
-    plan = Plan(searcher="optuna", trials=3, seeds=1, concurrent=1)
+    plan = Plan(searcher="optuna", trials=3, seeds=0, concurrent=1)
     space = {"algorithm.lr": {"loguniform": [1e-3, 1.0]}, "clients": {"choice": [5, 10]}}
     outcome = swept(tmp_path, space, plan)
     assert [row["number"] for row in outcome.trials] == [0, 1, 2]
@@ -207,68 +231,185 @@ def test_optuna_learns_and_is_resumed(cluster, tmp_path):
     assert swept(tmp_path, space, plan, resume=True).trials == outcome.trials
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_sweep_goes_on(number, tmp_path):
-    """The trial that is done by then stays, and the one in hand ends as if undisturbed.
+def in_hand(folder: Path) -> bool:
+    """Whether the second trial is going on, and would lose something."""
+    return (folder / "sweep/trials/0001/checkpoints").exists()
 
-    The runs are long enough for the signal to find one in hand.
-    """
-    config = {
-        "run": {
-            "model": {"name": "MLP", "hidden": [16]},
-            "clients": 10,
-            "rounds": 60,
-            "checkpoint": {"every": 2},
-            "evaluation": {"every": 5},
-            "storage": str(tmp_path),
-        },
-        "space": {"algorithm.lr": {"grid": [0.1, 0.03]}},
-        "searcher": "grid",
-        "seeds": 1,
-        "concurrent": 1,
-    }
+
+LONG = replace(BASE, rounds=60, evaluation=Evaluation(every=5))
+TWO = {"algorithm.lr": {"grid": [0.1, 0.03]}}
+
+
+def check_resumed(folder: Path, begun: pd.DataFrame) -> None:
+    """The trial that was done stayed, and the one in hand ended as if undisturbed."""
+    assert list(begun["outcome"]) == ["finished", "begun"]
+    ended = pd.read_parquet(folder / "sweep/trials.parquet")
+    assert list(ended["outcome"]) == ["finished"] * 2
+    assert ended["wall_seconds"][0] == begun["wall_seconds"][0]  # not done again
+    spec = raydl.options.changed(LONG, {"algorithm.lr": 0.03, "storage": str(folder / "alone")})
+    alone = raydl.run(spec)
+    summary = json.loads((folder / "sweep/trials/0001/summary.json").read_text())
+    assert summary["fingerprint"] == alone.summary["fingerprint"]
+
+
+def test_a_sweep_that_was_asked_to_stop_goes_on(cluster, tmp_path):
+    def ask() -> None:
+        until(lambda: in_hand(tmp_path))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    asker = Thread(target=ask)
+    asker.start()
+    with pytest.raises(Interrupted) as stopped:
+        swept(tmp_path, TWO, ONE_BY_ONE, LONG)
+    asker.join()
+    assert (stopped.value.code, stopped.value.path) == (130, f"{tmp_path}/sweep")
+    begun = pd.read_parquet(tmp_path / "sweep/trials.parquet")
+    rows = pd.read_parquet(tmp_path / "sweep/trials/0001/metrics.parquet")
+    assert len(rows) < 60
+    swept(tmp_path, TWO, ONE_BY_ONE, LONG, resume=True)
+    check_resumed(tmp_path, begun)
+    resumed = pd.read_parquet(tmp_path / "sweep/trials/0001/metrics.parquet")
+    assert list(resumed["wall_seconds"][: len(rows)]) == list(rows["wall_seconds"])
+
+
+def test_a_sweep_whose_driver_was_killed_goes_on(cluster, tmp_path, capsys):
+    run = raydl.options.to_mapping(replace(LONG, storage=str(tmp_path)))
+    config = {"run": run, "space": TWO, "searcher": "grid", "seeds": 0, "concurrent": 1}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "tuning.sweep"]
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    folder, said = tmp_path / "sweep", tmp_path / "stderr"  # a file: Ray's processes hold a pipe
-    with said.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, "--config", str(tmp_path / "space.yaml")],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=stream,
-            start_new_session=True,
-        )
+    address = ray.get_runtime_context().gcs_address
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuning.sweep", "--config", str(tmp_path / "space.yaml")],
+        env=os.environ | {"RAY_ADDRESS": address},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
-        until((folder / "trials/0001/checkpoints").exists)
-        process.send_signal(number)
-        code = process.wait(timeout=120)
+        until(lambda: in_hand(tmp_path))
     finally:
         process.kill()
-    if number == signal.SIGINT:
-        on = f"go on with: python -m tuning.sweep --resume {folder}"
-        assert said.read_text() == f"stopped; the sweep is in {folder}\n{on}\n"
-        assert code == 130
-    before = pd.read_parquet(folder / "trials.parquet")
-    assert list(before["outcome"]) == ["finished", "begun"]
-    rows = pd.read_parquet(folder / "trials/0001/metrics.parquet")
-    assert len(rows) < 60
+        process.wait()
+    begun = pd.read_parquet(tmp_path / "sweep/trials.parquet")
+    with pytest.raises(SystemExit) as ended:
+        main(["--resume", "sweep", "--storage", str(tmp_path)])
+    assert ended.value.code == 0
+    assert "2/2  0001: algorithm.lr 0.03: validation" in capsys.readouterr().out
+    check_resumed(tmp_path, begun)
 
-    ended = subprocess.run(
-        [*command, "--resume", str(folder)],
-        env=environment,
-        text=True,
-        capture_output=True,
-        check=False,
+
+def test_what_fails_is_recorded_and_the_others_go_on(cluster, tmp_path):
+    """A run that cannot be, and one whose process dies."""
+    space = {
+        "model": {"grid": ["MLP", "tests.odd:Deadly"]},
+        "clients": {"grid": [10, 5000]},
+    }
+    run = replace(BASE, model=None, rounds=2)
+    outcome = swept(tmp_path, space, replace(GRID, seeds=0), run)
+    fine, impossible, died, _ = outcome.trials
+    assert fine["outcome"] == "finished"
+    assert impossible["outcome"] == "failed"
+    assert impossible["reason"].startswith("SpecError: clients is 5000")
+    assert died["outcome"] == "failed"
+    assert "ActorDiedError" in died["reason"]
+    assert outcome.best == fine
+
+
+def test_trials_of_several_processes(cluster, tmp_path):
+    """Each beside its own driver, with room for two such trials; the data is loaded once for all."""
+    log = tmp_path / "loaded"
+    run = replace(
+        BASE,
+        algorithm=LocalSGD(workers=2, steps=4),
+        data=Logged(str(log)),
+        clients=None,
+        rounds=2,
+        storage=str(tmp_path),
     )
-    assert ended.returncode == 0, ended.stderr
-    after = pd.read_parquet(folder / "trials.parquet")
-    assert list(after["outcome"]) == ["finished"] * 2
-    assert after["wall_seconds"][0] == before["wall_seconds"][0]  # not done again
-    resumed = pd.read_parquet(folder / "trials/0001/metrics.parquet")
-    assert list(resumed["wall_seconds"][: len(rows)]) == list(rows["wall_seconds"])
-    spec = raydl.options.from_mapping({**config["run"], "runtime": "sequential"})
-    spec = raydl.options.changed(spec, {"algorithm.lr": 0.03, "storage": str(tmp_path / "alone")})
-    alone = raydl.run(spec)
-    summary = json.loads((folder / "trials/0001/summary.json").read_text())
-    assert summary["fingerprint"] == alone.summary["fingerprint"]
+    space = {"runtime": {"grid": ["actors", "allreduce"]}, "runtime.workers": {"grid": [2]}}
+    outcome = swept(tmp_path, space, replace(GRID, seeds=0), run)
+    assert [row["outcome"] for row in outcome.trials] == ["finished"] * 2, outcome.trials
+    assert log.read_text() == "loaded\n"
+    by_actors, by_allreduce = (
+        json.loads((tmp_path / f"sweep/trials/{number:04d}/summary.json").read_text())
+        for number in range(2)
+    )
+    assert by_actors["fingerprint"] == raydl.run(run).summary["fingerprint"]
+    assert by_allreduce["val_loss"] == pytest.approx(by_actors["val_loss"], rel=1e-4)
+
+
+def test_a_trial_reserves_what_its_processes_take():
+    plan = Plan(gpus=0.25)
+    assert reserved(BASE, plan.gpus).required_resources == {"CPU": 1, "GPU": 0.25}
+    actors = replace(BASE, runtime=Actors(workers=3, cpus=0.5, gpus=0.25))
+    assert reserved(actors, plan.gpus).required_resources == {"CPU": 1.5, "GPU": 0.75}
+    served = replace(BASE, algorithm=Served(2), clients=None, runtime=ParameterServer(cpus=0.5))
+    assert reserved(served, plan.gpus).required_resources == {"CPU": 1}
+    trained = replace(BASE, algorithm=LocalSGD(2), clients=None, runtime=AllReduce(2))
+    room = {"CPU": 5.0}
+    assert side_by_side([trained], plan, room) == 2
+    assert side_by_side([trained], replace(plan, concurrent=1), room) == 1
+    assert side_by_side([BASE], plan, room) is None
+    check_room(trained, 0, room)
+    with pytest.raises(SpecError, match=r"trial's CPU is 2\.0; it must be at most .* has, 1"):
+        check_room(trained, 0, {"CPU": 1.0})
+
+
+POPULATION = replace(
+    BASE,
+    algorithm=LocalSGD(workers=2, steps=4, optimizer=SGD(0.1, momentum=0.9), batch_size=16),
+    runtime=Sequential(threads=3),  # of the cluster's 4 CPUs: one trial at a time
+    clients=None,
+    rounds=8,
+)
+RATE = {"algorithm.optimizer.lr": {"loguniform": [1e-6, 0.3]}}
+
+
+def by_hand(course: list[Stage]) -> str:
+    """The fingerprint of what a schedule of settings leads to, by the loop alone."""
+    last = POPULATION.rounds
+    ends, state, kept, params = [*(each.round for each in course[1:]), last], None, {}, {}
+    for stage, end in zip(course, ends, strict=True):
+        run = raydl.options.changed(POPULATION, stage.settings)
+        problem, params = prepare(run)
+        state = problem.algorithm.init(params) if state is None else state
+        runtime = InProcess(problem, threads=3)
+        runtime.restore(kept)
+        loop = rounds(problem.algorithm, runtime, state, run.cohorts(), stage.round)
+        for done in islice(loop, end - stage.round):
+            state = done.state
+        kept = runtime.kept()
+        params = problem.algorithm.params(state)
+    return tree.fingerprint(params)
+
+
+def test_a_population_goes_on_exactly_from_its_best(cluster, tmp_path):
+    plan = Plan(scheduler="pbt", trials=3, interval=2, seeds=1, seed=6)  # rates .078, 6.6e-5, .031
+    outcome = swept(tmp_path, RATE, plan, POPULATION)
+    assert [row["outcome"] for row in outcome.trials] == ["finished"] * 3
+    courses = {row["number"]: course_of(row) for row in outcome.trials}
+    assert len(courses[1]) > 1  # it was the worst
+    assert courses[1][0] == courses[0][0]
+    for number, course in courses.items():
+        place = newest(home_of(Folder(f"{tmp_path}/sweep"), number))
+        assert json.loads(place.read("summary.json"))["fingerprint"] == by_hand(course)
+    # The winner goes through the same schedule again.
+    place = newest(home_of(Folder(f"{tmp_path}/sweep/winner"), 0))
+    fingerprint = json.loads(place.read("summary.json"))["fingerprint"]
+    assert fingerprint == by_hand(courses[outcome.best["number"]])
+    assert outcome.winner[0]["test_accuracy"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("space", "changes", "told"),
+    [
+        ({"seed": {"choice": [1, 2]}}, {}, "it can only change fields of the algorithm"),
+        ({"algorithm.optimizer": {"choice": ["SGD", "AdamW"]}}, {}, "state of the same layout"),
+        ({"algorithm.workers": {"choice": [2, 3]}}, {}, "state of the same layout"),
+        (RATE, {"interval": 8}, "interval is 8; it must be below 8"),
+        (RATE, {"concurrent": 2}, "the trials of pbt take turns"),
+        (RATE, {"searcher": "optuna"}, "pbt, which changes the settings itself|not installed"),
+    ],
+)
+def test_a_population_that_cannot_be_is_refused(space, changes, told, tmp_path):
+    with pytest.raises(SpecError, match=told):
+        swept(tmp_path, space, Plan(scheduler="pbt", **changes), POPULATION)
+    assert not list(tmp_path.iterdir())

@@ -103,8 +103,9 @@ def sweep(
             table = Table(folder, searched, plan.scheduler, live)
             search(table, folder, searched, plan, points, stop, concurrent=at_once, dataset=dataset)
         _check_stopped(stop, folder)
-        best = best_of(table.rows)
-        winner = [] if best is None else _win(best, searched, plan, folder, console, stop, dataset)
+        best, winner = best_of(table.rows), []
+        if best is not None and plan.seeds:
+            winner = _win(best, searched, plan, folder, console, stop, dataset)
     outcome = Outcome(table.rows, best, winner, folder.uri)
     write(folder, searched, outcome)
     return outcome

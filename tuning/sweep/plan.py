@@ -33,7 +33,8 @@ class Plan:
             worst quarter goes on from the checkpoint of one of the best, with settings near its.
         concurrent: trials at the same time, at most; as many as there is room for by default.
         gpus: that a trial in one process reserves; a fraction shares one.
-        seeds: with which the winner is trained again and scored on the test set.
+        seeds: so many times the winner is trained again, each with another, and scored on the test
+            set; 0 for a sweep that never looks at it.
         seed: of the searcher's draws, and of pbt's.
         address: of a Ray cluster; by default RAY_ADDRESS, or a cluster of its own on this machine.
     """
@@ -56,8 +57,8 @@ class Plan:
             allowed = get_args(kinds)
             given = getattr(self, name)
             require(given in allowed, name, given, " or ".join(map(repr, allowed)))
-        for name in ("trials", "seeds"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or larger")
+        require(self.trials >= 1, "trials", self.trials, "1 or larger")
+        require(self.seeds >= 0, "seeds", self.seeds, "0 or larger")
         free = self.concurrent is None or self.concurrent >= 1
         require(free, "concurrent", self.concurrent, "1 or larger, or null")
         for name in ("grace", "interval"):

@@ -38,7 +38,8 @@ def write(folder: Folder, space: Space, outcome: Outcome) -> None:
     text = f"# Sweep {folder.name}\n\n"
     text += ", ".join(f"{count} {kind}" for kind, count in counts.items()) + ".\n\n"
     if best is not None:
-        text += f"## Best setting\n\n{_best(space, best)}\n\n{_tested(outcome.winner)}\n\n"
+        text += f"## Best setting\n\n{_best(space, best)}\n\n"
+        text += f"{_tested(outcome.winner)}\n\n" if outcome.winner else ""
         if len(course_of(best)) == 1:
             run = space.at(space.settings(best))
             spec = options.to_mapping(run) | {"evaluation": {"test": "end"}}

@@ -14,6 +14,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
@@ -97,7 +98,7 @@ def search(
             run_config=tune.RunConfig(
                 storage_path=storage,
                 stop=_Asked(stop),
-                callbacks=[listener],
+                callbacks=[listener, _Silent()],
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT),
                 verbose=0,
             ),
@@ -106,15 +107,12 @@ def search(
 
 def _suggestions(table: Table, space: Space, plan: Plan) -> Searcher:
     """Optuna's; on resuming, those of the trials that there were come first."""
-    begun = [course_of(row)[0].settings for row in table.rows]
-    points = [_named(settings) for settings in begun] or None
-    domains = _named(space.domains())
-    return OptunaSearch(domains, METRIC, MODE, points_to_evaluate=points, seed=plan.seed)
-
-
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as Optuna has them, in one level."""
-    return {f"{SETTINGS}/{field}": value for field, value in settings.items()}
+    begun = [
+        {f"{SETTINGS}/{field}": value for field, value in course_of(row)[0].settings.items()}
+        for row in table.rows
+    ]
+    domains = {SETTINGS: space.domains()}
+    return OptunaSearch(domains, METRIC, MODE, points_to_evaluate=begun or None, seed=plan.seed)
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:
@@ -160,6 +158,18 @@ class _Asked(tune.Stopper):
         return bool(self._stop.signal)
 
 
+class _Silent(TrialProgressCallback):
+    """In the place of Tune's own, which prints of some trials whatever it is told."""
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        pass
+
+    def log_result(self, trial: Trial, result: dict[str, Any], error: bool = False) -> None:
+        pass
+
+
 class _Listener(tune.Callback):
     """Numbers Tune's trials as they are made, and tells the table what becomes of them."""
 
@@ -169,6 +179,10 @@ class _Listener(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune writes its callbacks down, to resume in a way that is not ours."""
         return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Listener":
+        """Itself: Tune copies what it is configured with, and there is one table."""
+        return self
 
     def __call__(self, trial: Trial) -> str:
         """The name of a trial's folder: its number, by which it is known even when it is changed.
