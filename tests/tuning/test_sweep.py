@@ -314,7 +314,7 @@ def test_what_fails_is_recorded_and_the_others_go_on(cluster, tmp_path):
 
 
 def test_trials_of_several_processes(cluster, tmp_path):
-    """Each beside its own driver, with room for two such trials; the data is loaded once for all."""
+    """Each beside its own driver, and there is room for two; the data is loaded once for both."""
     log = tmp_path / "loaded"
     run = replace(
         BASE,
@@ -332,7 +332,8 @@ def test_trials_of_several_processes(cluster, tmp_path):
         json.loads((tmp_path / f"sweep/trials/{number:04d}/summary.json").read_text())
         for number in range(2)
     )
-    assert by_actors["fingerprint"] == raydl.run(run).summary["fingerprint"]
+    alone = raydl.run(replace(run, runtime=Sequential()))
+    assert by_actors["fingerprint"] == alone.summary["fingerprint"]
     assert by_allreduce["val_loss"] == pytest.approx(by_actors["val_loss"], rel=1e-4)
 
 

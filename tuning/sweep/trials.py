@@ -6,7 +6,9 @@ their folders and nothing more, and the others go on from their checkpoints. So 
 Tune's own state, which is written at intervals and would forget what came after.
 """
 
+import logging
 import os
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,15 +136,30 @@ def _trial(config: Mapping[str, Any], job: Job, dataset: Stored | None) -> None:
     do(job, number, _settings(config), dataset)
 
 
+def _loss(trial: Trial) -> str:
+    """Why the process of a trial was lost."""
+    written = trial.pickled_error_file  # by this process; `get_pickled_error` looks in the storage
+    if written is None:
+        return "its process was lost"
+    error = pickle.loads(Path(written).read_bytes())
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 @contextmanager
 def _scratch(folder: Folder) -> Iterator[str]:
-    """A folder for what Tune writes, which all its processes reach, and its switches set."""
+    """A folder for what Tune writes, which all its processes reach, while Tune keeps quiet."""
     if folder.has(_SCRATCH):  # of a sweep that was killed
         folder.remove(_SCRATCH)
     place = folder / _SCRATCH
     os.environ.update(_SWITCHES)
-    yield place.uri if place.local is None else str(place.local)
-    folder.remove(_SCRATCH)
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # a lost process is a row of the table
+    try:
+        yield place.uri if place.local is None else str(place.local)
+    finally:
+        logger.setLevel(level)
+        folder.remove(_SCRATCH)
 
 
 class _Asked(tune.Stopper):
@@ -217,5 +234,4 @@ class _Listener(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        lost = trial.get_pickled_error()
-        self._table.end(_number(trial), f"{type(lost).__name__}: {lost}")
+        self._table.end(_number(trial), _loss(trial))
