@@ -284,7 +284,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(cluster, tmp_path, capsys):
         start_new_session=True,
     )
     try:
-        until(lambda: in_hand(tmp_path))
+        until(lambda: in_hand(tmp_path) or process.poll() is not None, seconds=200)
     finally:
         process.kill()
         process.wait()

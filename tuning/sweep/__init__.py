@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,10 +21,11 @@ from raydl.setup import prepare
 from raydl.storage import Folder
 from tuning.study import Row
 from tuning.sweep.plan import Plan
-from tuning.sweep.report import Outcome, write
+from tuning.sweep.report import Outcome, tested, write
 from tuning.sweep.room import check_room, claims, side_by_side
 from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
+from tuning.sweep.stages import Stage
 from tuning.sweep.table import Table, best_of, course_of
 from tuning.sweep.trials import search
 from tuning.sweep.watching import LiveTable
@@ -98,15 +99,14 @@ def sweep(
         for each in runs:
             check_room(each, plan.gpus, ray.cluster_resources())
         dataset = None if data is None else stored(data)
-        at_once = side_by_side(runs, plan, ray.cluster_resources())
-        with LiveTable(console, searched.fields, len(points or []) or plan.trials) as live:
-            table = Table(folder, searched, plan.scheduler, live)
-            search(table, folder, searched, plan, points, stop, concurrent=at_once, dataset=dataset)
-        _check_stopped(stop, folder)
-        best, winner = best_of(table.rows), []
+        trials = _search(folder, searched, plan, points, console, stop, dataset)
+        best, winner = best_of(trials), []
         if best is not None and plan.seeds:
-            winner = _win(best, searched, plan, folder, console, stop, dataset)
-    outcome = Outcome(table.rows, best, winner, folder.uri)
+            first, *later = course_of(best)
+            again = Space(tested(searched.at(first.settings)), _seeds(run.seed, plan.seeds))
+            place, unstopped = folder / "winner", replace(plan, scheduler="none")
+            winner = _search(place, again, unstopped, again.grid(), console, stop, dataset, later)
+    outcome = Outcome(trials, best, winner, folder.uri)
     write(folder, searched, outcome)
     return outcome
 
@@ -129,42 +129,28 @@ def _points(space: Space, plan: Plan) -> list[Settings] | None:
     return space.grid() if plan.searcher == "grid" else space.random(plan.trials, plan.seed)
 
 
-def _win(
-    best: Row,
+def _seeds(first: int, count: int) -> dict[str, dict[str, list[int]]]:
+    return {"seed": {"grid": list(range(first, first + count))}}
+
+
+def _search(
+    folder: Folder,
     space: Space,
     plan: Plan,
-    folder: Folder,
+    points: list[Settings] | None,
     console: Console,
     stop: Stop,
     dataset: Stored | None,
+    later: Sequence[Stage] = (),
 ) -> list[Row]:
-    """Trains the best trial's settings, or its schedule of them, again with several seeds."""
-    first, *later = course_of(best)
-    run = space.at(first.settings)
-    run = replace(run, evaluation=replace(run.evaluation, test="end"))
-    seeds = Space(run, {"seed": {"grid": [space.run.seed + each for each in range(plan.seeds)]}})
-    points, unstopped, place = seeds.grid(), replace(plan, scheduler="none"), folder / "winner"
-    at_once = side_by_side(seeds.corners, plan, ray.cluster_resources())
-    with LiveTable(console, seeds.fields, len(points)) as live:
-        table = Table(place, seeds, "none", live)
-        search(
-            table,
-            place,
-            seeds,
-            unstopped,
-            points,
-            stop,
-            concurrent=at_once,
-            dataset=dataset,
-            later=later,
-        )
-    _check_stopped(stop, folder)
-    return table.rows
-
-
-def _check_stopped(stop: Stop, folder: Folder) -> None:
+    """The rows of the trials, when they are done."""
+    at_once = side_by_side(space.corners, plan, ray.cluster_resources())
+    with LiveTable(console, space.fields, plan.trials if points is None else len(points)) as live:
+        table = Table(folder, space, plan.scheduler, live)
+        search(table, plan, points, stop, concurrent=at_once, dataset=dataset, later=later)
     if stop.signal:
-        raise Stopped(stop.signal, folder.uri, 0)
+        raise Stopped(stop.signal, (Folder(space.run.storage) / plan.name).uri, 0)
+    return table.rows
 
 
 def _check_same(folder: Folder, spec: Mapping[str, Any], resume: bool) -> None:

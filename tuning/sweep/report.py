@@ -1,11 +1,12 @@
 """A sweep's report: the best setting, what it scores, the table and the plots."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 import yaml
 
-from raydl import options
+from raydl import Run, options
 from raydl.storage import Folder
 from tuning.study import Row, markdown
 from tuning.sweep.figures import draw
@@ -31,6 +32,11 @@ class Outcome(NamedTuple):
     path: str
 
 
+def tested(run: Run) -> Run:
+    """The run as a winner: scored on the test set, once, at its end."""
+    return replace(run, evaluation=replace(run.evaluation, test="end"))
+
+
 def write(folder: Folder, space: Space, outcome: Outcome) -> None:
     """Writes ``report.md``, its plots, and ``best.yaml``, the best setting's run."""
     table, best = pd.DataFrame(outcome.trials), outcome.best
@@ -39,10 +45,9 @@ def write(folder: Folder, space: Space, outcome: Outcome) -> None:
     text += ", ".join(f"{count} {kind}" for kind, count in counts.items()) + ".\n\n"
     if best is not None:
         text += f"## Best setting\n\n{_best(space, best)}\n\n"
-        text += f"{_tested(outcome.winner)}\n\n" if outcome.winner else ""
+        text += f"{_scores(outcome.winner)}\n\n" if outcome.winner else ""
         if len(course_of(best)) == 1:
-            run = space.at(space.settings(best))
-            spec = options.to_mapping(run) | {"evaluation": {"test": "end"}}
+            spec = options.to_mapping(tested(space.at(space.settings(best))))
             folder.write("best.yaml", yaml.safe_dump(spec, sort_keys=False).encode())
             text += f"Train it again with\n\n    raydl run --config {folder.uri}/best.yaml\n\n"
     shown = table.sort_values("val_accuracy", ascending=False, na_position="last")
@@ -64,7 +69,7 @@ def _best(space: Space, best: Row) -> str:
     return text + f"(trial {best['number']:04d})."
 
 
-def _tested(winner: list[Row]) -> str:
+def _scores(winner: list[Row]) -> str:
     scores = pd.Series([row["test_accuracy"] for row in winner], dtype=float)
     finished = 100 * scores.dropna()
     if finished.empty:

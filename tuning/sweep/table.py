@@ -42,14 +42,14 @@ class Table:
     yet); reason; the figures of the last scored round; and stages, as JSON.
 
     Args:
-        folder: of the sweep.
-        space: of the settings.
+        folder: of the trials.
+        space: of their settings.
         stopper: what stops trials, in words.
         watcher: is told how it goes on.
     """
 
     def __init__(self, folder: Folder, space: Space, stopper: str, watcher: Watcher) -> None:
-        self._folder, self._space = folder, space
+        self.folder, self.space = folder, space
         self._stopper, self._watcher = stopper, watcher
         self._rows = {row["number"]: row for row in _read(folder)}
 
@@ -74,7 +74,7 @@ class Table:
                 **dict.fromkeys(REPORTED + TESTED),
                 "stages": json.dumps([Stage(0, settings)]),
             }
-        elif row["outcome"] != "begun" or self._space.settings(row) == settings:
+        elif row["outcome"] != "begun" or self.space.settings(row) == settings:
             return
         else:
             row |= settings
@@ -92,8 +92,8 @@ class Table:
         row = self._rows[number]
         if row["outcome"] != "begun":
             return
-        place = stages.newest(home_of(self._folder, number))
-        course = stages.read(place, self._space.settings(row))
+        place = stages.newest(home_of(self.folder, number))
+        course = stages.read(place, self.space.settings(row))
         row |= course[-1].settings | {"stages": json.dumps(course)}
         row |= self._outcome(place, reason)
         self._write()
@@ -115,17 +115,17 @@ class Table:
     def _add_hparams(self, place: Folder, row: Row) -> None:
         """Fills TensorBoard's HParams tab for a trial that did not finish, as others do it."""
         board = Board(place, int(row["round"]))
-        board.hparams(self._space.settings(row), {name: row[name] for name in SCORES})
+        board.hparams(self.space.settings(row), {name: row[name] for name in SCORES})
         board.close()
 
     def _write(self) -> None:
         table = pd.DataFrame(self.rows)
-        for field in self._space.fields:
-            if field not in self._space.numeric:  # one column holds values of one type
+        for field in self.space.fields:
+            if field not in self.space.numeric:  # one column holds values of one type
                 table[field] = table[field].astype(str)
         content = BytesIO()
         table.to_parquet(content, index=False)
-        self._folder.write(FILE, content.getvalue())
+        self.folder.write(FILE, content.getvalue())
 
 
 def course_of(row: Row) -> list[Stage]:

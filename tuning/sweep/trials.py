@@ -27,7 +27,7 @@ from tuning.sweep import stages
 from tuning.sweep.plan import METRIC, MODE, Plan
 from tuning.sweep.room import reserved
 from tuning.sweep.schedulers import SETTINGS, scheduler, seeded, unit_of
-from tuning.sweep.space import Settings, Space
+from tuning.sweep.space import Settings
 from tuning.sweep.stages import Stage
 from tuning.sweep.table import Table, course_of
 from tuning.sweep.trial import Job, do, home_of
@@ -44,8 +44,6 @@ _SWITCHES = {  # of Tune, which only the environment sets
 
 def search(
     table: Table,
-    folder: Folder,
-    space: Space,
     plan: Plan,
     points: Sequence[Settings] | None,
     stop: Stop,
@@ -58,8 +56,6 @@ def search(
 
     Args:
         table: of the trials; it is filled.
-        folder: of the trials' folders.
-        space: of the settings.
         plan: how it is searched.
         points: the settings of each trial; None for those that Optuna suggests.
         stop: when it is asked to stop, the trials end with the rounds in hand.
@@ -67,7 +63,7 @@ def search(
         dataset: of all the trials, if it is the same.
         later: stages that all of them go through after their first.
     """
-    ended = table.ended()
+    ended, folder, space = table.ended(), table.folder, table.space
     if len(ended) == (plan.trials if points is None else len(points)):
         return
     population = plan.scheduler == "pbt"
@@ -90,7 +86,7 @@ def search(
             ),
             param_space={} if points is None else {SETTINGS: tune.grid_search(list(points))},
             tune_config=tune.TuneConfig(
-                search_alg=_suggestions(table, space, plan) if points is None else None,
+                search_alg=_suggestions(table, plan) if points is None else None,
                 scheduler=scheduler(plan, space),
                 num_samples=plan.trials if points is None else 1,
                 max_concurrent_trials=concurrent,
@@ -107,13 +103,13 @@ def search(
         ).fit()
 
 
-def _suggestions(table: Table, space: Space, plan: Plan) -> Searcher:
+def _suggestions(table: Table, plan: Plan) -> Searcher:
     """Optuna's; on resuming, those of the trials that there were come first."""
     begun = [
         {f"{SETTINGS}/{field}": value for field, value in course_of(row)[0].settings.items()}
         for row in table.rows
     ]
-    domains = {SETTINGS: space.domains()}
+    domains = {SETTINGS: table.space.domains()}
     return OptunaSearch(domains, METRIC, MODE, points_to_evaluate=begun or None, seed=plan.seed)
 
 
