@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ import pytest
 import ray
 import yaml
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import raydl
 from raydl import Checkpointing, Evaluation, Model, Run, SpecError
@@ -39,6 +41,7 @@ from tuning.sweep.space import Space
 from tuning.sweep.stages import Stage, newest
 from tuning.sweep.table import course_of
 from tuning.sweep.trial import home_of
+from tuning.sweep.watching import LiveTable
 
 BASE = Run(
     model=Model("MLP", {"hidden": [16]}),
@@ -119,6 +122,39 @@ def test_draws_cross_the_grids_and_follow_from_the_seed():
     assert type(run.algorithm).__name__ == points[0]["algorithm"]
     assert (run.algorithm.lr, run.clients) == (points[0]["algorithm.lr"], points[0]["clients"])
     assert run.model == BASE.model
+
+
+def test_a_changed_setting_stays_in_its_range():
+    space = Space(
+        BASE,
+        {
+            "algorithm.lr": {"loguniform": [1e-3, 0.1]},
+            "algorithm.epochs": {"randint": [1, 5]},
+            "algorithm.batch_size": {"choice": [8, 16]},
+        },
+    )
+    given = {"algorithm.lr": 0.12, "algorithm.epochs": 0, "algorithm.batch_size": 16}
+    within = {"algorithm.lr": 0.1, "algorithm.epochs": 1, "algorithm.batch_size": 16}
+    assert space.clipped(given) == within
+    assert space.clipped(within) == within
+    assert space.mutations()["algorithm.batch_size"] == [8, 16]
+
+
+def test_a_person_sees_the_best_trials_first():
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    row = {"reason": None, "round": 4}
+    rows = [
+        {"number": 0, "algorithm.lr": 0.1, "outcome": "finished", "val_accuracy": 0.5, **row},
+        {"number": 1, "algorithm.lr": 0.2, "outcome": "finished", "val_accuracy": 0.75, **row},
+        {"number": 2, "algorithm.lr": 0.3, "outcome": "begun", "val_accuracy": None, **row},
+    ]
+    with LiveTable(console, ["algorithm.lr"], total=4) as table:
+        table.ended(rows[1], rows)
+    shown = screen.getvalue()
+    assert "2 of 4 trials done, best validation 75.00 %" in shown
+    assert "s left" in shown
+    assert shown.rindex("0001") < shown.rindex("0000") < shown.rindex("0002")
 
 
 RATES = {"algorithm.lr": {"grid": [0.1, 1e30, 0.03]}, "algorithm.epochs": {"grid": [1, 2]}}
@@ -218,6 +254,10 @@ def test_asha_stops_the_worse(cluster, tmp_path, capfd):
     assert (bad["outcome"], bad["round"]) == ("stopped", 1)
     assert bad["val_accuracy"] < good["val_accuracy"]
     assert outcome.best == good
+    events = EventAccumulator(str(tmp_path / "sweep/trials/0001/tensorboard")).Reload()
+    assert "_hparams_/session_start_info" in events.PluginTagToContent(
+        "hparams"
+    )  # it did not finish
     assert capfd.readouterr().out == ""  # Tune prints nothing between the lines of the console
 
 

@@ -57,6 +57,8 @@ class Plan:
             allowed = get_args(kinds)
             given = getattr(self, name)
             require(given in allowed, name, given, " or ".join(map(repr, allowed)))
+        sound = bool(self.name) and not set(self.name) & set("/\\:")
+        require(sound, "name", self.name, "a folder's name, without / \\ or :")
         require(self.trials >= 1, "trials", self.trials, "1 or larger")
         require(self.seeds >= 0, "seeds", self.seeds, "0 or larger")
         free = self.concurrent is None or self.concurrent >= 1

@@ -144,8 +144,7 @@ def _loss(trial: Trial) -> str:
 @contextmanager
 def _scratch(folder: Folder) -> Iterator[str]:
     """A folder for what Tune writes, which all its processes reach, while Tune keeps quiet."""
-    if folder.has(_SCRATCH):  # of a sweep that was killed
-        folder.remove(_SCRATCH)
+    _clear(folder)  # of what a sweep that was killed left there
     place = folder / _SCRATCH
     os.environ.update(_SWITCHES)
     logger = logging.getLogger("ray.tune")
@@ -155,6 +154,11 @@ def _scratch(folder: Folder) -> Iterator[str]:
         yield place.uri if place.local is None else str(place.local)
     finally:
         logger.setLevel(level)
+        _clear(folder)
+
+
+def _clear(folder: Folder) -> None:
+    if folder.has(_SCRATCH):
         folder.remove(_SCRATCH)
 
 
