@@ -49,7 +49,7 @@ def write(folder: Folder, space: Space, outcome: Outcome) -> None:
         if len(course_of(best)) == 1:
             spec = options.to_mapping(tested(space.at(space.settings(best))))
             folder.write("best.yaml", yaml.safe_dump(spec, sort_keys=False).encode())
-            text += f"Train it again with\n\n    raydl run --config {folder.uri}/best.yaml\n\n"
+            text += "Train it again with\n\n    raydl run --config best.yaml\n\n"
     shown = table.sort_values("val_accuracy", ascending=False, na_position="last")
     shown = shown[["number", *space.fields, *_COLUMNS, "reason"]]
     text += f"## Trials\n\n{markdown(shown, '.4g')}\n"
