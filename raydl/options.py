@@ -38,6 +38,15 @@ def from_mapping(settings: Mapping[str, Any]) -> Run:
     return parse([], settings)
 
 
+def changed(run: Run, settings: Mapping[str, Any]) -> Run:
+    """A run with some of its fields changed, which are named as on the command line.
+
+    Raises:
+        SpecError: as `from_mapping` does.
+    """
+    return parse([f"--{field}={_token(settings[field])}" for field in settings], to_mapping(run))
+
+
 def from_yaml(text: str, origin: str) -> dict[str, Any]:
     """The settings that a YAML text holds; ``origin`` is named in errors."""
     try:
@@ -71,6 +80,15 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             else {f"{prefix}{key}": value}
         )
     return flat
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two dotted settings differ in, a line for each."""
+    return [
+        f"  {key}: {was.get(key)} then, {now.get(key)} now"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]
 
 
 def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run:

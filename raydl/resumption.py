@@ -53,12 +53,7 @@ def check_same(run: Run, stored: Mapping[str, Any]) -> None:
         return kept | {f"runtime.{key}": each for key, each in runtime.items()}
 
     was, now = relevant(stored), relevant(options.to_mapping(run))
-    changed = [
-        f"  {key}: {was.get(key)} then, {now.get(key)} now"
-        for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key)
-    ]
-    if changed:
+    if changed := options.differences(was, now):
         raise SpecError(
             "a run can only be resumed with the spec that it began with; these differ:\n"
             + "\n".join(changed)

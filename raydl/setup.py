@@ -26,16 +26,20 @@ class Setup(NamedTuple):
     params: Params
 
 
-def prepare(run: Run) -> Setup:
+def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     """Loads the data, deals it to the clients and makes the model.
 
     The first parameters are those that the model has after ``torch.manual_seed(run.seed)``.
+
+    Args:
+        run: the spec.
+        dataset: what ``run.data`` loads, if it is at hand already.
 
     Raises:
         SpecError: if any part of the run does not fit another.
     """
     _check_workers(run)
-    dataset = run.data.load()
+    dataset = run.data.load() if dataset is None else dataset
     partition = assign(run, dataset)
     if run.augmentation is not None:  # refuses what it cannot change
         run.augmentation(dataset.train.inputs[:2], generator(run.seed, "augmentation"))

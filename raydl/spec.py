@@ -98,16 +98,18 @@ class Evaluation:
         every: rounds from one scoring on the validation set to the next: 1 by default, or as
             many as an epoch takes in a run whose length is given in epochs. The last is always
             scored.
-        test: when the test set is scored: at the end, or each time for a published protocol that
-            does so.
+        test: when the test set is scored: at the end; each time, for a published protocol that
+            does so; or never, for a run that is only compared with others in validation.
     """
 
     every: int | None = None
-    test: Literal["end", "each"] = "end"
+    test: Literal["end", "each", "never"] = "end"
 
     def __post_init__(self) -> None:
         _check_every("evaluation.every", self.every)
-        require(self.test in ("end", "each"), "evaluation.test", self.test, "'end' or 'each'")
+        allowed = ("end", "each", "never")
+        spoken = " or ".join(map(repr, allowed))
+        require(self.test in allowed, "evaluation.test", self.test, spoken)
 
 
 def _check_every(name: str, rounds: int | None) -> None:

@@ -1,5 +1,6 @@
 """Folders on any file system that pyarrow opens: local paths, ``s3://``, ``gs://`` and the like."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +67,9 @@ class Folder:
         """
         try:
             self._files.create_dir(self._path, recursive=True)
-            self.write(".writable", b"")
-            self.remove(".writable")
+            probe = f".writable-{secrets.token_hex(4)}"  # other processes may try at the same time
+            self.write(probe, b"")
+            self.remove(probe)
         except (ArrowException, OSError) as error:
             raise SpecError(
                 f"{self._field} {self.uri!r} cannot be written to: {error}; name another folder"

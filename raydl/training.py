@@ -14,6 +14,7 @@ from raydl import checkpoint, options
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params
+from raydl.data.dataset import Dataset
 from raydl.interrupt import Interrupted, Stop, stoppable
 from raydl.record import COLUMNS, Record, Row, read_rows, score_columns, table_of
 from raydl.resumption import FREE, check_same, described, stored_settings
@@ -52,10 +53,16 @@ class Observer:
         """The runtime was chosen by measuring."""
 
     def rounded(self, row: Row) -> None:
-        """A round is done and, if it was to be, scored."""
+        """A round is done and, if it was to be, scored and written down."""
 
 
-def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) -> History:
+def run(
+    spec: Run,
+    *,
+    resume: bool = False,
+    observer: Observer | None = None,
+    dataset: Dataset | None = None,
+) -> History:
     """Does a run, and leaves its folder under ``spec.storage``.
 
     Args:
@@ -63,6 +70,7 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
         resume: goes on from the newest sound checkpoint of the run of that name. The numbers are
             then those of a run that was never interrupted.
         observer: is told how it goes on.
+        dataset: what ``spec.data`` loads, if it is at hand already.
 
     Returns:
         The run's history.
@@ -80,7 +88,7 @@ def run(spec: Run, *, resume: bool = False, observer: Observer | None = None) ->
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
     stored = stored_settings(folder, spec, resume)
-    setup = prepare(spec)
+    setup = prepare(spec, dataset)
     spec = _resolved(spec, setup, observer)
     if stored:
         check_same(spec, stored)
@@ -159,7 +167,8 @@ class _Course:
         over = run.over(start, seen / samples)
         while not over:
             done = next(endless)
-            self._finish_pending()
+            if self._pending:
+                self._tell(self._take_pending())
             # The partition is not drawn before: matplotlib takes its time to import.
             if done.number == 1 and self._runtime.leads:
                 self._draw_partition()
@@ -169,8 +178,9 @@ class _Course:
             signal = self._runtime.agree(stop.signal)
             self._pending = self._score(done, over or run.due(run.evaluation.every, 1, *passed))
             if over or signal or run.due(run.checkpoint.every, 10, *passed):
-                self._finish_pending()
+                row = self._take_pending()
                 self._save(done.number, state)
+                self._tell(row)
             if signal:
                 raise Interrupted(signal, self._folder.uri, done.number)
         return self._summarize(state)
@@ -189,12 +199,14 @@ class _Course:
 
         return row
 
-    def _finish_pending(self) -> None:
-        if self._pending:
-            row = self._pending()
-            self._rounded(row)
-            self._runtime.report(str(self._run.name), row)
-            self._pending = None
+    def _take_pending(self) -> Row:
+        assert self._pending is not None
+        row, self._pending = self._pending(), None
+        return row
+
+    def _tell(self, row: Row) -> None:
+        self._rounded(row)
+        self._runtime.report(str(self._run.name), row)
 
     def _save(self, number: int, state: tree.Tree) -> None:
         self._record.write()  # first, so that there is a row for every round of a checkpoint
@@ -206,7 +218,7 @@ class _Course:
     def _summarize(self, state: tree.Tree) -> History:
         params = self._problem.algorithm.params(state)
         last = self._record.rows[-1]
-        test = score_columns({"test": self._runtime.evaluate(params, "test")()})
+        test = self._tested(params)
         last |= test
         settings = options.flatten(options.to_mapping(self._run))
         settings = {key: value for key, value in settings.items() if key not in FREE}
@@ -226,9 +238,15 @@ class _Course:
         if row is None or params is None:
             return {}
         if row["round"] != self._record.rows[-1]["round"]:
-            last = score_columns({"test": self._runtime.evaluate(params, "test")()})
+            last = self._tested(params)
         scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
         return {f"best_{name}": value for name, value in scores.items()}
+
+    def _tested(self, params: Params) -> Row:
+        """What parameters score on the test set; nothing if it is not to be looked at."""
+        if self._run.evaluation.test == "never":
+            return {}
+        return score_columns({"test": self._runtime.evaluate(params, "test")()})
 
     def _draw_partition(self) -> None:
         from raydl.data.figures import label_counts, plot_partition

@@ -16,7 +16,7 @@ from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -30,9 +30,7 @@ from raydl.progress import Live
 from raydl.rounds import NonFiniteError
 from raydl.storage import Folder
 from raydl.training import Observer
-from tuning.study import take_up
-
-Row: TypeAlias = dict[str, Any]
+from tuning.study import Row, take_up
 
 RESULTS = "results.csv"
 FIGURES = (

@@ -4,19 +4,22 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 from jsonargparse import auto_cli
 
 import raydl
 from raydl import History, Run, SpecError
+from raydl.data import Dataset
 from raydl.interrupt import Interrupted
 from raydl.storage import Folder
 from raydl.training import Observer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Row: TypeAlias = dict[str, Any]  # of a table of runs
 
 
 def command(name: str, studies: Callable[..., Any] | list[Callable[..., Any]]) -> None:
@@ -38,18 +41,18 @@ def command(name: str, studies: Callable[..., Any] | list[Callable[..., Any]]) -
         sys.exit(stopped.code)
 
 
-def take_up(run: Run, observer: Observer | None = None) -> History:
+def take_up(run: Run, observer: Observer | None = None, dataset: Dataset | None = None) -> History:
     """The history of a run that has a name: begun, gone on with, or read back if it is finished."""
     there = (Folder(run.storage) / str(run.name)).has("run.yaml")
-    return raydl.run(run, resume=there, observer=observer)
+    return raydl.run(run, resume=there, observer=observer, dataset=dataset)
 
 
 @contextmanager
-def drawing(file: Path, panels: int = 1, width: float = 7.0) -> Iterator[list["Axes"]]:
+def drawing(file: Path | IO[bytes], panels: int = 1, width: float = 7.0) -> Iterator[list["Axes"]]:
     """Axes side by side; what the block draws in them is written to a PNG file.
 
     Args:
-        file: to write.
+        file: to write, or to write to.
         panels: how many axes there are.
         width: of the whole figure, in inches.
     """
@@ -57,7 +60,7 @@ def drawing(file: Path, panels: int = 1, width: float = 7.0) -> Iterator[list["A
 
     figure = Figure(figsize=(width, 4.3), layout="constrained")
     yield list(figure.subplots(1, panels, squeeze=False)[0])
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, dpi=150, format="png")
 
 
 def markdown(table: pd.DataFrame, forms: str | Sequence[str] = ".2f") -> str:

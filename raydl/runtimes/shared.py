@@ -6,7 +6,7 @@ as arrays, and what is small as bytes.
 
 import pickle
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import torch
 
 from raydl.core import tree
 from raydl.core.tree import Leaf, Tree
-from raydl.data.dataset import Split
+from raydl.data.dataset import Dataset, Split
 from raydl.runtimes.problem import Problem
 
 SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
@@ -79,25 +79,53 @@ def arrived(value: Any) -> Any:
     return pickle.loads(value) if isinstance(value, bytes) else value
 
 
-def share(problem: Problem) -> tuple[ray.ObjectRef, ray.ObjectRef]:
-    """References to a problem without its samples, and to the samples: for `attached`."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stored(Dataset):
+    """A data set whose samples lie in Ray's object store too, once for all who use it.
+
+    Args:
+        arrays: reference to them, for `filled`.
+    """
+
+    arrays: ray.ObjectRef
+
+
+def stored(dataset: Dataset) -> Stored:
+    """The data set, with its samples put into the object store unless they are there."""
+    if isinstance(dataset, Stored):
+        return dataset
     arrays = {
         f"{part}.{name}": tensor.numpy()
         for part in _PARTS
-        for name, tensor in getattr(problem.dataset, part)._asdict().items()
+        for name, tensor in getattr(dataset, part)._asdict().items()
     }
-    empty = {part: getattr(problem.dataset, part).none() for part in _PARTS}
-    without = replace(problem.dataset, owners=None, **empty)
-    return ray.put(replace(problem, dataset=without)), ray.put(arrays)
+    return Stored(**vars(dataset), arrays=ray.put(arrays))
 
 
-def attached(problem: Problem, arrays: dict[str, np.ndarray]) -> Problem:
-    """The problem with the samples that `share` took out; they lie in Ray's memory."""
+def emptied(dataset: Stored) -> Stored:
+    """The data set without its samples, which is little to send."""
+    return replace(dataset, **{part: getattr(dataset, part).none() for part in _PARTS})
+
+
+def filled(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
+    """The data set with the samples that `emptied` took out; they lie in Ray's memory."""
     splits = {
         part: Split(**{name: as_tensor(arrays[f"{part}.{name}"]) for name in Split._fields})
         for part in _PARTS
     }
-    return replace(problem, dataset=replace(problem.dataset, **splits))
+    return replace(dataset, **splits)
+
+
+def share(problem: Problem) -> tuple[ray.ObjectRef, ray.ObjectRef]:
+    """References to a problem without its samples, and to the samples: for `attached`."""
+    dataset = stored(problem.dataset)
+    without = replace(problem, dataset=replace(emptied(dataset), owners=None))
+    return ray.put(without), dataset.arrays
+
+
+def attached(problem: Problem, arrays: dict[str, np.ndarray]) -> Problem:
+    """The problem with its samples, see `filled`."""
+    return replace(problem, dataset=filled(problem.dataset, arrays))
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

@@ -200,7 +200,7 @@ class AllReduce(OnRay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least, most = self._bounds() or (1, 1)
+        least, most = self.bounds() or (1, 1)
         allowed = "1 or larger, or a range such as 1..4"
         require(1 <= least <= most, "runtime.workers", self.workers, allowed)
         require(self.failures >= 0, "runtime.failures", self.failures, "0 or larger")
@@ -218,7 +218,7 @@ class AllReduce(OnRay):
 
         shared = problem.algorithm.hook is not None
         batch = problem.minibatch() if shared else 0
-        least, most = self._bounds() or (1, 1)
+        least, most = self.bounds() or (1, 1)
         if shared:
             divides = batch % most == 0 if least == most else batch >= most
             require(divides, "algorithm.batch_size", batch, f"a multiple of the {most} workers")
@@ -233,7 +233,7 @@ class AllReduce(OnRay):
             group = train.Group(least, most, self.gpus, self.failures)
             return train.launch(group, problem, course, self.arithmetic(), rounded, stop)
 
-    def _bounds(self) -> tuple[int, int] | None:
+    def bounds(self) -> tuple[int, int] | None:
         """The least and the most workers; None if they follow what there is room for."""
         if self.workers is None:
             return None

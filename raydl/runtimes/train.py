@@ -5,6 +5,7 @@ posts its rounds to the driver and is asked there whether to stop. When a proces
 starts the group again, and the course goes on from the newest checkpoint.
 """
 
+import signal
 import tempfile
 import threading
 from collections.abc import Callable
@@ -131,13 +132,18 @@ def launch(
         fit = threading.Thread(target=lambda: ended.append(_error_of(trainer.fit)), daemon=True)
         fit.start()
         asked = False
-        while fit.is_alive():
-            fit.join(_PAUSE)
-            if stop.signal and not asked:
-                asked = True
-                ray.get(mailbox.ask.remote(stop.signal))
-            for message in ray.get(mailbox.take.remote()):
-                rounded(message)
+        try:
+            while fit.is_alive():
+                fit.join(_PAUSE)
+                if stop.signal and not asked:
+                    asked = True
+                    ray.get(mailbox.ask.remote(stop.signal))
+                for message in ray.get(mailbox.take.remote()):
+                    rounded(message)
+        except BaseException:  # who is told of the rounds wants no more of them
+            ray.get(mailbox.ask.remote(signal.SIGTERM))
+            fit.join()
+            raise
     if ended[0] is not None:
         raise ended[0]
     (outcome,) = ray.get(mailbox.outcome.remote())

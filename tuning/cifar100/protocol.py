@@ -15,7 +15,8 @@ from rich.console import Console
 from raydl import Checkpointing, Model, Run
 from raydl.data import CIFAR100, CropFlip, Synthetic
 from raydl.runtimes.specs import Sequential
-from tuning.grid import Cell, Grid, Row
+from tuning.grid import Cell, Grid
+from tuning.study import Row
 
 Scale: TypeAlias = Literal["smoke", "short", "full"]
 _HISTORY = [

@@ -1,0 +1,34 @@
+"""Parts of a run that a test can tell something by, named as a user's own are."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from raydl.data import Dataset, Digits
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The digits, with a line in a file for each time that they were loaded."""
+
+    log: str
+
+    def load(self) -> Dataset:
+        with Path(self.log).open("a") as file:
+            file.write("loaded\n")
+        return Digits().load()
+
+
+class Deadly(nn.Module):
+    """A model that takes the process with it in which it is trained."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(shape[1] * shape[2], classes)
+
+    def forward(self, inputs):
+        if self.training:
+            os._exit(1)
+        return self.layer(inputs.flatten(1))

@@ -1,0 +1,160 @@
+"""A sweep's plots: validation accuracy over the swept fields, and against what it cost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from raydl.record import read_rows
+from raydl.storage import Folder
+from tuning.study import drawing
+from tuning.sweep.space import Space
+from tuning.sweep.stages import newest
+from tuning.sweep.trial import home_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Draw: TypeAlias = "Callable[[list[Axes]], None]"
+
+_ACCURACY = "validation accuracy (%)"
+_WIDE = 8  # times the least value is the largest of a field whose axis is logarithmic
+
+
+def draw(folder: Folder, table: pd.DataFrame, space: Space, best: int | None) -> list[str]:
+    """Draws what there is to see, and returns the names of the files.
+
+    In a line over a field each point is the best of the trials with that value, whatever the other
+    fields were; so is each cell of a heat map.
+
+    Args:
+        folder: of the sweep.
+        table: a row for each trial.
+        space: of the fields.
+        best: the number of the best trial, which is drawn in color.
+    """
+    scored = table.dropna(subset="val_accuracy")
+    varied = [field for field in space.fields if scored[field].astype(str).nunique() > 1]
+    numeric = [field for field in varied if field in space.numeric]
+    listed = [field for field in numeric if field not in space.ranges]
+    plots: dict[str, tuple[int, Draw]] = {}
+    for field in numeric:
+        plots[field] = 1, partial(_line, scored, field, field not in space.ranges)
+    for first, second in combinations(listed, 2):
+        others = [field for field in varied if field not in (first, second)]
+        plots[f"{first}-{second}"] = 1, partial(_heat_map, scored, first, second, others)
+    if len(varied) > 1:
+        plots["parallel"] = 1, partial(_parallel, scored, varied, space.numeric)
+    if len(scored):
+        rows = {n: read_rows(newest(home_of(folder, n))) for n in scored["number"]}
+        plots["costs"] = 2, partial(_costs, rows, best)
+    for name, (panels, draw_in) in plots.items():
+        with folder.writing(f"{name}.png") as stream, drawing(stream, panels) as axes:
+            draw_in(axes)
+    return [f"{name}.png" for name in plots]
+
+
+def _line(table: pd.DataFrame, field: str, listed: bool, panels: "list[Axes]") -> None:
+    (axes,) = panels
+    values = table[field].astype(float)
+    axes.scatter(values, 100 * table["val_accuracy"], s=14, color="grey", label="trials")
+    if listed:
+        best = 100 * table.groupby(values)["val_accuracy"].max()
+        axes.plot(best.index, best, marker="o", label="best")
+        axes.legend()
+    axes.set(xlabel=field, ylabel=_ACCURACY, xscale="log" if _is_wide(values) else "linear")
+
+
+def _heat_map(
+    table: pd.DataFrame, first: str, second: str, others: Sequence[str], panels: "list[Axes]"
+) -> None:
+    """The best accuracy of each cell, and with which values of the other fields."""
+    import seaborn as sns
+
+    ranked = table.sort_values("val_accuracy", ascending=False, kind="stable")
+    cells = ranked.drop_duplicates([first, second]).set_index([first, second])
+    accuracy = 100 * cells["val_accuracy"].unstack()
+    text = [
+        "\n".join(
+            [f"{100 * row['val_accuracy']:.1f}", *(_short(each, row[each]) for each in others)]
+        )
+        for _, row in cells.iterrows()
+    ]
+    told = pd.Series(text, cells.index).unstack().reindex_like(accuracy).fillna("")
+    (axes,) = panels
+    sns.heatmap(
+        accuracy, annot=told, fmt="", ax=axes, cmap="viridis", cbar_kws={"label": _ACCURACY}
+    )
+    axes.set_title("the other fields at their best")
+
+
+def _parallel(
+    table: pd.DataFrame, fields: Sequence[str], numeric: Sequence[str], panels: "list[Axes]"
+) -> None:
+    """A line for each trial, from axis to axis, colored by its accuracy."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    (axes,) = panels
+    accuracy = 100 * table["val_accuracy"].astype(float)
+    colors = ScalarMappable(Normalize(accuracy.min(), accuracy.max()), colormaps["viridis"])
+    heights = {field: _heights(table[field], field in numeric) for field in fields}
+    heights[_ACCURACY] = _heights(table["val_accuracy"] * 100, True)
+    places = range(len(heights))
+    lines = np.stack(list(heights.values()), axis=1)
+    for line, reached in sorted(zip(lines, accuracy, strict=True), key=lambda each: each[1]):
+        axes.plot(places, line, color=colors.to_rgba(reached), linewidth=1.2)
+    for place, (field, height) in enumerate(heights.items()):
+        axes.axvline(place, color="black", linewidth=0.8)
+        values = table.get(field, accuracy)
+        for value in {*values[height == height.min()], *values[height == height.max()]}:
+            at = height[np.flatnonzero(values == value)[0]]
+            told = f" {value:.4g}" if isinstance(value, int | float) else f" {value}"
+            axes.annotate(told, (place, at), fontsize=8)
+    axes.set_xticks(places, heights, rotation=15, ha="right")
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _costs(
+    rows: Mapping[int, list[dict[str, Any]]], best: int | None, panels: "list[Axes]"
+) -> None:
+    """Accuracy against what was sent, and against the time that it took; the best trial on top."""
+    for number, trial in sorted(rows.items(), key=lambda each: each[0] == best):
+        scored = [row for row in trial if row["val_accuracy"] is not None]
+        reached = [100 * row["val_accuracy"] for row in scored]
+        sent = [(row["bytes_up"] + row["bytes_down"]) / 1e6 for row in scored]
+        took = [row["wall_seconds"] for row in scored]
+        chosen = number == best
+        style = {"color": "C0" if chosen else "lightgrey", "linewidth": 2 if chosen else 0.9}
+        label = f"trial {number:04d}, the best" if chosen else None
+        for axes, costs in zip(panels, (sent, took), strict=True):
+            axes.plot(costs, reached, label=label, marker="." if len(costs) == 1 else None, **style)
+    for axes, name in zip(panels, ("sent up and down (MB)", "wall time (s)"), strict=True):
+        axes.set(xlabel=name, ylabel=_ACCURACY)
+    if best is not None:
+        panels[0].legend()
+
+
+def _heights(values: pd.Series, numeric: bool) -> np.ndarray:
+    """Where values lie on an axis from 0 to 1, float64 [n]: by size, or as words by their order."""
+    if numeric:
+        sizes = values.astype(float).to_numpy()
+        sizes = np.log(sizes) if _is_wide(values.astype(float)) else sizes
+    else:
+        sizes = values.astype(str).rank(method="dense").to_numpy()
+    spread = np.ptp(sizes)
+    return (sizes - sizes.min()) / spread if spread else np.full(len(sizes), 0.5)
+
+
+def _is_wide(values: pd.Series) -> bool:
+    return bool(values.min() > 0 and values.max() >= _WIDE * values.min())
+
+
+def _short(field: str, value: Any) -> str:
+    told = f"{value:.3g}" if isinstance(value, int | float) else str(value)
+    return f"{field.rpartition('.')[2]} {told}"

@@ -1,0 +1,81 @@
+"""A sweep's report: the best setting, what it scores, the table and the plots."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import pandas as pd
+import yaml
+
+from raydl import Run, options
+from raydl.storage import Folder
+from tuning.study import Row, markdown
+from tuning.sweep.figures import draw
+from tuning.sweep.space import Space
+from tuning.sweep.table import course_of
+
+_COLUMNS = ["outcome", "val_accuracy", "round", "local_steps", "bytes_up", "wall_seconds"]
+
+
+class Outcome(NamedTuple):
+    """What a sweep came to.
+
+    Attributes:
+        trials: a row each; see `tuning.sweep.table.Table`.
+        best: the row of the finished trial that did best in validation; None if none finished.
+        winner: the rows of its runs with several seeds, scored on the test set.
+        path: of the sweep's folder.
+    """
+
+    trials: list[Row]
+    best: Row | None
+    winner: list[Row]
+    path: str
+
+
+def tested(run: Run) -> Run:
+    """The run as a winner: scored on the test set, once, at its end."""
+    return replace(run, evaluation=replace(run.evaluation, test="end"))
+
+
+def write(folder: Folder, space: Space, outcome: Outcome) -> None:
+    """Writes ``report.md``, its plots, and ``best.yaml``, the best setting's run."""
+    table, best = pd.DataFrame(outcome.trials), outcome.best
+    counts = table["outcome"].value_counts()
+    text = f"# Sweep {folder.name}\n\n"
+    text += ", ".join(f"{count} {kind}" for kind, count in counts.items()) + ".\n\n"
+    if best is not None:
+        text += f"## Best setting\n\n{_best(space, best)}\n\n"
+        text += f"{_scores(outcome.winner)}\n\n" if outcome.winner else ""
+        if len(course_of(best)) == 1:
+            spec = options.to_mapping(tested(space.at(space.settings(best))))
+            folder.write("best.yaml", yaml.safe_dump(spec, sort_keys=False).encode())
+            text += "Train it again with\n\n    raydl run --config best.yaml\n\n"
+    shown = table.sort_values("val_accuracy", ascending=False, na_position="last")
+    shown = shown[["number", *space.fields, *_COLUMNS, "reason"]]
+    text += f"## Trials\n\n{markdown(shown, '.4g')}\n"
+    for name in draw(folder, table, space, None if best is None else best["number"]):
+        text += f"\n![{name.removesuffix('.png')}]({name})\n"
+    folder.write("report.md", text.encode())
+
+
+def _best(space: Space, best: Row) -> str:
+    course = course_of(best)
+    text = "\n".join(
+        f"- {f'after round {stage.round}, ' if len(course) > 1 else ''}{field}: {value}"
+        for stage in course
+        for field, value in stage.settings.items()
+    )
+    text += f"\n\nValidation accuracy {100 * best['val_accuracy']:.2f} % "
+    return text + f"(trial {best['number']:04d})."
+
+
+def _scores(winner: list[Row]) -> str:
+    scores = pd.Series([row["test_accuracy"] for row in winner], dtype=float)
+    finished = 100 * scores.dropna()
+    if finished.empty:
+        return f"None of its {len(scores)} runs with other seeds finished."
+    spread = f" ± {finished.std():.2f}" if len(finished) > 1 else ""
+    return (
+        f"Trained again, test accuracy {finished.mean():.2f}{spread} % (mean and standard "
+        f"deviation over {len(finished)} of {len(scores)} seeds)."
+    )

@@ -1,0 +1,155 @@
+"""The table of a sweep's trials, which survives any interruption.
+
+A trial's number and its settings are in ``trials.parquet`` before it begins, and its outcome as
+soon as it has one.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from typing import Any, Protocol
+
+import pandas as pd
+
+from raydl.record import Board
+from raydl.storage import Folder
+from tuning.study import Row
+from tuning.sweep import stages
+from tuning.sweep.plan import METRIC
+from tuning.sweep.space import Settings, Space
+from tuning.sweep.stages import Stage
+from tuning.sweep.trial import OUTCOME, REPORTED, SCORES, home_of
+
+FILE = "trials.parquet"
+TESTED = ("test_accuracy", "test_loss")
+
+
+class Watcher(Protocol):
+    """Is told how the trials go on."""
+
+    def changed(self, rows: Sequence[Row]) -> None:
+        """Some trial's figures have."""
+
+    def ended(self, row: Row, rows: Sequence[Row]) -> None:
+        """A trial has its outcome."""
+
+
+class Table:
+    """The rows of the trials, as they are in the file.
+
+    A row holds the number; the swept fields, as they are in the trial's last stage; outcome
+    (``finished``; ``stopped`` by the scheduler; ``diverged``; ``failed``; ``begun`` if it has none
+    yet); reason; the figures of the last scored round; and stages, as JSON.
+
+    Args:
+        folder: of the trials.
+        space: of their settings.
+        stopper: what stops trials, in words.
+        watcher: is told how it goes on.
+    """
+
+    def __init__(self, folder: Folder, space: Space, stopper: str, watcher: Watcher) -> None:
+        self.folder, self.space = folder, space
+        self._stopper, self._watcher = stopper, watcher
+        self._rows = {row["number"]: row for row in _read(folder)}
+
+    @property
+    def rows(self) -> list[Row]:
+        """Of all the trials, in the order of their numbers."""
+        return [self._rows[number] for number in sorted(self._rows)]
+
+    def ended(self) -> frozenset[int]:
+        """The numbers of the trials that have their outcome."""
+        return frozenset(n for n, row in self._rows.items() if row["outcome"] != "begun")
+
+    def begin(self, number: int, settings: Settings) -> None:
+        """Writes a trial down before it begins, or that it goes on with other settings."""
+        row = self._rows.get(number)
+        if row is None:
+            self._rows[number] = {
+                "number": number,
+                **settings,
+                "outcome": "begun",
+                "reason": None,
+                **dict.fromkeys(REPORTED + TESTED),
+                "stages": json.dumps([Stage(0, settings)]),
+            }
+        elif row["outcome"] != "begun" or self.space.settings(row) == settings:
+            return
+        else:
+            row |= settings
+        self._write()
+
+    def score(self, number: int, result: Mapping[str, Any]) -> None:
+        """Takes a trial's figures, unless it has its outcome and only repeats them."""
+        row = self._rows[number]
+        if row["outcome"] == "begun":
+            row |= {name: result.get(name) for name in REPORTED}
+            self._watcher.changed(self.rows)
+
+    def end(self, number: int, reason: str | None = None) -> None:
+        """Writes a trial's outcome down; ``reason`` is of a process that was lost."""
+        row = self._rows[number]
+        if row["outcome"] != "begun":
+            return
+        place = stages.newest(home_of(self.folder, number))
+        course = stages.read(place, self.space.settings(row))
+        row |= course[-1].settings | {"stages": json.dumps(course)}
+        row |= self._outcome(place, reason)
+        self._write()
+        if row["outcome"] != "finished" and row[METRIC] is not None:
+            self._add_hparams(place, row)
+        self._watcher.ended(row, self.rows)
+
+    def _outcome(self, place: Folder, reason: str | None) -> Row:
+        if reason is not None:
+            return {"outcome": "failed", "reason": reason}
+        if place.has(OUTCOME):
+            return dict(json.loads(place.read(OUTCOME)))
+        if place.has("summary.json"):
+            summary = json.loads(place.read("summary.json"))
+            known = {"round": summary["rounds"]} | summary
+            return {"outcome": "finished"} | {name: known[name] for name in REPORTED + TESTED}
+        return {"outcome": "stopped", "reason": f"by the scheduler ({self._stopper})"}
+
+    def _add_hparams(self, place: Folder, row: Row) -> None:
+        """Fills TensorBoard's HParams tab for a trial that did not finish, as others do it."""
+        board = Board(place, int(row["round"]))
+        board.hparams(self.space.settings(row), {name: row[name] for name in SCORES})
+        board.close()
+
+    def _write(self) -> None:
+        table = pd.DataFrame(self.rows)
+        for field in self.space.fields:
+            if field not in self.space.numeric:  # one column holds values of one type
+                table[field] = table[field].astype(str)
+        content = BytesIO()
+        table.to_parquet(content, index=False)
+        self.folder.write(FILE, content.getvalue())
+
+
+def course_of(row: Row) -> list[Stage]:
+    """The stages that a trial went through."""
+    return [Stage(*each) for each in json.loads(row["stages"])]
+
+
+def best_of(rows: Sequence[Row]) -> Row | None:
+    """The finished trial that did best in validation, of equal ones the first; None if none did."""
+    finished = [row for row in rows if row["outcome"] == "finished"]
+    return max(finished, key=lambda row: row[METRIC], default=None)
+
+
+def told(row: Row) -> str:
+    """What became of a trial, in a few words."""
+    if row["outcome"] in ("diverged", "failed"):
+        return f"{row['outcome']}: {row['reason']}"
+    scored = "not scored yet" if row[METRIC] is None else f"validation {100 * row[METRIC]:.2f} %"
+    return scored if row["outcome"] in ("begun", "finished") else f"{scored}, {row['outcome']}"
+
+
+def _read(folder: Folder) -> Iterator[Row]:
+    """The table's rows; none if there is no table yet."""
+    if folder.has(FILE):
+        table = pd.read_parquet(BytesIO(folder.read(FILE)))
+        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+            yield row | course_of(row)[-1].settings

@@ -1,0 +1,204 @@
+"""One trial: a run that tells Ray Tune of its scores, in the process that Tune gives it.
+
+The processes of the trials are taken over by the ones that follow, and all read the samples where
+they lie in Ray's object store.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import ray
+from ray import tune
+
+from raydl import Run, checkpoint
+from raydl.data import Dataset
+from raydl.record import Row, read_rows
+from raydl.rounds import NonFiniteError
+from raydl.runtimes.shared import Stored, filled
+from raydl.setup import usual_model
+from raydl.storage import Folder
+from raydl.training import Observer
+from tuning.study import take_up
+from tuning.sweep import stages
+from tuning.sweep.plan import METRIC
+from tuning.sweep.space import Settings, Space
+from tuning.sweep.stages import Stage
+
+SCORES = ("val_accuracy", "val_loss")
+TOTALS = ("round", "epochs", "samples", "local_steps", "messages", "bytes_down", "bytes_up")
+REPORTED = (*SCORES, *TOTALS, "wall_seconds")
+OUTCOME = "outcome.json"  # of a trial that did not finish, with the reason
+
+
+class Job(NamedTuple):
+    """What the trials of a search have in common.
+
+    Attributes:
+        space: of their settings.
+        folder: of the sweep.
+        ended: numbers of those that have their outcome: they only tell their scores again.
+        later: stages that all of them go through after their first.
+        interval: rounds or epochs after which a trial may be changed; None if it never is.
+        unit: the column that counts them.
+    """
+
+    space: Space
+    folder: str
+    ended: frozenset[int]
+    later: tuple[Stage, ...]
+    interval: float | None
+    unit: str
+
+
+def home_of(folder: Folder, number: int) -> Folder:
+    """The folder of a trial's first stage."""
+    return folder / f"trials/{number:04d}"
+
+
+def do(job: Job, number: int, settings: Settings, dataset: Stored | None) -> None:
+    """Does a trial, or goes on with it; what goes wrong is written down in its folder.
+
+    Args:
+        job: what it has in common with the others.
+        number: of the trial.
+        settings: that it is to have, or if it goes on with a population's to have from now on.
+        dataset: of all of them, without its samples; None if each has its own.
+    """
+    home = home_of(Folder(job.folder), number)
+    if number in job.ended:
+        if job.interval is None:
+            scores = _Scores()
+            for row in read_rows(home):
+                scores.tell(row)
+        return
+    try:
+        data = None if dataset is None else filled(dataset, ray.get(dataset.arrays))
+        place = _moved(job, home, settings, data)
+        place = _through_stages(job, home, place, settings, data)
+        run = _run(job, stages.read(place, settings)[-1].settings, data, place)
+        if job.interval is not None:
+            take_up(run, _Boundaries(job, run, home, settings), data)
+            return
+        scores = _Scores(run)
+        for row in read_rows(place):
+            scores.rounded(row)
+        take_up(run, scores, data)
+    except NonFiniteError as error:
+        _end(stages.newest(home), "diverged", str(error))
+    except Exception as error:  # whatever it is, the other trials go on
+        _end(stages.newest(home), "failed", f"{type(error).__name__}: {error}")
+    else:
+        scores.tell(read_rows(place)[-1])
+
+
+def _moved(job: Job, home: Folder, settings: Settings, data: Dataset | None) -> Folder:
+    """Where the trial goes on: in a new stage, if Tune hands it another one's checkpoint."""
+    handed = tune.get_checkpoint()
+    if handed is None:
+        return stages.newest(home)
+    with handed.as_directory() as directory:
+        source = Folder(directory)
+        if source.read("trial").decode() == home.name:  # it only had to wait for its turn
+            return stages.newest(home)
+        saved = checkpoint.newest(source)
+        assert saved is not None
+        course = [*stages.read(source, settings), Stage(saved.round, settings)]
+        return stages.fork(source, home, _run(job, settings, data), course)
+
+
+def _through_stages(
+    job: Job, home: Folder, place: Folder, settings: Settings, data: Dataset | None
+) -> Folder:
+    """Goes through all the stages but the last, in which the trial then is."""
+    done = stages.read(place, settings)
+    for stage in job.later[len(done) - 1 :]:
+        run = _run(job, done[-1].settings, data, place)
+        saved = checkpoint.newest(place)
+        if saved is None or saved.round < stage.round:
+            with suppress(_ReachedError):
+                take_up(run, _Until(stage.round), data)
+        done.append(Stage(stage.round, settings | stage.settings))
+        place = stages.fork(place, home, _run(job, done[-1].settings, data), done)
+    return place
+
+
+def _run(job: Job, settings: Settings, data: Dataset | None, place: Folder | None = None) -> Run:
+    """A trial's run, its model named if that does not take to load the data, and its folder."""
+    run = job.space.at(settings)
+    run = run if data is None else replace(run, model=usual_model(run, data))
+    return run if place is None else replace(run, storage=place.parent, name=place.name)
+
+
+def _end(place: Folder, outcome: str, reason: str) -> None:
+    place.write(OUTCOME, json.dumps({"outcome": outcome, "reason": reason}).encode())
+
+
+class _Scores(Observer):
+    """Tells Tune of a run's scored rounds, each of them once.
+
+    Of the last one only when the run is written down: the scheduler may end the trial on hearing.
+    """
+
+    def __init__(self, run: Run | None = None) -> None:
+        self._run, self._told = run, 0
+
+    def rounded(self, row: Row) -> None:
+        if self._run is None or not _over(self._run, row):
+            self.tell(row)
+
+    def tell(self, row: Row) -> None:
+        """Tells of a round, if it is scored and new."""
+        if row[METRIC] is not None and (row["round"] or 0) > self._told:
+            self._told = int(row["round"] or 0)
+            tune.report(_figures(row))
+
+
+class _Boundaries(Observer):
+    """Tells Tune of a population's trial where it may be changed, and hands over its checkpoint."""
+
+    def __init__(self, job: Job, run: Run, home: Folder, settings: Settings) -> None:
+        self._run, self._home, self._unit = run, home, job.unit
+        self._interval = job.interval or 0.0
+        self._place = Folder(run.storage) / str(run.name)
+        self._stages = stages.read(self._place, settings)
+        rows = read_rows(self._place)
+        self._told = rows[-1][job.unit] or 0.0 if rows else 0.0
+
+    def rounded(self, row: Row) -> None:
+        now = row[self._unit] or 0.0
+        due = row[METRIC] is not None and now - self._told >= self._interval
+        if not due or _over(self._run, row):
+            return
+        self._told = now
+        with TemporaryDirectory(prefix="raydl-") as scratch:
+            to = Folder(scratch)
+            stages.copy(self._place, to)
+            to.write("trial", self._home.name.encode())
+            to.write(stages.FILE, json.dumps(self._stages).encode())
+            tune.report(_figures(row), checkpoint=tune.Checkpoint.from_directory(scratch))
+
+
+class _ReachedError(Exception):
+    """A stage is at its end."""
+
+
+class _Until(Observer):
+    """Ends a run after a round, when it is written down."""
+
+    def __init__(self, last: int) -> None:
+        self._last = last
+
+    def rounded(self, row: Row) -> None:
+        if row["round"] == self._last:
+            raise _ReachedError
+
+
+def _over(run: Run, row: Row) -> bool:
+    return run.over(int(row["round"] or 0), row["epochs"] or 0.0)
+
+
+def _figures(row: Row) -> Row:
+    return {name: row[name] for name in REPORTED}
