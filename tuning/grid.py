@@ -30,7 +30,7 @@ from raydl.progress import Live
 from raydl.rounds import NonFiniteError
 from raydl.storage import Folder
 from raydl.training import Observer
-from tuning.study import Row, take_up
+from tuning.runs import Row, take_up
 
 RESULTS = "results.csv"
 FIGURES = (
@@ -90,8 +90,9 @@ class Grid:
 
         Yields:
             The rows that there are, in the grid's order: name, settings, outcome (``finished`` or
-            ``diverged``) and `FIGURES`, all floats but the fingerprint and missing for a run that
-            diverged; once at first, if there are any, and again after every run.
+            ``diverged``), `FIGURES`, all floats but the fingerprint and missing for a run that
+            diverged, and the run's seed; once at first, if there are any, and again after every
+            run.
 
         Raises:
             SpecError: if there is a row of a cell's name with other settings, or a run cannot be
@@ -127,8 +128,10 @@ class Grid:
             yield cell, outcome
 
     def _table(self, rows: Mapping[str, Row]) -> pd.DataFrame:
-        names = (str(cell.run.name) for cell in self.cells)
-        table = pd.DataFrame([rows[name] for name in names if name in rows])
+        seeds = {str(cell.run.name): cell.run.seed for cell in self.cells}
+        table = pd.DataFrame(
+            [rows[name] | {"seed": seed} for name, seed in seeds.items() if name in rows]
+        )
         numbers = [name for name in FIGURES if name != "fingerprint"]
         return table.astype(dict.fromkeys(numbers, float))
 
@@ -168,10 +171,12 @@ def _outcome(run: Run, observer: Observer | None = None) -> Row:
 def _told(row: Row) -> str:
     if row["outcome"] == "diverged":
         return f"{row['name']}: diverged"
-    return (
-        f"{row['name']}: validation {100 * row['val_accuracy']:.1f} %, "
-        f"test {100 * row['test_accuracy']:.1f} %, {row['wall_seconds']:,.0f} s"
+    accuracies = (
+        f"{name} {100 * row[f'{split}_accuracy']:.1f} %"
+        for split, name in (("val", "validation"), ("test", "test"))
+        if row[f"{split}_accuracy"] is not None  # it may have no samples
     )
+    return f"{row['name']}: {', '.join(accuracies)}, {row['wall_seconds']:,.0f} s"
 
 
 def _side_by_side(cells: Sequence[Cell], processes: int) -> Iterator[tuple[Cell, Row]]:

@@ -1,29 +1,29 @@
-"""Federated learning on MNIST: three tables and three plots, ``python -m tuning.mnist``.
+"""Federated learning on MNIST: three tables and three plots.
 
 The protocol: the CNN of PyTorch's MNIST example, plain SGD at rate .01, N = 100 clients of whom
 a fraction C = .1 takes part, E = 1 local epoch of minibatches of B = 100, 10 rounds, seed 10, and
 the test accuracy after every round. Samples are dealt out iid, or as two label-sorted shards for
-each client (McMahan et al., 2017). A study that was interrupted goes on where it was.
+each client (McMahan et al., 2017).
 """
 
-import os
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
-from rich.console import Console
 
-from raydl import Checkpointing, Evaluation, History, Model, Run
+from raydl import Checkpointing, Evaluation, Model, Run
 from raydl.algorithms import FedAvg, FedSGD
 from raydl.data import IID, MNIST, Shards, Synthetic, Uniform
-from raydl.progress import Live
-from raydl.runtimes.cluster import connected
-from raydl.runtimes.specs import Actors, Sequential
-from tuning.study import command, drawing, markdown, take_up
+from raydl.data.partitions import PartitionSpec
+from raydl.runtimes.specs import Sequential
+from tuning.grid import Cell
+from tuning.output import drawing, markdown
+from tuning.study import Results, Scale, Setting, Study
 
 FEDSGD, FEDAVG = FedSGD(lr=0.01), FedAvg(lr=0.01, batch_size=100, epochs=1)
+SHARDS = Shards()
+MOST: dict[Scale, int] = {"smoke": 1, "short": 5, "full": 15}  # rounds
+ALLOWED = 0.02  # percentage points between FedSGD by gradients and by weights
 
 # Accuracy in percent and how far off it may be, by (algorithm, N, C), after 10 rounds.
 REFERENCE = {
@@ -38,177 +38,167 @@ REFERENCE = {
     ("FedAvg", 100, 0.01): (75.47, 2.5),
     ("FedAvg", 100, 0.2): (81.64, 1.0),
 }
+TABLES = {
+    "Number of clients": [(10, 0.1), (50, 0.1), (100, 0.1)],
+    "Client fraction": [(100, 0.01), (100, 0.1), (100, 0.2)],
+}
+PLOTS = {  # the runs' names by label
+    "Local epochs": {
+        "FedSGD": "FedSGD-N100-C0.1",
+        "FedAvg E=1": "FedAvg-N100-C0.1",
+        "FedAvg E=2": "FedAvg-E2",
+        "FedAvg E=4": "FedAvg-E4",
+    },
+    "Label skew": {
+        f"{name} {how}": f"{name}-{how}"
+        for name in ("FedSGD", "FedAvg")
+        for how in ("iid", "non-iid")
+    },
+    "Stabilized": {"lr .01, C .1": "FedAvg-non-iid", "lr .001, C .5": "FedAvg-calm"},
+}
 
 
-@dataclass(frozen=True)
-class Study:
-    """MNIST studies at one scale; every run is kept under ``storage`` and done only once."""
-
-    base: Run
-    console: Console
-
-    def run(
-        self, name: str, algorithm: FedSGD | FedAvg, rounds: int = 10, **changes: object
-    ) -> History:
-        """The history of one run, taken up or read back if it is there already."""
-        rounds = min(rounds, self.base.rounds)
-        run = replace(self.base, name=name, algorithm=algorithm, rounds=rounds, **changes)
-        with Live(self.console) as live:
-            return take_up(run, live)
-
-    def point(self, algorithm: FedSGD | FedAvg, clients: int, fraction: float) -> History:
-        """The run of the first two tables with so many clients and such a fraction."""
-        name = f"{type(algorithm).__name__}-N{clients}-C{fraction:g}"
-        changes = {"clients": clients, "participation": Uniform(fraction)}
-        return self.run(name, algorithm, **changes)
-
-    def table(self, points: list[tuple[int, float]]) -> pd.DataFrame:
-        """Accuracy, messages and ideal seconds of both algorithms at (N, C) points."""
-        rows = []
-        for clients, fraction in points:
-            for algorithm in (FEDSGD, FEDAVG):
-                history = self.point(algorithm, clients, fraction)
-                rows.append(_row(algorithm, clients, fraction, history))
-        return pd.DataFrame(rows)
-
-    def equality(self) -> pd.DataFrame:
-        """FedSGD by gradients beside FedSGD by weights, round by round."""
-        scenarios = {
-            "iid": (0.01, {"clients": 100, "participation": Uniform(0.5)}),
-            "shards": (0.1, {"clients": 50, "participation": Uniform(0.2), "partition": Shards()}),
-        }
-        rows = []
-        for scenario, (lr, changes) in scenarios.items():
-            by = {
-                send: self.run(f"FedSGD-{send}-{scenario}", FedSGD(lr, send), 5, **changes)
-                for send in ("gradients", "weights")
-            }
-            accuracies = (100 * by[send].table["test_accuracy"] for send in by)
-            for number, (one, other) in enumerate(zip(*accuracies, strict=True), 1):
-                rows.append(
-                    {
-                        "scenario": scenario,
-                        "lr": lr,
-                        "round": number,
-                        "gradients": one,
-                        "weights": other,
-                        "difference": abs(one - other),
-                        "allowed": 0.02,
-                    }
-                )
-        return pd.DataFrame(rows)
-
-    def local_epochs(self) -> dict[str, History]:
-        """FedSGD, and FedAvg with 1, 2 and 4 local epochs."""
-        lines = {"FedSGD": self.point(FEDSGD, 100, 0.1), "FedAvg E=1": self.point(FEDAVG, 100, 0.1)}
-        for epochs in (2, 4):
-            name = f"FedAvg E={epochs}"
-            lines[name] = self.run(f"FedAvg-E{epochs}", replace(FEDAVG, epochs=epochs))
-        return lines
-
-    def label_skew(self) -> dict[str, History]:
-        """Both algorithms on iid clients and on clients of two shards."""
-        return {
-            f"{type(algorithm).__name__} {how}": self.run(
-                f"{type(algorithm).__name__}-{how}", algorithm, 15, partition=partition
-            )
-            for algorithm in (FEDSGD, FEDAVG)
-            for how, partition in (("iid", IID()), ("non-iid", Shards()))
-        }
-
-    def stabilized(self) -> dict[str, History]:
-        """FedAvg on clients of two shards: fewer at a high rate, more at a low one."""
-        calm = {"participation": Uniform(0.5), "partition": Shards()}
-        return {
-            "lr .01, C .1": self.run("FedAvg-non-iid", FEDAVG, 15, partition=Shards()),
-            "lr .001, C .5": self.run("FedAvg-calm", replace(FEDAVG, lr=0.001), 15, **calm),
-        }
-
-
-def _row(algorithm: FedSGD | FedAvg, clients: int, fraction: float, history: History) -> dict:
-    name = type(algorithm).__name__
-    reference, allowed = REFERENCE[name, clients, fraction]
-    accuracy = 100 * history.summary["test_accuracy"]
-    return {
-        "algorithm": name,
-        "N": clients,
-        "C": fraction,
-        "B": algorithm.batch_size if isinstance(algorithm, FedAvg) else "∞",
-        "E": 1,
-        "lr": algorithm.lr,
-        "seed": 10,
-        "messages": history.summary["messages"],
-        "ideal seconds": history.summary["simulated_seconds"],
-        "accuracy": accuracy,
-        "reference": reference,
-        "difference": accuracy - reference,
-        "allowed": allowed,
-    }
-
-
-def draw(lines: dict[str, History], title: str, file: Path) -> None:
-    """Plots the test accuracy over the rounds, a line for each history."""
-    import seaborn as sns
-
-    rows = [
-        {"round": row.round, "test accuracy, %": 100 * row.test_accuracy, "": name}
-        for name, history in lines.items()
-        for row in history.table.itertuples()
-    ]
-    table, last = pd.DataFrame(rows), max(row["round"] for row in rows)
-    with drawing(file) as [axes]:
-        sns.lineplot(
-            table, x="round", y="test accuracy, %", hue="", style="", markers=True, ax=axes
-        )
-        axes.set(title=title, xticks=range(1, 1 + last), ylim=(0, 100))
-        axes.grid(alpha=0.3)
-
-
-def study(
-    data_root: str = "data",
-    output: str = "runs/mnist",
-    scale: Literal["smoke", "full"] = "full",
-) -> None:
-    """Runs the MNIST studies, prints their tables, and writes tables and plots.
-
-    Args:
-        data_root: folder that holds MNIST as torchvision lays it out; downloaded if not there.
-        output: folder of the runs, the tables (Markdown) and the plots (PNG).
-        scale: full is the published protocol; smoke takes one round of each run on made-up images.
-    """
-    smoke = scale == "smoke"
+def mnist(setting: Setting) -> Study:
+    """FedSGD and FedAvg: number of clients, client fraction, local epochs, skewed labels."""
     made_up = Synthetic(samples=1000, test=200, size=28, validation=0)
+    most = MOST[setting.scale]
     base = Run(
-        data=made_up if smoke else MNIST(root=data_root, validation=0),
+        data=made_up if setting.smoke else MNIST(root=setting.root, validation=0),
         model=Model("MnistCNN"),
-        runtime=Sequential() if smoke else Actors(),
-        rounds=1 if smoke else 15,
+        runtime=Sequential(),
         seed=10,
         microbatch=600,
         evaluation=Evaluation(test="each"),
         checkpoint=Checkpointing(every=1, keep=1),
-        storage=f"{output}/runs",
+        storage=setting.storage,
     )
-    folder, console = Path(output), Console()
-    work = Study(base, console)
-    folder.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if smoke else connected(None, cpus=os.cpu_count() or 1):
-        tables = {
-            "FedSGD by gradients and by weights": work.equality,
-            "Number of clients": lambda: work.table([(10, 0.1), (50, 0.1), (100, 0.1)]),
-            "Client fraction": lambda: work.table([(100, 0.01), (100, 0.1), (100, 0.2)]),
+
+    def cell(
+        name: str,
+        algorithm: FedSGD | FedAvg,
+        clients: int = 100,
+        fraction: float = 0.1,
+        partition: PartitionSpec = SHARDS,
+        rounds: int = 10,
+    ) -> Cell:
+        settings = {
+            "algorithm": type(algorithm).__name__,
+            "partition": type(partition).__name__,
+            "clients": clients,
+            "fraction": fraction,
+            "batch_size": algorithm.batch_size or -1 if isinstance(algorithm, FedAvg) else -1,
+            "local_epochs": algorithm.epochs if isinstance(algorithm, FedAvg) else 1,
+            "lr": algorithm.lr,
+            "rounds": min(rounds, most),
         }
-        text = ""
-        for title, made in tables.items():
-            printed = markdown(made())
-            console.print(f"\n[bold]{title}[/]\n{printed}", highlight=False, soft_wrap=True)
-            text += f"## {title}\n\n{printed}\n\n"
-            (folder / "tables.md").write_text(text)
-        draw(work.local_epochs(), "Local epochs", folder / "local_epochs.png")
-        draw(work.label_skew(), "iid and non-iid clients", folder / "label_skew.png")
-        draw(work.stabilized(), "Non-iid, stabilized", folder / "stabilized.png")
-    console.print(f"\ntables.md and three plots are in {folder}")
+        changes = {"participation": Uniform(fraction), "partition": partition}
+        run = replace(base, name=name, algorithm=algorithm, clients=clients, **changes)
+        return Cell(replace(run, rounds=settings["rounds"]), settings)
+
+    both = (FEDSGD, FEDAVG)
+    cells = [
+        *(
+            cell(f"{name}-N{clients}-C{fraction:g}", algorithm, clients, fraction, IID())
+            for algorithm in both
+            for name, clients, fraction in REFERENCE
+            if name == type(algorithm).__name__
+        ),
+        *(
+            cell(f"FedSGD-{send}-{how}", FedSGD(lr, send), clients, fraction, partition, 5)
+            for how, lr, clients, fraction, partition in (
+                ("iid", 0.01, 100, 0.5, IID()),
+                ("shards", 0.1, 50, 0.2, SHARDS),
+            )
+            for send in ("gradients", "weights")
+        ),
+        *(
+            cell(f"FedAvg-E{epochs}", replace(FEDAVG, epochs=epochs), partition=IID())
+            for epochs in (2, 4)
+        ),
+        *(
+            cell(f"{type(algorithm).__name__}-{how}", algorithm, partition=partition, rounds=15)
+            for algorithm in both
+            for how, partition in (("iid", IID()), ("non-iid", SHARDS))
+        ),
+        cell("FedAvg-calm", replace(FEDAVG, lr=0.001), fraction=0.5, rounds=15),
+    ]
+
+    def draw(results: Results, folder: Path) -> None:
+        for title, names in PLOTS.items():
+            file = folder / f"{title.lower().replace(' ', '_')}.png"
+            _draw(results.rounds, names, f"{title}: {setting.title('MNIST', 'seed 10')}", file)
+
+    return Study(cells, _report, draw)
 
 
-if __name__ == "__main__":
-    command("tuning.mnist", study)
+def _report(results: Results) -> str:
+    told = f"## FedSGD by gradients and by weights\n\n{markdown(_equality(results.rounds))}\n\n"
+    for title, points in TABLES.items():
+        told += f"## {title}\n\n{markdown(_accuracies(results, points))}\n\n"
+    return told
+
+
+def _equality(rounds: pd.DataFrame) -> pd.DataFrame:
+    """FedSGD by gradients beside FedSGD by weights, round by round."""
+    tested = 100 * rounds.set_index(["name", "round"])["test_accuracy"]
+    tables = []
+    for how in ("iid", "shards"):
+        both = {
+            send: tested[tested.index.get_level_values("name") == f"FedSGD-{send}-{how}"]
+            for send in ("gradients", "weights")
+        }
+        table = pd.DataFrame({send: each.droplevel("name") for send, each in both.items()})
+        table["difference"] = (table["gradients"] - table["weights"]).abs()
+        tables.append(table.dropna().assign(allowed=ALLOWED).reset_index())
+        tables[-1].insert(0, "scenario", how)
+    return pd.concat(tables)
+
+
+def _accuracies(results: Results, points: list[tuple[int, float]]) -> pd.DataFrame:
+    """Accuracy, messages and ideal seconds of both algorithms at (N, C) points."""
+    seconds = results.rounds.groupby("name")["simulated_seconds"].max()
+    runs = results.runs.set_index("name")
+    rows = []
+    for clients, fraction in points:
+        for algorithm in ("FedSGD", "FedAvg"):
+            name = f"{algorithm}-N{clients}-C{fraction:g}"
+            if name not in runs.index:
+                continue
+            row = runs.loc[name]
+            reference, allowed = REFERENCE[algorithm, clients, fraction]
+            accuracy = 100 * row["test_accuracy"]
+            batch = row["batch_size"]
+            rows.append(
+                {
+                    "algorithm": algorithm,
+                    "N": clients,
+                    "C": fraction,
+                    "B": "∞" if batch == -1 else batch,
+                    "E": row["local_epochs"],
+                    "lr": row["lr"],
+                    "seed": row["seed"],
+                    "rounds": row["rounds"],
+                    "messages": row["messages"],
+                    "ideal seconds": seconds.get(name),
+                    "accuracy": accuracy,
+                    "reference": reference,
+                    "difference": accuracy - reference,
+                    "allowed": allowed,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _draw(rounds: pd.DataFrame, names: dict[str, str], title: str, file: Path) -> None:
+    """Plots the test accuracy over the rounds, a line for each of the runs that there are."""
+    import seaborn as sns
+
+    labels = pd.DataFrame({"name": names.values(), "": names.keys()})
+    table = labels.merge(rounds.assign(accuracy=100 * rounds["test_accuracy"]), on="name")
+    if table.empty:
+        return
+    with drawing(file) as [axes]:
+        sns.lineplot(table, x="round", y="accuracy", hue="", style="", markers=True, ax=axes)
+        last = int(table["round"].max())
+        axes.set(title=title, xticks=range(1, 1 + last), ylim=(0, 100), ylabel="test accuracy, %")
+        axes.grid(alpha=0.3)

@@ -23,10 +23,14 @@ def show(figures: dict[str, Any]) -> None:
                 console.print(line)
             if "ratios" in measured:
                 console.print(_beside(measured["ratios"]))
-        if "transport" in measured:
-            console.print(_transport(measured))
-        if "virtual" in measured:
-            console.print(_virtual(measured))
+        for named, table in (
+            ("transport", _transport),
+            ("virtual", _virtual),
+            ("overhead", _overhead),
+            ("halving", _halving),
+        ):
+            if named in measured:
+                console.print(table(measured))
     if "optimizers" in figures:
         console.print(_optimizers(figures["optimizers"]))
     if "W4" in figures:
@@ -106,6 +110,25 @@ def _virtual(measured: dict[str, Any]) -> Table:
             f"{row['events_a_second']:,.0f}",
             f"{row['virtual_seconds']:.1f}",
         )
+    return table
+
+
+def _overhead(measured: dict[str, Any]) -> Table:
+    title = f"{measured['trials']} runs, {measured['at_once']} at a time, after start-up"
+    table = _table(f"{title}: {measured['ratio']:.2f} × bare", "", "seconds", "fastest", "slowest")
+    for row in measured["overhead"]:
+        each = (median(row["seconds"]), min(row["seconds"]), max(row["seconds"]))
+        table.add_row(row["name"], *(f"{seconds:.1f}" for seconds in each))
+    return table
+
+
+def _halving(measured: dict[str, Any]) -> Table:
+    title = f"{measured['configurations']} settings, {measured['epochs']:g} epochs; "
+    title += f"the best of the grid: {100 * measured['best']:.2f} % in validation"
+    table = _table(title, "ASHA, seed", "of the grid's local steps", "points missed")
+    for row in measured["halving"]:
+        share, missed = f"{100 * row['share']:.1f} %", f"{100 * row['missed']:.2f}"
+        table.add_row(str(row["seed"]), share, missed)
     return table
 
 

@@ -1,114 +1,50 @@
-"""The CIFAR-100 studies at their smallest scale: every table and plot, and taking them up again."""
+"""What the CIFAR-100 studies make of their results."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from tests.command import until
-from tuning.cifar100.asynchronous import asynchronous
-from tuning.cifar100.centralized import centralized, draw_curves
-from tuning.cifar100.large_batch import draw, large_batch, over_batches
-from tuning.cifar100.local_steps import local_steps
-from tuning.cifar100.protocol import chosen
+from tuning.cifar100.centralized import draw_curves
+from tuning.cifar100.large_batch import draw, over_batches
+from tuning.registry import STUDIES
+from tuning.study import Setting, chosen
 
-STUDIES = {
-    centralized: (["curves.png"], 3),
-    large_batch: (["large_batch.png"], 12),
-    local_steps: (["local_steps.png"], 8),
-    asynchronous: (["asynchronous.png", "histories.csv"], 10),
-}
+RESULTS = Path(__file__).parents[2] / "examples/results/cifar100"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Callable[[Callable[..., None]], Path]:
-    """The folder of a study that was done in one go."""
-
-    @cache
-    def folder(study: Callable[..., None]) -> Path:
-        path = tmp_path_factory.mktemp(study.__name__)
-        study(output=str(path), scale="smoke")
-        return path
-
-    return folder
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
-def test_the_smoke_scale_writes_its_table_and_plot(study, whole, tmp_path, capsys):
-    files, rows = STUDIES[study]
-    written = sorted(each.name for each in whole(study).iterdir())
-    assert written == sorted([*files, "results.csv", "runs", "tables.md"])
-    results = pd.read_csv(whole(study) / "results.csv")
-    assert len(results) == rows
-    assert set(results["outcome"]) == {"finished"}
-    # One of centralized is done twice, and at this scale s = 16 never holds anybody back.
-    assert results["fingerprint"].nunique() >= rows - (2 if study is asynchronous else 1)
-    tables = (whole(study) / "tables.md").read_text()
-
-    for table in whole(study).glob("*.csv"):
-        shutil.copy(table, tmp_path)
-    study(output=str(tmp_path), scale="smoke")  # every row is there: nothing is run
-    assert not (tmp_path / "runs").exists()
-    assert (tmp_path / "tables.md").read_text() == tables
-    assert tables in capsys.readouterr().out
-
-
-def test_a_signal_stops_the_processes_and_the_same_command_goes_on(whole, tmp_path):
-    argv = [sys.executable, "-m", "tuning.cifar100", "local_steps", "--scale", "smoke"]
-    argv += ["--output", str(tmp_path), "--processes", "2"]
-    process = subprocess.Popen(
-        argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        until((tmp_path / "results.csv").exists)
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-        _, told = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert told.startswith("stopped after round ")
-    assert told.endswith("; the same command goes on with the study\n")
-    assert len(told.splitlines()) == 1
-    assert 1 <= len(pd.read_csv(tmp_path / "results.csv")) < 8
-
-    local_steps(output=str(tmp_path), scale="smoke")
-    stopped, undisturbed = (
-        pd.read_csv(folder / "results.csv").sort_values("name")
-        for folder in (tmp_path, whole(local_steps))
-    )
-    assert list(stopped["fingerprint"]) == list(undisturbed["fingerprint"])
-
-
-def test_the_command_refuses_in_one_line(tmp_path):
-    argv = ["-m", "tuning.cifar100", "large_batch", "--processes", "0", "--output", str(tmp_path)]
-    ended = subprocess.run([sys.executable, *argv], text=True, capture_output=True, check=False)
-    assert ended.returncode == 2
-    assert ended.stderr == "tuning.cifar100: processes is 0; it must be 1 or larger\n"
+@pytest.mark.parametrize("name", ["centralized", "large_batch", "local_steps"])
+def test_the_rows_that_are_kept_here_are_runs_of_the_study(name, tmp_path):
+    """Whoever goes on from them does none of them again, and is not told that they are others'."""
+    study = STUDIES[name](Setting("short", "no such folder", str(tmp_path)))
+    rows = pd.read_csv(RESULTS / name / "results.csv").to_dict("records")
+    cells = {cell.run.name: cell.settings for cell in study.cells}
+    kept = [row for row in rows if row["name"] in cells]
+    assert kept
+    for row in kept:
+        assert {key: row[key] for key in cells[row["name"]]} == cells[row["name"]]
 
 
 def test_the_rate_is_chosen_in_validation():
     nan = float("nan")
     results = pd.DataFrame(
         [
-            ("LocalSGD", 2, 4, 0.05, 0.30, 0.40),
-            ("LocalSGD", 2, 4, 0.02, 0.35, 0.20),
-            ("LocalSGD", 2, 4, 0.10, nan, nan),
-            ("SlowMo", 2, 4, 0.05, nan, nan),
+            ("LocalSGD", 2, 4, 0.05, 1, 0.30, 0.40),
+            ("LocalSGD", 2, 4, 0.02, 1, 0.35, 0.20),
+            ("LocalSGD", 2, 4, 0.10, 1, nan, nan),
+            ("SlowMo", 2, 4, 0.05, 1, nan, nan),
+            ("LocalSGD", 2, 4, 0.02, 2, 0.99, 0.26),
         ],
-        columns=["method", "workers", "steps", "lr", "val_accuracy", "test_accuracy"],
+        columns=["method", "workers", "steps", "lr", "seed", "val_accuracy", "test_accuracy"],
     )
     best = chosen(results, ["method", "workers", "steps"])
     assert list(best["lr"]) == [0.02, 0.05]
     assert list(best["rates"]) == [3, 1]
-    assert best["test_accuracy"][0] == 0.20
+    assert list(best["seeds"]) == [2, 1]
+    assert best["test_accuracy"][0] == pytest.approx(0.23)
+    assert best["test_std"][0] == pytest.approx(0.03 * 2**0.5)
+    assert best["test_std"].isna()[1]
 
 
 def results(accuracies: dict[int, float]) -> pd.DataFrame:
@@ -137,7 +73,7 @@ def test_the_largest_batch_without_loss(accuracies, reached):
 
 
 def test_a_grid_that_diverged_is_drawn(tmp_path):
-    draw(results({128: float("nan")}), tmp_path / "a.png")
+    draw(results({128: float("nan")}), "short", tmp_path / "a.png")
     assert imread(tmp_path / "a.png").std() > 0
 
 

@@ -20,9 +20,10 @@ from raydl.optim.specs import SGD
 from raydl.runtimes.consistency import Asynchronous, Consistency, StaleSynchronous, Synchronous
 from raydl.runtimes.simulated import Simulated
 from raydl.runtimes.speed import Lognormal
-from tuning.cifar100.protocol import Scale, accuracies, base, carry_out, chosen, histories
+from tuning.cifar100.protocol import NAME, accuracies, base
 from tuning.grid import Cell
-from tuning.study import drawing, markdown
+from tuning.output import drawing, markdown
+from tuning.study import Results, Scale, Setting, Study, chosen
 
 WORKERS, BATCH, DECAY = 8, 64, 2e-3
 CONSISTENCIES: dict[str, Consistency] = {
@@ -46,6 +47,7 @@ CLUSTER = Simulated(
     up=1e9,
     dropout=0.01,
 )
+BY = ["consistency"]
 MEASURED = [
     "seconds",
     "equal_seconds",
@@ -58,23 +60,13 @@ MEASURED = [
 EPOCHS: dict[Scale, int] = {"smoke": 2, "short": 5, "full": 150}
 
 
-def asynchronous(
-    data_root: str = "data",
-    output: str = "runs/cifar100/asynchronous",
-    scale: Scale = "short",
-    processes: int = 1,
-) -> None:
+def asynchronous(setting: Setting) -> Study:
     """Synchronous, stale-synchronous and asynchronous SGD on 8 workers of different speed.
 
-    Args:
-        data_root: folder that holds CIFAR-100 as torchvision lays it out; downloaded if not there.
-        output: folder of the runs, results.csv, histories.csv, tables.md and asynchronous.png.
-        scale: short takes 5 epochs, full 150; all the workers together go through so many samples.
-            smoke takes two rates of small minibatches, on made-up images.
-        processes: so many runs are done at the same time.
+    All the workers together go through as many samples as one in so many epochs.
     """
-    smoke = scale == "smoke"
-    run = replace(base(data_root, output, scale, EPOCHS[scale]), evaluation=Evaluation(every=1))
+    smoke, epochs = setting.smoke, EPOCHS[setting.scale]
+    run = replace(base(setting, epochs), evaluation=Evaluation(every=1))
     samples = len(run.data.load().train.targets)
     batch = 8 if smoke else BATCH
     each = ceil(samples / 2 / WORKERS / batch)  # pushes of a worker in half an epoch, in the mean
@@ -83,14 +75,18 @@ def asynchronous(
         for rate, name in product(range(2 if smoke else 3), CONSISTENCIES)
     ]
 
-    def best(results: pd.DataFrame) -> pd.DataFrame:
-        return measured(chosen(results, ["consistency"]), histories(results, output))
+    title = setting.title(NAME, f"{epochs} epochs")
 
-    def draw(results: pd.DataFrame) -> None:
-        file = Path(output) / "asynchronous.png"
-        draw_curves(best(results), histories(results, output), file)
+    def best(results: Results) -> pd.DataFrame:
+        return measured(chosen(results.runs, BY), results.rounds)
 
-    carry_out(cells, output, processes, lambda results: _report(results, best(results)), draw)
+    def draw(results: Results, folder: Path) -> None:
+        draw_curves(best(results), results.rounds, title, folder / "asynchronous.png")
+
+    def report(results: Results) -> str:
+        return _report(results.runs, best(results))
+
+    return Study(cells, report, draw, BY, setting.seeds)
 
 
 def _cell(run: Run, name: str, lr: float, batch: int, pushes: int) -> Cell:
@@ -114,7 +110,7 @@ def measured(best: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         best: the runs, a row each.
-        rounds: the rows of their histories, see `histories`.
+        rounds: the rows of their histories, see `tuning.study.Results`.
 
     Returns:
         The same rows, with the columns ``seconds`` (of virtual time, in all), ``equal_seconds``
@@ -148,6 +144,7 @@ def _report(results: pd.DataFrame, best: pd.DataFrame) -> str:
             "rates tried": row["rates"],
             "samples": row["samples"],
             **accuracies(row),
+            "± over seeds": 100 * row["test_std"],
             "seconds": row["seconds"],
             f"validation at {equal:,.1f} s, %": 100 * row["equal_accuracy"],
             "staleness, mean": row["staleness"],
@@ -158,8 +155,9 @@ def _report(results: pd.DataFrame, best: pd.DataFrame) -> str:
         }
         for row in best.to_dict("records")
     ]
-    forms = ("", ".4g", "", "", ".2f", ".2f", ",.1f", ".2f", ".2f", "", "", "", ".0f")
-    every = results.set_index(["consistency", "lr"])["val_accuracy"].unstack("lr")
+    forms = ("", ".4g", "", "", ".2f", ".2f", ".2f", ",.1f", ".2f", ".2f", "", "", "", ".0f")
+    first = results[results["seed"] == results["seed"].iloc[0]]
+    every = first.set_index(["consistency", "lr"])["val_accuracy"].unstack("lr")
     every = (100 * every).reindex(best["consistency"]).rename(columns="lr {:g}".format)
     epochs = results["epochs"].iloc[0]
     return (
@@ -171,12 +169,13 @@ def _report(results: pd.DataFrame, best: pd.DataFrame) -> str:
     )
 
 
-def draw_curves(best: pd.DataFrame, rounds: pd.DataFrame, file: Path) -> None:
+def draw_curves(best: pd.DataFrame, rounds: pd.DataFrame, title: str, file: Path) -> None:
     """Plots the validation accuracy of runs, over the epochs and over the virtual seconds.
 
     Args:
         best: the runs, see `measured`.
         rounds: the rows of their histories.
+        title: of the figure.
         file: PNG to write.
     """
     import seaborn as sns
@@ -187,7 +186,7 @@ def draw_curves(best: pd.DataFrame, rounds: pd.DataFrame, file: Path) -> None:
         label=[f"{row.consistency} (lr {row.lr:g})" for row in scored.itertuples()],
     )
     order = [f"{row.consistency} (lr {row.lr:g})" for row in best.itertuples()]
-    with drawing(file, panels=2, width=11) as panels:
+    with drawing(file, panels=2, width=11, title=title) as panels:
         for axes, column, label in (
             (panels[0], "epochs", "epochs (of all the workers together)"),
             (panels[1], "simulated_seconds", "seconds of virtual time"),

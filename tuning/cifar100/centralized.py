@@ -9,9 +9,10 @@ import pandas as pd
 from raydl import Evaluation, Run
 from raydl.algorithms import DataParallel
 from raydl.optim.specs import SGD
-from tuning.cifar100.protocol import Scale, accuracies, base, carry_out
+from tuning.cifar100.protocol import accuracies, base
 from tuning.grid import Cell
-from tuning.study import drawing, markdown
+from tuning.output import drawing, markdown
+from tuning.study import Results, Scale, Setting, Study
 
 CHOSEN = SGD(lr=0.02, weight_decay=2e-3)  # a rate of .02 is the best after 15 epochs
 RATES: dict[Scale, tuple[float, ...]] = {"smoke": (0.02, 0.05), "short": (0.02, 0.01, 0.05)}
@@ -20,35 +21,26 @@ EPOCHS: dict[Scale, int] = {"smoke": 2, "short": 15, "full": 150}
 NAME = "centralized"
 
 
-def centralized(
-    data_root: str = "data",
-    output: str = "runs/cifar100/centralized",
-    scale: Scale = "full",
-    processes: int = 1,
-) -> None:
+def centralized(setting: Setting) -> Study:
     """SGDM on one worker, B = 64, cosine: rates and decays by validation, or the long run.
 
-    Args:
-        data_root: folder that holds CIFAR-100 as torchvision lays it out; downloaded if not there.
-        output: folder of the runs, results.csv, tables.md and curves.png.
-        scale: full is the run of 150 epochs at the chosen rate and decay, its test set scored
-            after each epoch for the curves; short is the table of rates and decays at 15 epochs
-            that they were chosen by; smoke is both in small, on made-up images.
-        processes: so many runs are done at the same time.
+    Full is the run of 150 epochs at the chosen rate and decay, its test set scored after each epoch
+    for the curves; short is the table of rates and decays at 15 epochs that they were chosen by;
+    smoke is both in small.
     """
-    run = base(data_root, output, scale, EPOCHS[scale])
+    scale = setting.scale
+    run = base(setting, EPOCHS[scale])
     pairs = product(DECAYS.get(scale, ()), RATES.get(scale, ()))
     cells = [_cell(run, SGD(lr, weight_decay=decay)) for decay, lr in pairs]
     if scale != "short":
         cells.append(_cell(replace(run, evaluation=Evaluation(test="each")), CHOSEN, NAME))
-    metrics, file = Path(run.storage) / NAME / "metrics.parquet", Path(output) / "curves.png"
 
-    def draw(results: pd.DataFrame) -> None:
-        # The row may have been brought here without its run.
-        if NAME in set(results["name"]) and metrics.exists():
-            draw_curves(pd.read_parquet(metrics), file)
+    def draw(results: Results, folder: Path) -> None:
+        table = results.rounds[results.rounds["name"] == NAME]
+        if len(table):  # of short there is none
+            draw_curves(table, folder / "curves.png")
 
-    carry_out(cells, output, processes, _report, draw)
+    return Study(cells, lambda results: _report(results.runs), draw, ["name"], setting.seeds)
 
 
 def _cell(run: Run, optimizer: SGD, name: str | None = None) -> Cell:
@@ -67,6 +59,7 @@ def _report(results: pd.DataFrame) -> str:
             "lr": row["lr"],
             "weight decay": row["weight_decay"],
             "epochs": row["epochs"],
+            "seed": row["seed"],
             **accuracies(row),
             "train loss": row["train_loss"],
             "test loss": row["test_loss"],
@@ -74,7 +67,7 @@ def _report(results: pd.DataFrame) -> str:
         }
         for row in results.sort_values("val_accuracy", ascending=False).to_dict("records")
     ]
-    table = markdown(pd.DataFrame(rows), (".4g",) * 3 + (".2f", ".2f", ".3f", ".3f", ".0f"))
+    table = markdown(pd.DataFrame(rows), (".4g",) * 4 + (".2f", ".2f", ".3f", ".3f", ".0f"))
     return f"## SGDM, one worker, B = 64: the best in validation first\n\n{table}\n\n"
 
 

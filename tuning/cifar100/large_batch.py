@@ -10,9 +10,10 @@ from raydl.algorithms import DataParallel
 from raydl.optim.scaling import Scaling, scaled
 from raydl.optim.schedule import Cosine
 from raydl.optim.specs import LAMB, LARS, SGD, AdamW
-from tuning.cifar100.protocol import Scale, accuracies, base, carry_out
+from tuning.cifar100.protocol import NAME, accuracies, base
 from tuning.grid import Cell
-from tuning.study import drawing, markdown
+from tuning.output import drawing, markdown
+from tuning.study import Results, Scale, Setting, Study, chosen
 
 # Rates and decays are those for B = 64.
 BASE_BATCH = 64
@@ -35,28 +36,22 @@ WARMUP = 0.1
 MICROBATCH = 256
 BATCHES = (128, 512, 2048, 8192)
 EPOCHS: dict[Scale, int] = {"smoke": 1, "short": 15, "full": 150}
+CELL = ["optimizer", "scaling", "batch_size"]
 LOSS = 1.0  # points of accuracy: more are a loss that counts
 
 
-def large_batch(
-    data_root: str = "data",
-    output: str = "runs/cifar100/large_batch",
-    scale: Scale = "short",
-    processes: int = 1,
-) -> None:
-    """SGDM, AdamW, LARS and LAMB over the batch, at fixed and at scaled and warmed-up rates.
-
-    Args:
-        data_root: folder that holds CIFAR-100 as torchvision lays it out; downloaded if not there.
-        output: folder of the runs, results.csv, tables.md and large_batch.png.
-        scale: short takes 15 epochs, full 150; smoke takes one on made-up images.
-        processes: so many runs are done at the same time.
-    """
-    run = replace(base(data_root, output, scale, EPOCHS[scale]), microbatch=MICROBATCH)
-    batches = (32, 128) if scale == "smoke" else BATCHES
+def large_batch(setting: Setting) -> Study:
+    """SGDM, AdamW, LARS and LAMB over the batch, at fixed and at scaled and warmed-up rates."""
+    epochs = EPOCHS[setting.scale]
+    run = replace(base(setting, epochs), microbatch=MICROBATCH)
+    batches = (32, 128) if setting.smoke else BATCHES
     cells = [_cell(run, name, rule, batch) for batch in batches for name, rule in RULES]
-    file = Path(output) / "large_batch.png"
-    carry_out(cells, output, processes, _report, lambda results: draw(results, file))
+    title = setting.title(NAME, f"{epochs} epochs")
+
+    def draw_all(results: Results, folder: Path) -> None:
+        draw(chosen(results.runs, CELL), title, folder / "large_batch.png")
+
+    return Study(cells, lambda results: _report(results.runs), draw_all, CELL, setting.seeds)
 
 
 def _cell(run: Run, name: str, rule: Scaling, batch: int) -> Cell:
@@ -83,6 +78,7 @@ def _report(results: pd.DataFrame) -> str:
             "scaling": row["scaling"],
             "B": row["batch_size"],
             "lr": row["lr"],
+            "seed": row["seed"],
             "steps": row["local_steps"],
             **accuracies(row),
             "train loss": row["train_loss"],
@@ -91,11 +87,11 @@ def _report(results: pd.DataFrame) -> str:
         }
         for row in results.to_dict("records")
     ]
-    forms = ("", "", "", ".4g", "", ".2f", ".2f", ".3f", ".0f", "")
+    forms = ("", "", "", ".4g", "", "", ".2f", ".2f", ".3f", ".0f", "")
     epochs = results["epochs"].iloc[0]
     return (
         f"## Test accuracy in percent after {epochs} epochs, over the batch\n\n"
-        f"{markdown(over_batches(results))}\n\n"
+        f"{markdown(over_batches(chosen(results, CELL)))}\n\n"
         f"## Every run\n\n{markdown(pd.DataFrame(rows), forms)}\n\n"
     )
 
@@ -103,8 +99,8 @@ def _report(results: pd.DataFrame) -> str:
 def over_batches(results: pd.DataFrame) -> pd.DataFrame:
     """The test accuracies in percent, a row for each optimizer and rule, a column for each batch.
 
-    The last column is the largest batch up to which none, of those that were run, lost more than
-    `LOSS` points against the smallest.
+    They are means over the seeds. The last column is the largest batch up to which none, of those
+    that were run, lost more than `LOSS` points against the smallest.
     """
     rows = []
     for (name, rule), cells in results.groupby(["optimizer", "scaling"], sort=False):
@@ -119,7 +115,7 @@ def over_batches(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(results: pd.DataFrame, file: Path) -> None:
+def draw(results: pd.DataFrame, title: str, file: Path) -> None:
     """Plots the test accuracy over the batch, a line for each optimizer and rule."""
     import seaborn as sns
 
@@ -137,7 +133,6 @@ def draw(results: pd.DataFrame, file: Path) -> None:
         axes.set_xscale("log", base=2)
         batches = sorted(set(results["batch_size"]))
         axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
-        title = f"CIFAR-100 after {results['epochs'].iloc[0]} epochs"
         axes.set(title=title, xlabel="batch B", ylabel="test accuracy, %")
         axes.grid(alpha=0.3)
         sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False)

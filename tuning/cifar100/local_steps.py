@@ -9,9 +9,10 @@ import pandas as pd
 from raydl import Run
 from raydl.algorithms import LocalSGD, SlowMo
 from raydl.optim.specs import SGD
-from tuning.cifar100.protocol import Scale, accuracies, base, carry_out, chosen
+from tuning.cifar100.protocol import NAME, base, best_rates
 from tuning.grid import Cell
-from tuning.study import drawing, markdown
+from tuning.output import drawing
+from tuning.study import Results, Scale, Setting, Study, chosen
 
 METHODS = {"LocalSGD": LocalSGD(), "SlowMo": SlowMo(slow_momentum=0.6)}
 DECAY, BATCH = 2e-3, 64  # of each worker
@@ -23,32 +24,30 @@ CELL = ["method", "workers", "steps"]  # of the grid, with several rates each
 EPOCHS: dict[Scale, int] = {"smoke": 6, "short": 5, "full": 150}
 
 
-def local_steps(
-    data_root: str = "data",
-    output: str = "runs/cifar100/local_steps",
-    scale: Scale = "short",
-    processes: int = 1,
-) -> None:
+def local_steps(setting: Setting) -> Study:
     """LocalSGD and SlowMo over K workers and J local steps, each at its best rate in validation.
 
-    Args:
-        data_root: folder that holds CIFAR-100 as torchvision lays it out; downloaded if not there.
-        output: folder of the runs, results.csv, tables.md and local_steps.png.
-        scale: short takes 5 epochs, full 150; all the workers together go through so many samples.
-            smoke takes a part of the grid, on made-up images.
-        processes: so many runs are done at the same time.
+    All the workers together go through as many samples as one in so many epochs.
     """
-    run = base(data_root, output, scale, EPOCHS[scale])
+    run = base(setting, EPOCHS[setting.scale])
     grid = (range(3), WORKERS, STEPS)
-    if scale == "smoke":
+    if setting.smoke:
         grid = (range(2), WORKERS[:1], STEPS[:2])
     cells = [
         _cell(run, name, workers, steps, RATES[name][rate])
         for rate, workers, steps in product(*grid)
         for name in METHODS
     ]
-    file = Path(output) / "local_steps.png"
-    carry_out(cells, output, processes, _report, lambda results: draw(chosen(results, CELL), file))
+    length = f"{run.epochs} epochs"
+    title = setting.title(NAME, length)
+
+    def report(results: Results) -> str:
+        return best_rates(results.runs, CELL, length)
+
+    def draw_all(results: Results, folder: Path) -> None:
+        draw(chosen(results.runs, CELL), title, folder / "local_steps.png")
+
+    return Study(cells, report, draw_all, CELL, setting.seeds)
 
 
 def _cell(run: Run, name: str, workers: int, steps: int, lr: float) -> Cell:
@@ -68,37 +67,7 @@ def _cell(run: Run, name: str, workers: int, steps: int, lr: float) -> Cell:
     return Cell(replace(run, algorithm=algorithm, name=called), settings)
 
 
-def _report(results: pd.DataFrame) -> str:
-    rows = [
-        {
-            "method": row["method"],
-            "K": row["workers"],
-            "J": row["steps"],
-            "lr": row["lr"],
-            "rates tried": row["rates"],
-            **accuracies(row),
-            "samples": row["samples"],
-            "messages": row["messages"],
-            "sent down, MB": row["bytes_down"] / 1e6,
-            "sent up, MB": row["bytes_up"] / 1e6,
-            "wall seconds": round(row["wall_seconds"], 0),
-        }
-        for row in chosen(results, CELL).sort_values(CELL).to_dict("records")
-    ]
-    forms = ("", "", "", ".4g", "", ".2f", ".2f", "", "", ",.1f", ",.1f", ".0f")
-    every = results.set_index([*CELL, "lr"])["val_accuracy"].unstack("lr")
-    every = (100 * every).rename(columns="lr {:g}".format).reset_index()
-    every = every.rename(columns={"workers": "K", "steps": "J"})
-    epochs = results["epochs"].iloc[0]
-    return (
-        f"## The best rate in validation, after {epochs} epochs\n\n"
-        f"{markdown(pd.DataFrame(rows), forms)}\n\n"
-        "## Validation accuracy in percent, of every rate that did not diverge\n\n"
-        f"{markdown(every)}\n\n"
-    )
-
-
-def draw(best: pd.DataFrame, file: Path) -> None:
+def draw(best: pd.DataFrame, title: str, file: Path) -> None:
     """Draws a heat map of the test accuracy over K and J for each method, the rate in the cells.
 
     A cell is empty if its runs diverged, or are not done yet.
@@ -110,7 +79,7 @@ def draw(best: pd.DataFrame, file: Path) -> None:
     methods = [name for name in METHODS if name in set(best["method"])]
     rows, columns = (sorted(set(best[name])) for name in ("workers", "steps"))
     extent = {"vmin": best["accuracy"].min(), "vmax": best["accuracy"].max(), "cmap": "viridis"}
-    with drawing(file, len(methods), width=1 + 4.5 * len(methods)) as panels:
+    with drawing(file, len(methods), 1 + 4.5 * len(methods), title) as panels:
         for axes, name in zip(panels, methods, strict=True):
             cells = best[best["method"] == name].pivot(index="workers", columns="steps")
             values, told = (

@@ -1,45 +1,33 @@
-"""What the studies share: the data, the network, the arithmetic, and what a run is called.
+"""What the studies share: the data, the network, the arithmetic, and their tables.
 
 CIFAR-100 with a tenth of the training set held out for validation, stratified; `CifarCNN`
 (815,332 parameters); random crops and flips; bfloat16; one thread a run. Settings are chosen on the
 validation set, and the test accuracy is that of the parameters at the end of the run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import pandas as pd
-from rich.console import Console
 
-from raydl import Checkpointing, Model, Run
+from raydl import Checkpointing, Evaluation, Model, Run
+from raydl.algorithms import FedAvg
 from raydl.data import CIFAR100, CropFlip, Synthetic
 from raydl.runtimes.specs import Sequential
-from tuning.grid import Cell, Grid
-from tuning.study import Row
+from tuning.output import drawing, markdown
+from tuning.runs import Row
+from tuning.study import Results, Setting, chosen
 
-Scale: TypeAlias = Literal["smoke", "short", "full"]
-_HISTORY = [
-    "round",
-    "epochs",
-    "samples",
-    "lost",
-    "late",
-    "simulated_seconds",
-    "staleness",
-    "max_staleness",
-    "train_loss",
-    "val_loss",
-    "val_accuracy",
-]
+NAME = "CIFAR-100"
+MADE_UP = Synthetic(samples=320, test=64, size=16, channels=3)
+_SYMBOLS = {"workers": "K", "steps": "J", "classes": "N_c"}
+_SCORED = 100  # times that a run of many rounds is scored
 
 
-def base(data_root: str, output: str, scale: Scale, epochs: int) -> Run:
+def base(setting: Setting, epochs: int | None) -> Run:
     """A run without an algorithm and a name; at the scale ``smoke``, on small made-up images."""
-    smoke = scale == "smoke"
-    made_up = Synthetic(samples=320, test=64, size=16, channels=3)
     return Run(
-        data=made_up if smoke else CIFAR100(root=data_root),
+        data=MADE_UP if setting.smoke else CIFAR100(root=setting.root),
         model=Model("CifarCNN"),
         augmentation=CropFlip(),
         runtime=Sequential(),
@@ -47,54 +35,25 @@ def base(data_root: str, output: str, scale: Scale, epochs: int) -> Run:
         seed=1,
         precision="bf16",
         checkpoint=Checkpointing(keep=1),
-        storage=f"{output}/runs",
+        storage=setting.storage,
     )
 
 
-def chosen(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Of the runs with the same settings the one whose rate was the best in validation.
-
-    Where all the rates diverged, it is one of those runs.
+def federated(setting: Setting, lr: float, steps: int, rounds: int) -> dict[str, object]:
+    """The changes to `base` that make it FedAvg: K = 100 clients, C = .1, B = 64, no schedule.
 
     Args:
-        results: a row for each run.
-        by: the settings' columns.
-
-    Returns:
-        A row for each of the settings, in the order in which they come, with the number of
-        ``rates`` tried.
+        setting: of the study; at the scale ``smoke`` there are 20 clients.
+        lr: the clients' learning rate.
+        steps: minibatches that each of them takes in a round (J).
+        rounds: how many.
     """
-    best = [
-        each.sort_values("val_accuracy", ascending=False).iloc[:1].assign(rates=len(each))
-        for _, each in results.groupby(list(by), sort=False)
-    ]
-    return pd.concat(best, ignore_index=True)
-
-
-def histories(results: pd.DataFrame, output: str) -> pd.DataFrame:
-    """The histories of the runs that are finished, a row for each round with the run's ``name``.
-
-    They are kept in ``histories.csv`` beside ``results.csv``: a row there may have been brought
-    without its run's folder.
-
-    Args:
-        results: a row for each run.
-        output: folder of both files, and of ``runs``.
-    """
-    file = Path(output) / "histories.csv"
-    kept = pd.read_csv(file) if file.exists() else None
-    there = set() if kept is None else set(kept["name"])
-    finished = results.loc[results["outcome"] == "finished", "name"]
-    tables = {name: Path(output) / "runs" / name / "metrics.parquet" for name in finished}
-    new = [
-        pd.read_parquet(table)[_HISTORY].assign(name=name)
-        for name, table in tables.items()
-        if name not in there and table.exists()
-    ]
-    if new:
-        kept = pd.concat([*([] if kept is None else [kept]), *new], ignore_index=True)
-        kept[["name", *_HISTORY]].to_csv(file, index=False)
-    return pd.DataFrame(columns=["name", *_HISTORY]) if kept is None else kept
+    return {
+        "algorithm": FedAvg(lr=lr, batch_size=64, steps=steps),
+        "clients": 20 if setting.smoke else 100,
+        "rounds": rounds,
+        "evaluation": Evaluation(every=max(1, rounds // _SCORED)),
+    }
 
 
 def accuracies(row: Row) -> Row:
@@ -105,31 +64,67 @@ def accuracies(row: Row) -> Row:
     }
 
 
-def carry_out(
-    cells: Sequence[Cell],
-    output: str,
-    processes: int,
-    report: Callable[[pd.DataFrame], str],
-    draw: Callable[[pd.DataFrame], None],
-) -> None:
-    """Does the runs of a study, and writes its tables and draws its plots anew after each of them.
+def best_rates(runs: pd.DataFrame, by: Sequence[str], length: str) -> str:
+    """Two tables: the runs at their best rates, with what they cost, and every rate.
 
     Args:
-        cells: the runs, in the order in which they are done.
-        output: folder of results.csv, tables.md and the plots.
-        processes: so many runs are done at the same time.
-        report: makes the tables, as Markdown, of the results so far.
-        draw: plots the results so far.
+        runs: a row for each run.
+        by: the settings that a rate is chosen for, see `chosen`.
+        length: of the runs, such as ``5 epochs``.
+
+    Returns:
+        Markdown.
     """
-    folder, console = Path(output), Console()
-    text = ""
-    for results in Grid(cells, folder, processes, console).results():
-        text = report(results)
-        (folder / "tables.md").write_text(text)
-        draw(results)
-    console.print(
-        f"\n{text}results.csv, tables.md and the plots are in {folder}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
+    rows = [
+        {
+            **{_SYMBOLS.get(name, name): row[name] for name in by},
+            "lr": row["lr"],
+            "rates tried": row["rates"],
+            **accuracies(row),
+            "± over seeds": 100 * row["test_std"],
+            "seeds": row["seeds"],
+            "samples": row["samples"],
+            "messages": row["messages"],
+            "sent down, MB": row["bytes_down"] / 1e6,
+            "sent up, MB": row["bytes_up"] / 1e6,
+            "wall seconds": round(row["wall_seconds"], 0),
+        }
+        for row in chosen(runs, by).to_dict("records")
+    ]
+    forms = ("",) * len(by) + (".4g", "", ".2f", ".2f", ".2f", "", "", "", ",.1f", ",.1f", ".0f")
+    first = runs[runs["seed"] == runs["seed"].iloc[0]]
+    every = 100 * first.set_index([*by, "lr"])["val_accuracy"].unstack("lr", sort=False)
+    every = every.sort_index(axis="columns").rename(columns="lr {:g}".format).reset_index()
+    return (
+        f"## The best rate in validation, after {length}\n\n"
+        f"{markdown(pd.DataFrame(rows), forms)}\n\n"
+        "## Validation accuracy in percent, of every rate that did not diverge\n\n"
+        f"{markdown(every.rename(columns=_SYMBOLS))}\n\n"
     )
+
+
+def draw_rounds(results: Results, by: Sequence[str], title: str, file: Path) -> None:
+    """Plots the validation accuracy over the rounds of the runs at their best rates.
+
+    Args:
+        results: of the study.
+        by: the settings that a rate is chosen for, see `chosen`.
+        title: of the figure.
+        file: PNG to write.
+    """
+    import seaborn as sns
+
+    best = chosen(results.runs, by)
+    named = {name: _SYMBOLS.get(name, name) for name in dict.fromkeys([*by, "lr"])}
+    best["label"] = [
+        ", ".join(f"{symbol} {row[name]}" for name, symbol in named.items())
+        for row in best.to_dict("records")
+    ]
+    scored = results.rounds.merge(best[["name", "label"]], on="name")
+    with drawing(file, width=8, title=title) as [axes]:
+        if len(scored):
+            scored["accuracy"] = 100 * scored["val_accuracy"]
+            sns.lineplot(scored, x="round", y="accuracy", hue="label", ax=axes)
+            axes.legend(title=None)
+        axes.set(xlabel="rounds", ylabel="validation accuracy, %", ylim=(0, None))
+        axes.grid(alpha=0.3)

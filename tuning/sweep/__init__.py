@@ -6,6 +6,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from random import Random
 from typing import Any
 
 import ray
@@ -19,7 +20,7 @@ from raydl.runtimes.cluster import connected
 from raydl.runtimes.shared import Stored, stored
 from raydl.setup import prepare
 from raydl.storage import Folder
-from tuning.study import Row
+from tuning.runs import Row
 from tuning.sweep.plan import Plan
 from tuning.sweep.report import Outcome, tested, write
 from tuning.sweep.room import check_room, claims, side_by_side
@@ -126,7 +127,12 @@ def _points(space: Space, plan: Plan) -> list[Settings] | None:
     if plan.searcher == "optuna":
         space.domains()  # refuses what it cannot suggest
         return None
-    return space.grid() if plan.searcher == "grid" else space.random(plan.trials, plan.seed)
+    if plan.searcher == "random":
+        return space.random(plan.trials, plan.seed)
+    points = space.grid()
+    if plan.scheduler in ("asha", "median"):  # which compare a trial with those before it
+        Random(plan.seed).shuffle(points)
+    return points
 
 
 def _seeds(first: int, count: int) -> dict[str, dict[str, list[int]]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from raydl.record import read_rows
 from raydl.storage import Folder
-from tuning.study import drawing
+from tuning.output import drawing
 from tuning.sweep.space import Space
 from tuning.sweep.stages import newest
 from tuning.sweep.trial import home_of

@@ -18,8 +18,8 @@ class Plan:
 
     Args:
         name: of the sweep's folder in the run's storage.
-        searcher: who chooses the trials: grid, every combination; random; or optuna, which learns
-            from the trials that have ended.
+        searcher: who chooses the trials: grid, every combination, in random order if some may be
+            stopped early; random; or optuna, which learns from the trials that have ended.
         trials: how many there are; with random and a grid, for each of its combinations; with grid
             as many as the grid has.
         scheduler: who stops trials early: none; asha, asynchronous successive halving (Li et al.,

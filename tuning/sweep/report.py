@@ -8,7 +8,8 @@ import yaml
 
 from raydl import Run, options
 from raydl.storage import Folder
-from tuning.study import Row, markdown
+from tuning.output import markdown
+from tuning.runs import Row
 from tuning.sweep.figures import draw
 from tuning.sweep.space import Space
 from tuning.sweep.table import course_of

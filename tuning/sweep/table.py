@@ -13,7 +13,7 @@ import pandas as pd
 
 from raydl.record import Board
 from raydl.storage import Folder
-from tuning.study import Row
+from tuning.runs import Row
 from tuning.sweep import stages
 from tuning.sweep.plan import METRIC
 from tuning.sweep.space import Settings, Space

@@ -21,7 +21,7 @@ from raydl.runtimes.shared import Stored, filled
 from raydl.setup import usual_model
 from raydl.storage import Folder
 from raydl.training import Observer
-from tuning.study import take_up
+from tuning.runs import take_up
 from tuning.sweep import stages
 from tuning.sweep.plan import METRIC
 from tuning.sweep.space import Settings, Space

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tuning.study import Row
+from tuning.runs import Row
 from tuning.sweep.table import best_of, told
 
 _SHOWN = 10  # trials, the best first
