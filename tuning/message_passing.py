@@ -222,8 +222,8 @@ def draw_traffic(runs: pd.DataFrame, vector: int, title: str, file: Path) -> Non
                 times = _exchanges(runs, scheme)
                 sent = [(ways[way](count) * times).bytes_sent / 1e6 for count in workers.tolist()]
                 axes.plot(workers, sent, marker="o", label=f"{scheme} ({way}): {times:,} exchanges")
+                axes.legend()
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set(xlabel="workers N", ylabel="sent in all, MB")
         axes.grid(alpha=0.3)
-        axes.legend()

@@ -7,6 +7,7 @@ each client (McMahan et al., 2017).
 """
 
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -23,9 +24,10 @@ from tuning.study import Results, Scale, Setting, Study
 FEDSGD, FEDAVG = FedSGD(lr=0.01), FedAvg(lr=0.01, batch_size=100, epochs=1)
 SHARDS = Shards()
 MOST: dict[Scale, int] = {"smoke": 1, "short": 5, "full": 15}  # rounds
+ROUNDS = 10  # but for the studies that say otherwise
 ALLOWED = 0.02  # percentage points between FedSGD by gradients and by weights
 
-# Accuracy in percent and how far off it may be, by (algorithm, N, C), after 10 rounds.
+# Accuracy in percent and how far off it may be, by (algorithm, N, C), after so many rounds.
 REFERENCE = {
     ("FedSGD", 10, 0.1): (42.87, 1.0),
     ("FedSGD", 50, 0.1): (43.43, 1.0),
@@ -60,7 +62,7 @@ PLOTS = {  # the runs' names by label
 
 def mnist(setting: Setting) -> Study:
     """FedSGD and FedAvg: number of clients, client fraction, local epochs, skewed labels."""
-    made_up = Synthetic(samples=1000, test=200, size=28, validation=0)
+    made_up = Synthetic(samples=400, test=100, size=28, validation=0)
     most = MOST[setting.scale]
     base = Run(
         data=made_up if setting.smoke else MNIST(root=setting.root, validation=0),
@@ -79,7 +81,7 @@ def mnist(setting: Setting) -> Study:
         clients: int = 100,
         fraction: float = 0.1,
         partition: PartitionSpec = SHARDS,
-        rounds: int = 10,
+        rounds: int = ROUNDS,
     ) -> Cell:
         settings = {
             "algorithm": type(algorithm).__name__,
@@ -165,7 +167,8 @@ def _accuracies(results: Results, points: list[tuple[int, float]]) -> pd.DataFra
             if name not in runs.index:
                 continue
             row = runs.loc[name]
-            reference, allowed = REFERENCE[algorithm, clients, fraction]
+            published = REFERENCE[algorithm, clients, fraction]
+            reference, allowed = published if row["rounds"] == ROUNDS else (nan, nan)
             accuracy = 100 * row["test_accuracy"]
             batch = row["batch_size"]
             rows.append(

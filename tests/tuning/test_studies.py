@@ -91,7 +91,7 @@ def test_the_smoke_scale_writes_its_tables_and_plots(study, whole, tmp_path, cap
 
 
 def test_fedsgd_by_gradients_and_by_weights_is_the_same(whole):
-    """0.02 percentage points are allowed; here the test set has 200 samples, 0.5 points each."""
+    """0.02 percentage points are allowed; here the test set has 100 samples, 1 point each."""
     told = (whole("mnist") / "tables.md").read_text()
     section = told.split("## ")[1]
     rows = [[cell.strip() for cell in line.split("|")] for line in section.splitlines()[4:]]
