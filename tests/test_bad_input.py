@@ -275,5 +275,5 @@ def test_as_a_process(workplace):
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
         "raydl: unknown command 'runn'; did you mean 'run'? "
-        "Allowed: --help, data prepare, data show, plan, run, show\n"
+        "Allowed: --help, data prepare, data show, doctor, plan, run, show\n"
     )

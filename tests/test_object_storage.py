@@ -136,7 +136,7 @@ def test_a_run_whose_store_is_gone_resumes_when_it_is_back(spec, store, fingerpr
     store.refusals = 0
     saved = newest(Folder(spec.storage) / "a")
     assert saved is not None
-    assert saved.round == 2
+    assert saved.round == 3
     assert run(spec, resume=True).summary["fingerprint"] == fingerprint(spec)
 
 

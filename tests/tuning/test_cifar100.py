@@ -1,11 +1,13 @@
 """What the CIFAR-100 studies make of their results."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from tuning.__main__ import Data, run
 from tuning.cifar100.centralized import draw_curves
 from tuning.cifar100.large_batch import draw, over_batches
 from tuning.registry import STUDIES
@@ -91,3 +93,16 @@ def test_curves_of_a_run_that_is_not_finished(tmp_path):
     draw_curves(table, tmp_path / "a.png")
     height, width, _ = imread(tmp_path / "a.png").shape
     assert width > 2 * height
+
+
+def test_a_study_whose_rows_are_all_here_is_drawn_without_a_run(data_root, tmp_path):
+    for file in ("results.csv", "histories.csv"):
+        shutil.copy(RESULTS / "asynchronous" / file, tmp_path)
+    run("asynchronous", "short", Data(data_root), str(tmp_path))
+    assert not (tmp_path / "runs").exists()
+    assert (tmp_path / "results.csv").read_text() == (
+        RESULTS / "asynchronous" / "results.csv"
+    ).read_text()
+    told = (tmp_path / "tables.md").read_text()
+    assert "| SSP, s = 4    | 0.01  |" in told
+    assert imread(tmp_path / "asynchronous.png").std() > 0
