@@ -105,7 +105,7 @@ def _warm(folder: str) -> None:
 
 @contextmanager
 def _processes() -> Iterator[ProcessPoolExecutor]:
-    """Processes that have trained before, as those that Tune goes on to use have."""
+    """Processes that have trained before; those of Tune begin within the time that is measured."""
     with _folder() as folder:
         spawn = get_context("spawn")
         with ProcessPoolExecutor(AT_ONCE, spawn, _warm, (folder,)) as pool:
