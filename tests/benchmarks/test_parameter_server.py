@@ -12,7 +12,7 @@ def test_a_quick_run_ends(capsys):
     assert set(figures) == {"machine", "transport", "steps", "simulated"}
     transport = figures["transport"]["transport"]
     assert [(row["shards"], row["copies"]) for row in transport] == [(1, 2), (2, 3), (4, 3)]
-    assert set(figures["steps"]["ratios"]) == {"float32", "bf16"}
+    assert set(figures["steps"]["ratios"]) == {"float32"}
     rows = {row["name"]: row for row in figures["simulated"]["virtual"]}
     # Everybody begins once for each of its updates, and once more where it goes on at once: but
     # for the last update, which ends the run before its worker begins again.

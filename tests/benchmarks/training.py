@@ -81,7 +81,7 @@ def measure(
         algorithm: with a worker's ``batch_size``, and the local ``steps`` that make a round.
         contenders: of a problem, of what the bare loops train, and of the steps.
         repeats: turns of each, after a first one that is not timed.
-        quick: whether to use small sizes.
+        quick: whether to use small sizes, and float32 only.
 
     Returns:
         ``title``; ``contenders``, as `timing.compare` has it, with the ``ratio`` to the fastest
@@ -92,7 +92,7 @@ def measure(
     problem = prepared(spec, samples, 1 + repeats)
     start = parameters(problem.task.model)
     everyone, ratios = [], {}
-    for precision in PRECISIONS:
+    for precision in PRECISIONS[:1] if quick else PRECISIONS:
         same = replace(problem, task=problem.task._replace(precision=precision))
         given = give(same, OPTIMIZER, spec.batch_size, steps * (1 + repeats))
         rows = compare(list(contenders(same, given, steps)), start, repeats)
