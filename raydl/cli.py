@@ -150,16 +150,9 @@ def _read_config(file: str) -> dict:
 
 def _run_folder(named: str, storage: str | None) -> "Folder":
     """The folder of a run that is named by its folder, or by its name in the storage."""
-    from raydl.storage import Folder
+    from raydl.storage import found
 
-    folders = [Folder(named)]
-    if "://" not in named:
-        folders.append(Folder(storage or "runs") / named)
-    for folder in folders:
-        if folder.has("run.yaml"):
-            return folder
-    tried = " or ".join(folder.uri for folder in folders)
-    raise SpecError(f"there is no run {named!r}: no run.yaml in {tried}")
+    return found("run", named, storage, "run.yaml")
 
 
 def _take(argv: list[str], option: str) -> tuple[str | None, list[str]]:

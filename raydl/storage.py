@@ -132,3 +132,25 @@ def _parted(uri: str) -> tuple[str, str]:
         place, mark, query = uri.partition("?")
         query = mark + query
     return place if place.endswith("://") else place.rstrip("/") or "/", query
+
+
+def found(kind: str, named: str, storage: str | None, file: str) -> Folder:
+    """The folder that is named by its path or URI, or by its name in the storage.
+
+    Args:
+        kind: what it is of, a run or a sweep, for the error.
+        named: the name.
+        storage: folder of such folders; runs by default.
+        file: that it must hold.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    folders = [Folder(named)]
+    if "://" not in named:
+        folders.append(Folder(storage or "runs") / named)
+    for folder in folders:
+        if folder.has(file):
+            return folder
+    tried = " or ".join(folder.uri for folder in folders)
+    raise SpecError(f"there is no {kind} {named!r}: no {file} in {tried}")

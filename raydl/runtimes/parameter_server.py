@@ -196,9 +196,8 @@ class ShardedServer(Runtime):
     def _version(self, work: Work) -> int:
         """The steps that the server has made before a round."""
         exchanges, workers = work.round * work.plan.exchanges, len(self._crew.actors)
-        if self._consistency.barrier:
-            return exchanges
-        return exchanges * workers // self._consistency.enough(workers)
+        enough = workers if self._consistency.barrier else self._consistency.enough(workers)
+        return exchanges * workers // enough
 
     def _load(self, state: Tree, version: int) -> None:
         """Cuts a state over the shards; what the workers had not pushed yet is forgotten."""

@@ -26,7 +26,7 @@ from rich.console import Console
 from raydl import SpecError, options
 from raydl.core.errors import require, unknown
 from raydl.interrupt import Interrupted
-from raydl.storage import Folder
+from raydl.storage import found
 from tuning.sweep import SPEC, Plan, sweep
 
 
@@ -96,13 +96,9 @@ def _read(config: str) -> dict[str, Any]:
 
 def _resumed(named: str, storage: str | None) -> dict[str, Any]:
     """The spec of the sweep that is named by its folder, or by its name in the storage."""
-    folders = [Folder(named), Folder(storage or "runs") / named]
-    for folder in folders:
-        if folder.has(SPEC):
-            file = options.from_yaml(folder.read(SPEC).decode(), f"{folder.uri}/{SPEC}")
-            return file | {"run": file["run"] | {"storage": folder.parent}, "name": folder.name}
-    tried = " nor ".join(folder.uri for folder in folders)
-    raise SpecError(f"there is no sweep {named!r}: neither {tried} has a {SPEC}")
+    folder = found("sweep", named, storage, SPEC)
+    file = options.from_yaml(folder.read(SPEC).decode(), f"{folder.uri}/{SPEC}")
+    return file | {"run": file["run"] | {"storage": folder.parent}, "name": folder.name}
 
 
 def _mapping(file: dict[str, Any], key: str, origin: str) -> dict[str, Any]:
