@@ -75,7 +75,7 @@ class Contender(NamedTuple):
     """One row of the table.
 
     Attributes:
-        name: ``bare``, or the name of raydl's runtime.
+        name: ``bare``, also with what it is that is bare, or the name of raydl's runtime.
         processes: that train.
         threads: of torch, in each of them.
         precision: of the forward and backward pass.
@@ -94,7 +94,7 @@ class Contender(NamedTuple):
     @property
     def bare(self) -> bool:
         """Whether there is no framework in it."""
-        return self.name == "bare"
+        return self.name.startswith("bare")
 
     def round(self) -> float:
         """Trains the next cohort, with this contender's threads in the process that drives it."""

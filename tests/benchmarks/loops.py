@@ -3,8 +3,8 @@
 It has what is usual in a careful loop: the samples as bytes in memory, the minibatches and the
 seeds of their augmentation drawn beforehand, images in ``channels_last``, torch's own SGD with
 ``foreach`` and its cosine schedule. It trains in one process; or in several, which share each
-minibatch or have minibatches of their own, and average their gradients by torch's DDP or never
-communicate.
+minibatch or have minibatches of their own, and average their gradients by torch's DDP, by one flat
+all-reduce, or never communicate.
 """
 
 import copy
@@ -14,7 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -29,6 +29,8 @@ from raydl.data import CropFlip, Dataset
 from raydl.optim.specs import SGD
 from raydl.runtimes.problem import Problem
 from tests.benchmarks.processes import Process
+
+Averaging: TypeAlias = Literal["DDP", "all_reduce"]  # of gradients over the process group
 
 
 class Given(NamedTuple):
@@ -84,15 +86,21 @@ class Loop:
         steps: of a round.
         rank: of this process among those that share each minibatch.
         size: how many they are.
-        averaging: whether gradients are averaged over the process group, which must be there.
+        averaging: how gradients are averaged over the process group, which must be there; None
+            not to.
     """
 
     def __init__(
-        self, given: Given, steps: int, rank: int = 0, size: int = 1, averaging: bool = False
+        self,
+        given: Given,
+        steps: int,
+        rank: int = 0,
+        size: int = 1,
+        averaging: Averaging | None = None,
     ) -> None:
         self._given, self._rank, self._size = given, rank, size
-        self._model = given.model.train()
-        if averaging:
+        self._model, self._averaging = given.model.train(), averaging
+        if averaging == "DDP":
             self._model = DistributedDataParallel(given.model, gradient_as_bucket_view=True)
         spec = given.optimizer
         self._optimizer = torch.optim.SGD(
@@ -136,9 +144,19 @@ class Loop:
         with half if self._given.precision == "bf16" else nullcontext():
             outputs = self._model(inputs)
         nn.functional.cross_entropy(outputs.float(), targets).backward()
+        if self._averaging == "all_reduce":
+            self._average()
         self._optimizer.step()
         self._schedule.step()
         self._optimizer.zero_grad()
+
+    def _average(self) -> None:
+        grads = [parameter.grad for parameter in self._model.parameters()]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view(grad.shape))
 
 
 def _cut(seeds: list[int], size: int) -> list[list[int]]:
@@ -152,16 +170,18 @@ class Group:
         given: what each of them trains; one for all is one whose minibatches they share.
         processes: how many.
         steps: of a round.
-        averaging: whether they average their gradients.
+        averaging: how they average their gradients; None not to.
     """
 
-    def __init__(self, given: list[Given], processes: int, steps: int, averaging: bool) -> None:
+    def __init__(
+        self, given: list[Given], processes: int, steps: int, averaging: Averaging | None
+    ) -> None:
         sharing = processes if len(given) == 1 else 1
         self._given = [each._replace(model=copy.deepcopy(each.model)) for each in given * sharing]
         self._scratch = TemporaryDirectory()
         rendezvous = (Path(self._scratch.name) / "rendezvous").as_uri() if averaging else None
         self._processes = [
-            Process(_open, each, steps, (rank, processes), sharing, rendezvous)
+            Process(_open, each, steps, (rank, processes), sharing, averaging, rendezvous)
             for rank, each in enumerate(self._given)
         ]
         for process in self._processes:
@@ -186,10 +206,15 @@ class Group:
 
 
 def _open(
-    given: Given, steps: int, place: tuple[int, int], sharing: int, rendezvous: str | None
+    given: Given,
+    steps: int,
+    place: tuple[int, int],
+    sharing: int,
+    averaging: Averaging | None,
+    rendezvous: str | None,
 ) -> Callable[[str], float]:
     rank, size = place
     if rendezvous is not None:
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
-    loop = Loop(given, steps, rank % sharing, sharing, averaging=rendezvous is not None)
+    loop = Loop(given, steps, rank % sharing, sharing, averaging)
     return lambda request: loop.round()

@@ -5,14 +5,15 @@
 
 A push and a pull of 100 MB through 1, 2 and 4 shards, in turn with plain copies of the same bytes.
 Synchronous steps of 2 workers on the CIFAR CNN, in turn with two bare processes that average their
-gradients by gloo's all-reduce. And the clock of the runtime ``simulated`` without any training,
+gradients over gloo: by one all-reduce after the backward pass, or by torch's DDP, which overlaps
+the two. And the clock of the runtime ``simulated`` without any training,
 where 1,000 workers take 1,000 steps each. The figures mean something on an otherwise idle machine
 only.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from raydl.runtimes.parameter_server import ShardedServer
 from raydl.runtimes.problem import Problem
 from tests.benchmarks import command, server_transport, training, virtual_time
 from tests.benchmarks.contenders import WORKERS, Contender, Raydl
-from tests.benchmarks.loops import Given, Group
+from tests.benchmarks.loops import Averaging, Given, Group
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,8 +51,9 @@ def _algorithm(batch_size: int, steps: int) -> AlgorithmSpec:
 
 def _contenders(problem: Problem, given: list[Given], steps: int) -> Iterator[Contender]:
     precision = problem.task.precision
-    bare = Group(given, WORKERS, steps, averaging=True)
-    yield Contender("bare", WORKERS, 1, precision, True, bare)
+    for averaging in get_args(Averaging):
+        bare = Group(given, WORKERS, steps, averaging)
+        yield Contender(f"bare, {averaging}", WORKERS, 1, precision, True, bare)
     server = ShardedServer(problem, cpus=1 / 4)
     everyone = repeat(np.arange(WORKERS))
     side = Raydl(problem, server, everyone)

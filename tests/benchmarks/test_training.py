@@ -46,7 +46,7 @@ def test_bare_processes_train_what_raydl_trains(algorithm):
     problem = problem_of(algorithm)
     given = give(problem, OPTIMIZER, BATCH, STEPS * ROUNDS)
     shared = len(given) == 1
-    group = Group(given, 2, STEPS, averaging=shared)
+    group = Group(given, 2, STEPS, averaging="DDP" if shared else None)
     try:
         assert apart(problem, group, ROUNDS if shared else 1) < 1e-4
     finally:

@@ -117,7 +117,7 @@ def _one_process(problem: Problem, given: list[Given], steps: int) -> Iterator[C
 def _two_processes(problem: Problem, given: list[Given], steps: int) -> Iterator[Contender]:
     """Two that share one worker's minibatches, or two workers."""
     shared = len(given) == 1
-    bare = Group(given, WORKERS, steps, averaging=shared)
+    bare = Group(given, WORKERS, steps, averaging="DDP" if shared else None)
     precision = problem.task.precision
     yield Contender("bare", WORKERS, 1, precision, True, bare)
     yield Contender("allreduce", WORKERS, 1, precision, True, Grouped(problem, WORKERS))
