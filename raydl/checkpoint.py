@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from raydl.core import tree
+from raydl.core.errors import Notice
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
 from raydl.storage import Folder
@@ -57,6 +58,7 @@ def newest(folder: Folder) -> Checkpoint | None:
         except _DAMAGE as error:
             warnings.warn(
                 f"checkpoint {name} of {folder.uri} is damaged, what came before is used: {error}",
+                Notice,
                 stacklevel=2,
             )
     return None

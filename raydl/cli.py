@@ -5,10 +5,12 @@ Nothing heavy is imported before it is known to be needed: ``raydl --help`` answ
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from raydl.core.errors import SpecError, unknown
+from raydl.core.errors import Notice, SpecError, unknown
 
 if TYPE_CHECKING:
     from raydl.doctor import Finding
@@ -84,12 +86,13 @@ def _run(argv: list[str]) -> int:
     from raydl.interrupt import Interrupted
     from raydl.progress import Live, table
     from raydl.rounds import NonFiniteError
+    from raydl.runtimes.runtime import LostError
     from raydl.training import run
 
     console = Console()
     spec, resume = _spec(argv)
     try:
-        with Live(console) as live:
+        with Live(console) as live, _noticed():
             history = run(spec, resume=resume, observer=live)
     except Interrupted as stopped:
         console.print(
@@ -100,6 +103,9 @@ def _run(argv: list[str]) -> int:
         return stopped.code
     except NonFiniteError as error:
         print(f"raydl: {error}", file=sys.stderr)
+        return 1
+    except LostError as error:
+        print(f"raydl: {error}; the run goes on with --resume", file=sys.stderr)
         return 1
     longer = (
         f"--rounds {2 * history.summary['rounds']}"
@@ -195,6 +201,23 @@ def _show(argv: list[str]) -> int:
     console = Console()
     console.print(table({name: differing[name] | each["summary"] for name, each in runs.items()}))
     return 0
+
+
+@contextmanager
+def _noticed() -> Iterator[None]:
+    """Prints notices without the place in the code, each time they are given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, Notice):
+                print(f"raydl: {message}", file=sys.stderr)
+            else:
+                usual(message, category, *where)
+
+        warnings.showwarning = show
+        yield
 
 
 def _plan(argv: list[str]) -> int:

@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ import pandas as pd
 
 from raydl import checkpoint, options
 from raydl.core import tree
-from raydl.core.errors import require
+from raydl.core.errors import Notice, require
 from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
 from raydl.interrupt import Interrupted, Stop, stoppable
@@ -21,10 +22,12 @@ from raydl.resumption import FREE, check_same, described, stored_settings
 from raydl.rounds import NonFiniteError, Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import Runtime
+from raydl.runtimes.runtime import KeptLostError, LostError, Runtime
 from raydl.setup import Setup, prepare, usual_model
 from raydl.spec import Run
 from raydl.storage import Folder
+
+_ATTEMPTS = 100  # to end a run that loses nodes
 
 
 class History(NamedTuple):
@@ -79,6 +82,7 @@ def run(
         SpecError: before any work, if the run cannot be done as described.
         NonFiniteError: if a client's update is not finite and ``on_nonfinite`` is ``fail``.
         Interrupted: after SIGINT or SIGTERM, when the round in hand is done and written down.
+        LostError: if workers are lost again and again.
 
     Example:
         >>> history = raydl.run(Run(rounds=50, data=Digits()))  # doctest: +SKIP
@@ -123,12 +127,19 @@ def _go(
     runtime: Runtime,
     rounded: Callable[[Row], None],
     stop: Stop,
-) -> History | Interrupted | NonFiniteError:
+) -> History | Interrupted | NonFiniteError | LostError:
     """Does the run in this process, from the newest checkpoint in its folder if there is one."""
-    try:
-        return _Course(run, problem, runtime, Folder(uri), rounded).go(params, stop)
-    except (Interrupted, NonFiniteError) as error:  # no fault of this process: it is told so
-        return error
+    lost: LostError | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            return _Course(run, problem, runtime, Folder(uri), rounded).go(params, stop)
+        except KeptLostError as error:
+            lost = error
+            warnings.warn(f"{error}; the run goes back to its checkpoint", Notice, stacklevel=2)
+        except (Interrupted, NonFiniteError, LostError) as error:  # no fault of this process's
+            return error
+    assert lost is not None
+    return lost
 
 
 class _Course:
@@ -154,7 +165,7 @@ class _Course:
         start, state = 0, algorithm.init(params)
         if saved:
             start, state = saved.round, saved.state
-            self._runtime.restore(saved.kept)
+        self._runtime.restore(saved.kept if saved else {})
         if self._runtime.leads:
             self._folder.write("run.yaml", described(run).encode())
             if self._folder.has("summary.json"):

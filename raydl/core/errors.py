@@ -1,4 +1,4 @@
-"""The error that a user's mistake raises, and the words that it is told in."""
+"""The error that a user's mistake raises, the warnings of a run, and the words for both."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,10 @@ class SpecError(ValueError):
     The message names what was given, what is allowed and what to do. It is raised before any work
     starts; the command line prints it without a traceback and exits with 2.
     """
+
+
+class Notice(UserWarning):
+    """What went wrong and did not end the run; the command line prints it as a line of its own."""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> SpecError:

@@ -8,12 +8,14 @@ reference.
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import ray
 import torch
+from ray.exceptions import ObjectLostError
 
 from raydl.core import tree
 from raydl.core.algorithm import Work
@@ -23,7 +25,7 @@ from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import Reduced, Runtime, merge
+from raydl.runtimes.runtime import KeptLostError, Reduced, Runtime, merge
 from raydl.runtimes.shared import arrived, as_tensor, attached, share, travelling
 from raydl.runtimes.worker import Worker, check_batchable
 
@@ -80,6 +82,7 @@ class ActorPool(Runtime):
         gpus: GPUs that each of them reserves; a fraction shares one. Above 0 they train on it.
         threads: of torch, in each.
         batched: whether the clients of a block train as one ``vmap``.
+        timeout: seconds for a call on an actor, which is then given up; None for any time.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class ActorPool(Runtime):
         gpus: float = 0,
         threads: int = 1,
         batched: bool = False,
+        timeout: float | None = None,
     ) -> None:
         if batched:
             check_batchable(problem.task.model)
@@ -102,10 +106,15 @@ class ActorPool(Runtime):
         self._pool = Pool(
             lambda: host.remote(*shared, threads=threads, batched=batched, device=device),
             workers,
+            timeout,
         )
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
-        """Trains the cohort, the longest blocks first, and merges them in block order."""
+        """Trains the cohort, the longest blocks first, and merges them in block order.
+
+        Raises:
+            KeptLostError: if what a client kept was lost with a node.
+        """
         sent = _share(_send(broadcast))
         tasks = self._pool.submit(
             (-sum(map(self._problem.samples, blocks)), self._fold(blocks, sent))
@@ -127,16 +136,22 @@ class ActorPool(Runtime):
         return lambda: sum((self._pool.wait(task).value for task in tasks), Score())
 
     def kept(self) -> Kept:
-        """Fetches what every client keeps by now."""
-        return {client: _receive(ray.get(ref)[client]) for client, ref in self._kept.items()}
+        """Fetches what every client keeps by now.
+
+        Raises:
+            KeptLostError: if some of it was lost with a node.
+        """
+        with _keeps():
+            return {client: _receive(ray.get(ref)[client]) for client, ref in self._kept.items()}
 
     def restore(self, kept: Kept) -> None:
-        """Takes up what the clients of an interrupted run kept."""
+        """Takes up what the clients of an interrupted run kept; a round in hand is given up."""
+        self._pool.clear()
         self._kept = {client: ray.put({client: _send(keep)}) for client, keep in kept.items()}
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:
         """Reports a round as metrics of Ray."""
-        self._metrics.report(run, row, self._workers, self._pool.restarts)
+        self._metrics.report(run, row, self._pool.workers, self._pool.restarts)
 
     def close(self) -> None:
         """Ends the actors."""
@@ -159,10 +174,22 @@ class ActorPool(Runtime):
         return lambda host: host.fold.remote(request, broadcast, *keepers)
 
     def _folded(self, task: Task) -> Iterator[Folded]:
-        for accumulator, (names, columns), keepers in arrived(self._pool.wait(task).value):
+        with _keeps():
+            self._pool.wait(task)
+        for accumulator, (names, columns), keepers in arrived(task.value):
             self._kept |= dict.fromkeys(keepers, task.refs[1])
             clients = dict(zip(names, as_tensor(columns), strict=True))
             yield Folded(_receive(accumulator), {}, clients)
+
+
+@contextmanager
+def _keeps() -> Iterator[None]:
+    try:
+        yield
+    except ObjectLostError as error:
+        raise KeptLostError(
+            "what clients keep between rounds was lost, which happens with a node"
+        ) from error
 
 
 def _send(value: Tree) -> Packed:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import ray
 import torch
+from ray.util.client import ray as client
 
 from raydl.core.errors import SpecError
 
@@ -98,8 +99,11 @@ def most_workers(cpus: float, gpus: float) -> int:
 
 
 def check_capacity(workers: int, cpus: float, gpus: float) -> None:
-    """Raises a SpecError if the cluster can never hold so many workers."""
-    total = ray.cluster_resources()
+    """Raises a SpecError if the cluster can never hold so many workers.
+
+    What counts is all that it has, or could have: an autoscaler adds nodes when they are asked for.
+    """
+    total = _attainable()
     for name, need in _needs(cpus, gpus):
         if workers * need > total.get(name, 0):
             raise SpecError(
@@ -107,6 +111,15 @@ def check_capacity(workers: int, cpus: float, gpus: float) -> None:
                 f"has {total.get(name, 0):g} {name}, for {int(total.get(name, 0) // need)} workers "
                 f"at most; ask for fewer, or for less with runtime.{name.lower()}s"
             )
+
+
+def _attainable() -> dict[str, float]:
+    """The resources of the cluster, with all the nodes that its autoscaler may add."""
+    total = ray.cluster_resources()
+    if client.is_connected():  # which does not say
+        return total
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    return {name: max(total.get(name, 0), most.get(name, 0)) for name in total | most}
 
 
 def _needs(cpus: float, gpus: float) -> list[tuple[str, float]]:

@@ -1,18 +1,28 @@
 """Workers with numbers of their own, each of which is replaced when it is lost."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
-from raydl.runtimes.pool import WorkerLostError
+from raydl.core.errors import Notice
+from raydl.runtimes.runtime import LostError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other
+_PATIENCE = 20  # seconds until it is said that there is no room for a worker
+
+
+class WorkerLostError(LostError):
+    """Workers were lost, again and again."""
 
 
 class Crew:
     """The workers, and those of them that are only starting.
+
+    A worker starts as soon as the cluster has room for it: at once, when the autoscaler has added a
+    node, or when somebody else has.
 
     Args:
         start: starts the worker of a number; it must have a method ``ready``.
@@ -22,10 +32,16 @@ class Crew:
     def __init__(self, start: Callable[[int], Any], workers: int) -> None:
         self._start = start
         self.actors = [start(number) for number in range(workers)]
-        ray.get([actor.ready.remote() for actor in self.actors])
-        self.starting: dict[ray.ObjectRef, int] = {}
+        self.starting: dict[ray.ObjectRef, int] = {
+            actor.ready.remote(): number for number, actor in enumerate(self.actors)
+        }
         self._failed = [0] * workers
         self.restarts = 0
+
+    @property
+    def up(self) -> int:
+        """How many workers there are by now."""
+        return len(self.actors) - len(self.starting)
 
     def replace(self, number: int, lost: Any) -> None:
         """Starts another worker in the place of one that was lost, unless that is done already."""
@@ -54,16 +70,30 @@ class Crew:
         self._failed[number] = 0
         return number
 
-    def ready(self) -> list[int]:
-        """The workers that can train; waits for one if there is none."""
-        while True:
-            patience = None if len(self.starting) == len(self.actors) else 0
-            ended, _ = ray.wait([*self.starting], timeout=patience) if self.starting else ([], [])
+    def ready(self, least: int = 1) -> list[int]:
+        """The workers that can train; waits until there are so many.
+
+        Raises:
+            WorkerLostError: see `started`.
+        """
+        told = False
+        while self.starting:
+            patience = _PATIENCE if self.up < least else 0
+            ended, _ = ray.wait([*self.starting], timeout=patience)
             for each in ended:
                 self.started(each)
-            if not ended and len(self.starting) < len(self.actors):
-                absent = set(self.starting.values())
-                return [number for number in range(len(self.actors)) if number not in absent]
+            if self.up >= least and not ended:
+                break
+            if not ended and not told:
+                told = True
+                warnings.warn(
+                    f"{self.up} of {len(self.actors)} workers are up; waiting until the cluster "
+                    f"has room for {least}",
+                    Notice,
+                    stacklevel=2,
+                )
+        absent = set(self.starting.values())
+        return [number for number in range(len(self.actors)) if number not in absent]
 
     def close(self) -> None:
         """Ends the workers."""

@@ -20,7 +20,7 @@ FIGURES = {
     "raydl_train_loss": ("train_loss", "Mean loss over the samples of the last round."),
     "raydl_val_accuracy": ("val_accuracy", "Accuracy on the validation set, of 1."),
     "raydl_test_accuracy": ("test_accuracy", "Accuracy on the test set, of 1."),
-    "raydl_workers": ("workers", "Workers of the run."),
+    "raydl_workers": ("workers", "Workers of the run that are up."),
     "raydl_retries": ("retries", "Workers that were lost, and their work run again by others."),
 }
 

@@ -19,15 +19,14 @@ from ray.exceptions import RayActorError
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
-from raydl.core.errors import require
+from raydl.core.errors import Notice, require
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
 from raydl.runtimes.consistency import Consistency, Synchronous
-from raydl.runtimes.crew import Crew
+from raydl.runtimes.crew import Crew, WorkerLostError
 from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.messages import Progress, Snapshot, columns, training_seconds
 from raydl.runtimes.metrics import Metrics
-from raydl.runtimes.pool import WorkerLostError
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Advanced, Reduced, Runtime, star
 from raydl.runtimes.sequencer import Sequencer, Vault
@@ -93,6 +92,7 @@ class ShardedServer(Runtime):
             ),
             workers,
         )
+        self._crew.ready(workers)
         self._begin: list[Snapshot] = []  # of the round, by shard
         self._state: Tree = None
         self._metrics = Metrics()
@@ -184,7 +184,7 @@ class ShardedServer(Runtime):
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:
         """Reports a round as metrics of Ray."""
-        self._metrics.report(run, row, len(self._crew.actors), self._crew.restarts)
+        self._metrics.report(run, row, self._crew.up, self._crew.restarts)
 
     def close(self) -> None:
         """Ends the actors."""
@@ -275,7 +275,7 @@ class ShardedServer(Runtime):
         warnings.warn(
             f"shards {lost} of the parameter server were lost and went on from their newest "
             f"snapshots: their part of at most {gone} pushes is lost",
-            RuntimeWarning,
+            Notice,
             stacklevel=2,
         )
         return held[model].progress

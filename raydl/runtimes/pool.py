@@ -2,21 +2,22 @@
 
 import heapq
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
+from time import monotonic
 from typing import Any, TypeAlias
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ObjectLostError, RayActorError
 
+from raydl.runtimes.crew import Crew, WorkerLostError
+
 Call: TypeAlias = Callable[[ActorHandle], list[ray.ObjectRef]]
 
 _ATTEMPTS = 3  # of a task, each time on another actor
-
-
-class WorkerLostError(RuntimeError):
-    """A task ended one worker after the other."""
 
 
 @dataclass(order=True)
@@ -28,6 +29,7 @@ class Task:
     call: Call = field(compare=False)
     attempts: int = field(default=0, compare=False)
     refs: list[ray.ObjectRef] = field(default_factory=list, compare=False)
+    until: float = field(default=inf, compare=False)
     value: Any = field(default=None, compare=False)
     done: bool = field(default=False, compare=False)
 
@@ -35,19 +37,36 @@ class Task:
 class Pool:
     """Keeps actors busy with the most urgent tasks.
 
+    It is there as soon as one of its actors is; the others are taken in as they come.
+
     Args:
         start: starts an actor; it must have a method ``ready``.
         workers: how many actors.
+        timeout: seconds for a task, after which its actor is given up; None to wait for ever.
+
+    Raises:
+        WorkerLostError: if no actor can be started.
     """
 
-    def __init__(self, start: Callable[[], ActorHandle], workers: int) -> None:
-        self._start = start
+    def __init__(
+        self, start: Callable[[], ActorHandle], workers: int, timeout: float | None = None
+    ) -> None:
+        self._crew = Crew(lambda number: start(), workers)
+        self._timeout = inf if timeout is None else timeout
         self._order = count()
         self._waiting: list[Task] = []
-        self._running: dict[ray.ObjectRef, tuple[Task, ActorHandle]] = {}
-        self._idle = [start() for _ in range(workers)]
-        ray.get([actor.ready.remote() for actor in self._idle])
-        self.restarts = 0
+        self._running: dict[ray.ObjectRef, tuple[Task, int]] = {}
+        self._idle = self._crew.ready()
+
+    @property
+    def workers(self) -> int:
+        """How many actors are up."""
+        return self._crew.up
+
+    @property
+    def restarts(self) -> int:
+        """How many actors were lost."""
+        return self._crew.restarts
 
     def submit(self, calls: Iterable[tuple[float, Call]]) -> list[Task]:
         """Queues calls, each with its priority: the lowest is served first, equals in order.
@@ -66,42 +85,84 @@ class Pool:
 
         Raises:
             WorkerLostError: if it ended one worker after the other.
+            ObjectLostError: if what it was given is lost.
         """
         while not task.done:
             self._step(task)
         return task
 
+    def clear(self) -> None:
+        """Forgets all tasks, once those that run have ended."""
+        self._waiting.clear()
+        while self._running:
+            with suppress(ObjectLostError):
+                self._watch([*self._running])
+        self._waiting.clear()  # of lost workers'
+
     def close(self) -> None:
         """Ends the actors."""
-        for actor in [*self._idle, *(actor for _, actor in self._running.values())]:
-            ray.kill(actor)
+        self._crew.close()
 
     def _dispatch(self) -> None:
         while self._idle and self._waiting:
-            task, actor = heapq.heappop(self._waiting), self._idle.pop(0)
+            task, number = heapq.heappop(self._waiting), self._idle.pop(0)
             task.attempts += 1
-            task.refs = task.call(actor)
-            self._running[task.refs[0]] = (task, actor)
+            task.refs = task.call(self._crew.actors[number])
+            task.until = monotonic() + self._timeout
+            self._running[task.refs[0]] = (task, number)
 
     def _step(self, wanted: Task) -> None:
         """Waits for a call to end, and gives its actor the next one."""
-        if self._waiting:
-            (ended,), _ = ray.wait(list(self._running), num_returns=1)
-        else:  # no actor is needed for another call, so this one's end is enough to wait for
-            ended = wanted.refs[0]
-        task, actor = self._running.pop(ended)
+        if not self._running:  # all actors are only starting
+            self._idle = self._crew.ready()
+        elif not self._waiting:  # no actor is needed for another call, so this one's end is enough
+            self._watch([wanted.refs[0]])
+        else:
+            self._watch([*self._running, *self._crew.starting])
+        self._dispatch()
+
+    def _watch(self, refs: list[ray.ObjectRef]) -> None:
+        """Waits until one of the calls ends, an actor is started, or a call's time is over."""
+        until = min(self._running[ref][0].until for ref in refs if ref in self._running)
+        left = None if until == inf else max(0.0, until - monotonic())
+        ended, _ = ray.wait(refs, num_returns=1, timeout=left)
+        for ref in ended:
+            if ref in self._running:
+                self._end(*self._running.pop(ref))
+            elif (number := self._crew.started(ref)) is not None:
+                self._idle.append(number)
+        if not ended:
+            hung = [ref for ref, (task, _) in self._running.items() if task.until <= until]
+            for ref in hung:
+                reason = f"no answer within {self._timeout:g} s"
+                self._again(*self._running.pop(ref), reason)
+
+    def _end(self, task: Task, number: int) -> None:
+        """Takes what a call gives that has ended."""
         try:
-            task.value = ray.get(ended)
-            task.done = True
+            task.value = ray.get(task.refs[0])
         except (RayActorError, ObjectLostError) as error:
-            ray.kill(actor)
-            if task.attempts == _ATTEMPTS:
-                raise WorkerLostError(
-                    f"a block was lost {_ATTEMPTS} times, each time with its worker: {error}"
-                ) from None
-            actor = self._start()
-            self.restarts += 1
-            heapq.heappush(self._waiting, task)
-        finally:
-            self._idle.append(actor)
-            self._dispatch()
+            if isinstance(error, RayActorError) or _is_of(error, task):
+                self._again(task, number, str(error))
+                return
+            self._idle.append(number)
+            raise
+        except BaseException:
+            self._idle.append(number)
+            raise
+        task.done = True
+        self._idle.append(number)
+
+    def _again(self, task: Task, number: int, reason: str) -> None:
+        """Gives a worker up, and queues what it was to do."""
+        if task.attempts == _ATTEMPTS:
+            raise WorkerLostError(
+                f"a block was lost {_ATTEMPTS} times, each time with its worker: {reason}"
+            )
+        self._crew.replace(number, self._crew.actors[number])
+        heapq.heappush(self._waiting, task)
+
+
+def _is_of(error: ObjectLostError, task: Task) -> bool:
+    """Whether what is lost is a task's own result, which the task can give again."""
+    return error.object_ref_hex in {ref.hex() for ref in task.refs}

@@ -16,6 +16,14 @@ from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
 
 
+class LostError(RuntimeError):
+    """What a run cannot do without was lost with a process or a node; it can be resumed."""
+
+
+class KeptLostError(LostError):
+    """What clients keep between rounds was lost: the run must go on from its checkpoint."""
+
+
 class Traffic(NamedTuple):
     """What was sent, where it was not one broadcast to and one message from each client.
 
@@ -110,7 +118,11 @@ class Runtime(Protocol):
         return range(work.round * each, (work.round + 1) * each)
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
-        """Trains the cohort from the broadcast and reduces its updates."""
+        """Trains the cohort from the broadcast and reduces its updates.
+
+        Raises:
+            LostError: if workers, or what their clients kept, are lost for good.
+        """
         ...
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
@@ -118,11 +130,15 @@ class Runtime(Protocol):
         ...
 
     def kept(self) -> Kept:
-        """What every client keeps by now, for a checkpoint."""
+        """What every client keeps by now, for a checkpoint.
+
+        Raises:
+            KeptLostError: if some of it was lost.
+        """
         ...
 
     def restore(self, kept: Kept) -> None:
-        """Takes up what the clients of an interrupted run kept."""
+        """Takes up what the clients of an interrupted run kept; nothing in a new one."""
         ...
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:

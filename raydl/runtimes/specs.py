@@ -137,6 +137,8 @@ class Actors(OnRay):
         batched: whether the clients of a block train side by side as one vmap.
         address: of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. By default RAY_ADDRESS, or
             a cluster of its own on this machine.
+        timeout: seconds for a call, a few blocks of clients: an actor that takes longer is given
+            up, and another one does the blocks. By default a call may take any time.
     """
 
     workers: int | None = None
@@ -145,6 +147,7 @@ class Actors(OnRay):
     gpus: float = 0.0
     batched: bool = False
     address: str | None = None
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -154,6 +157,8 @@ class Actors(OnRay):
         require(
             self.cpus + self.gpus > 0, "runtime.cpus", self.cpus, "above 0, or runtime.gpus must be"
         )
+        known = self.timeout is None or self.timeout > 0
+        require(known, "runtime.timeout", self.timeout, "above 0")
 
     @contextmanager
     def open(self, problem: Problem) -> Iterator[Runtime]:
@@ -168,7 +173,7 @@ class Actors(OnRay):
             workers = self.workers or cluster.most_workers(self.cpus, self.gpus)
             cluster.check_capacity(workers, self.cpus, self.gpus)
             pool = actors.ActorPool(
-                problem, workers, self.cpus, self.gpus, self.threads, self.batched
+                problem, workers, self.cpus, self.gpus, self.threads, self.batched, self.timeout
             )
             try:
                 yield pool

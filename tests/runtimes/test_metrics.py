@@ -54,6 +54,7 @@ def test_a_node_serves_the_figures_of_a_run(tmp_path):
     history = run(spec, observer=Killer())
     last = history.table.iloc[-1]
     found = scraped_once("watched", 3)
+    assert found.pop("raydl_workers") in (1, 2)  # the second one's successor may still be starting
     assert found == {
         "raydl_rounds": 3,
         "raydl_samples": last["samples"],
@@ -61,7 +62,6 @@ def test_a_node_serves_the_figures_of_a_run(tmp_path):
         "raydl_bytes_up": last["bytes_up"],
         "raydl_train_loss": pytest.approx(last["train_loss"]),
         "raydl_val_accuracy": pytest.approx(last["val_accuracy"]),
-        "raydl_workers": 2,
         "raydl_retries": 1,
     }
 

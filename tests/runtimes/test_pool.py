@@ -5,12 +5,13 @@ import time
 import pytest
 import ray
 
-from raydl.runtimes.pool import Pool, WorkerLostError
+from raydl.runtimes.crew import WorkerLostError
+from raydl.runtimes.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def started(workers: int) -> Pool:
+def started(workers: int, cpus: float = 0.5, timeout: float | None = None) -> Pool:
     class Member:
         """Pickled by value: it starts in no time, for it imports nothing."""
 
@@ -33,13 +34,13 @@ def started(workers: int) -> Pool:
         def die(self):
             os.kill(os.getpid(), signal.SIGKILL)
 
-        def die_once(self, path):
+        def once(self, path, method, *arguments):
             if not os.path.exists(path):
                 open(path, "w").close()
-                self.die()
+                getattr(self, method)(*arguments)
             return "second life"
 
-    return Pool(lambda: ray.remote(num_cpus=0.5)(Member).remote(), workers)
+    return Pool(lambda: ray.remote(num_cpus=cpus)(Member).remote(), workers, timeout)
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def test_further_references_stay_where_they_are(pool):
 def test_a_killed_worker_is_replaced_and_its_task_runs_again(pool, tmp_path):
     (before,) = pool.submit([(0, call("pid"))])
     dying, *others = pool.submit(
-        [(0, call("die_once", str(tmp_path / "died")))] + [(0, call("echo", n)) for n in range(5)]
+        [(0, call("once", str(tmp_path / "died"), "die"))]
+        + [(0, call("echo", n)) for n in range(5)]
     )
     assert pool.wait(dying).value == "second life"
     assert [pool.wait(task).value for task in others] == list(range(5))
@@ -103,6 +105,38 @@ def test_a_task_that_kills_every_worker_is_given_up(pool):
         pool.wait(task)
     assert task.attempts == 3
     assert pool.restarts == 2
+
+
+def test_a_worker_that_hangs_is_given_up_and_its_task_runs_elsewhere(tmp_path):
+    pool = started(2, timeout=3)
+    try:
+        tasks = pool.submit([(0, call("once", str(tmp_path / "hung"), "echo", 0, 3600))])
+        tasks += pool.submit([(1, call("echo", n)) for n in range(5)])
+        hanging, *others = [pool.wait(task) for task in tasks]
+        assert (hanging.value, hanging.attempts) == ("second life", 2)
+        assert [task.value for task in others] == list(range(5))
+        assert pool.restarts == 1
+        (slow,) = pool.submit([(0, call("echo", 0, seconds=60))])
+        with pytest.raises(WorkerLostError, match=r"lost 3 times, .* no answer within 3 s"):
+            pool.wait(slow)
+    finally:
+        pool.close()
+
+
+def test_workers_that_there_is_no_room_for_yet_join_when_there_is():
+    holding, waiting = started(1, cpus=2), started(2, cpus=2)  # of 4
+    try:
+        (task,) = waiting.submit([(0, call("echo", 1))])
+        assert (waiting.wait(task).value, waiting.workers) == (1, 1)
+        holding.close()
+        deadline = time.monotonic() + 60
+        while waiting.workers < 2:
+            assert time.monotonic() < deadline
+            tasks = waiting.submit([(0, call("echo", n, seconds=0.05)) for n in range(4)])
+            assert [waiting.wait(task).value for task in tasks] == list(range(4))
+        assert waiting.restarts == 0
+    finally:
+        waiting.close()
 
 
 def test_a_mistake_in_a_task_is_not_tried_again_and_costs_no_worker(pool):

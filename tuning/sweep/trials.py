@@ -33,6 +33,7 @@ from tuning.sweep.table import Table, course_of
 from tuning.sweep.trial import Job, do, home_of
 
 _SCRATCH = "tune"  # of the sweep's folder, while Tune is at work
+_LOSSES = 2  # of a trial's process or its node, after which it goes on from its checkpoint
 _KEPT = 4  # checkpoints of a population's trial that others may still want to go on from
 _SWITCHES = {  # of Tune, which only the environment sets
     "RAY_AIR_NEW_OUTPUT": "0",  # so that it is silent when told to be
@@ -98,6 +99,7 @@ def search(
                 stop=_Asked(stop),
                 callbacks=[listener, _Silent()],
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT),
+                failure_config=tune.FailureConfig(max_failures=_LOSSES),
                 verbose=0,
             ),
         ).fit()

@@ -1,0 +1,195 @@
+"""Clusters of several nodes, processes on this machine: what becomes of a run that loses one."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from ray.cluster_utils import Cluster
+
+from tests.command import Ended, done, ended, outcome, summary, until
+
+pytestmark = pytest.mark.nodes
+
+STORE = 80_000_000  # bytes of objects on a node
+
+# What clients keep is too large for a message, so it lies on the nodes.
+WIDE = ("--model", "MLP", "--model.hidden", "[512,256]")
+LOCAL = (
+    *("--algorithm", "LocalSGD", "--algorithm.workers", "8", "--algorithm.steps", "10", *WIDE),
+    *("--rounds", "24", "--block_size", "1", "--checkpoint.every", "4"),
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head that trains nothing; each test adds its nodes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+@contextmanager
+def nodes(cluster: Cluster, number: int) -> Iterator[list[Any]]:
+    """So many nodes of one CPU, until the block ends; the list may be changed."""
+    started = [add(cluster) for _ in range(number)]
+    cluster.wait_for_nodes()
+    try:
+        yield started
+    finally:
+        for node in started:
+            cluster.remove_node(node)
+
+
+def add(cluster: Cluster) -> Any:
+    return cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
+
+
+def lose(cluster: Cluster, started: list[Any]) -> None:
+    """A node dies without a word."""
+    cluster.remove_node(started.pop(0), allow_graceful=False)
+
+
+@contextmanager
+def running(cluster: Cluster, *argv: object) -> Iterator[subprocess.Popen[str]]:
+    """A command that works on the cluster."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *map(str, argv)],
+        env=os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONUNBUFFERED": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(process: subprocess.Popen[str], start: str) -> None:
+    """Reads what a command prints, up to a line that starts like this."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(start):
+            return
+    raise AssertionError(ended(process).err)
+
+
+def finished(process: subprocess.Popen[str]) -> Ended:
+    end = ended(process)
+    assert end.code == 0, end.err
+    return end
+
+
+def works(node: Any, title: str) -> bool:
+    """Whether an actor does on a node what Ray shows in a process's title."""
+    (raylet,) = node.all_processes["raylet"]
+    for process in psutil.Process(raylet.process.pid).children(recursive=True):
+        try:
+            if title in " ".join(process.cmdline()):
+                return True
+        except psutil.Error:  # it has ended meanwhile
+            continue
+    return False
+
+
+def test_a_run_on_actors_loses_a_node_and_gains_another(cluster, tmp_path):
+    """What its clients kept is lost with the node: it goes back to its checkpoint by itself."""
+    done("run", *LOCAL, "--runtime", "sequential", "--storage", tmp_path, "--name", "alone")
+    options = ("--runtime", "actors", "--runtime.workers", "2", "--storage", tmp_path)
+    with (
+        nodes(cluster, 2) as started,
+        running(cluster, "raydl", "run", *LOCAL, *options, "--name", "lost") as process,
+    ):
+        wait_for(process, "round 10/")
+        lose(cluster, started)
+        started.append(add(cluster))
+        until(lambda: works(started[1], "ray::Host.fold"))
+        assert "raydl: what clients keep" in finished(process).err
+    assert outcome(tmp_path / "lost") == outcome(tmp_path / "alone")
+
+
+def test_ray_train_goes_on_from_the_checkpoint_when_there_is_a_node_again(cluster, tmp_path):
+    options = (
+        *("--algorithm", "DataParallel", "--algorithm.batch_size", "64", "--rounds", "20"),
+        *("--algorithm.steps", "20", "--checkpoint.every", "4", "--evaluation.every", "10"),
+        *("--runtime", "allreduce", "--runtime.workers", "2"),
+        *("--storage", tmp_path),
+    )
+    with nodes(cluster, 2) as started:
+        with running(cluster, "raydl", "run", *options, "--name", "undisturbed") as process:
+            finished(process)
+        with running(cluster, "raydl", "run", *options, "--name", "lost") as process:
+            wait_for(process, "round 10/")
+            lose(cluster, started)
+            started.append(add(cluster))
+            finished(process)
+    assert outcome(tmp_path / "lost") == outcome(tmp_path / "undisturbed")
+
+
+def test_a_parameter_server_goes_on_without_the_node(cluster, tmp_path):
+    """A worker is lost, and whatever shards are there; the rest goes on, and a worker joins."""
+    options = (
+        *("--algorithm", "ParameterServer", "--algorithm.workers", "2", "--rounds", "40"),
+        *(
+            "--algorithm.exchanges",
+            "16",
+            "--evaluation.every",
+            "10",
+            "--runtime",
+            "parameter_server",
+            "--runtime.shards",
+            "2",
+        ),
+        *("--storage", tmp_path, "--name", "lost"),
+    )
+    with (
+        nodes(cluster, 2) as started,
+        running(cluster, "raydl", "run", *options) as process,
+    ):
+        wait_for(process, "round 8/")
+        lose(cluster, started)
+        started.append(add(cluster))
+        until(lambda: works(started[1], "ray::Trainer.train"))
+        finished(process)
+    table = pd.read_parquet(tmp_path / "lost/metrics.parquet")
+    clients = table["clients"]
+    assert len(table) == 40
+    assert (clients.iloc[0], clients.min(), clients.iloc[-1]) == (2, 1, 2)
+    assert summary(tmp_path / "lost")["val_accuracy"] > 0.9
+
+
+def test_tune_goes_on_with_a_trial_whose_node_was_lost(cluster, tmp_path):
+    run = {"rounds": 40, "clients": 10, "storage": str(tmp_path), "runtime": "sequential"}
+    run |= {"algorithm": {"epochs": 3}, "checkpoint": {"every": 2}}
+    space = {"algorithm.lr": {"grid": [0.1, 0.03]}}
+    sweep = {"run": run, "space": space, "searcher": "grid", "name": "sweep", "seeds": 0}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(sweep))
+    trials = tmp_path / "sweep/trials"
+
+    def saved() -> bool:
+        return all((trials / f"000{number}/checkpoints").exists() for number in (0, 1))
+
+    with (
+        nodes(cluster, 2) as started,
+        running(cluster, "tuning.sweep", "--config", tmp_path / "space.yaml") as process,
+    ):
+        until(lambda: saved() or process.poll() is not None)
+        lose(cluster, started)
+        finished(process)
+    assert list(pd.read_parquet(tmp_path / "sweep/trials.parquet")["outcome"]) == ["finished"] * 2
