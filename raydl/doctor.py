@@ -128,8 +128,11 @@ _TOKEN = (
 
 def diagnosed(report: dict[str, Any]) -> Iterator[Finding]:
     """What a report of `raydl.runtimes.probe` says."""
-    if report["refusal"]:
-        yield Finding("cluster", "fault", report["refusal"])
+    if report["shortage"] and report["grows"]:
+        text = f"{report['shortage']}. As it is, the others begin when the cluster has grown"
+        yield Finding("cluster", "note", text)
+    elif report["shortage"]:
+        yield Finding("cluster", "fault", report["shortage"])
     nodes, here = report["nodes"], report["here"]
     for name, node in nodes.items():
         for package, wanted in here.items():

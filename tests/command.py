@@ -71,7 +71,7 @@ def start(*argv: object, cwd: Path) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str]) -> Ended:
     """Waits for a command to end."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     return Ended(process.returncode, out, err)
 
 

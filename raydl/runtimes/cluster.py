@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import ray
 import torch
-from ray.util.client import ray as client
 
 from raydl.core.errors import SpecError
 
@@ -99,27 +98,33 @@ def most_workers(cpus: float, gpus: float) -> int:
 
 
 def check_capacity(workers: int, cpus: float, gpus: float) -> None:
-    """Raises a SpecError if the cluster can never hold so many workers.
-
-    What counts is all that it has, or could have: an autoscaler adds nodes when they are asked for.
-    """
-    total = _attainable()
-    for name, need in _needs(cpus, gpus):
-        if workers * need > total.get(name, 0):
-            raise SpecError(
-                f"runtime.workers is {workers}, each reserving {need:g} {name}, but the cluster "
-                f"has {total.get(name, 0):g} {name}, for {int(total.get(name, 0) // need)} workers "
-                f"at most; ask for fewer, or for less with runtime.{name.lower()}s"
-            )
+    """Raises a SpecError if the cluster can never hold so many workers."""
+    missing = shortage(workers, cpus, gpus)
+    if missing and not may_grow():
+        raise SpecError(missing)
 
 
-def _attainable() -> dict[str, float]:
-    """The resources of the cluster, with all the nodes that its autoscaler may add."""
+def shortage(workers: int, cpus: float, gpus: float) -> str | None:
+    """What the cluster as it is lacks for so many workers; None if it holds them."""
     total = ray.cluster_resources()
-    if client.is_connected():  # which does not say
-        return total
-    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
-    return {name: max(total.get(name, 0), most.get(name, 0)) for name in total | most}
+    for name, need in _needs(cpus, gpus):
+        has = total.get(name, 0)
+        if workers * need > has:
+            return (
+                f"runtime.workers is {workers}, each reserving {need:g} {name}, but the cluster "
+                f"has {has:g} {name}, for {int(has // need)} workers at most; ask for fewer, or "
+                f"for less with runtime.{name.lower()}s"
+            )
+    return None
+
+
+def may_grow() -> bool:
+    """Whether nodes may join the cluster: any but one that this process started for itself.
+
+    An autoscaler adds them when they are asked for, and people do; Ray does not say which.
+    """
+    node = ray._private.worker._global_node
+    return node is None or not node.is_head()
 
 
 def _needs(cpus: float, gpus: float) -> list[tuple[str, float]]:

@@ -144,23 +144,25 @@ class ShardedServer(Runtime):
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores on the workers, before they begin with the next round."""
-        sent, workers = ray.put(wired(params)), len(self._crew.actors)
+        sent = ray.put(wired(params))
         parts = list(stretches(self._problem.dataset, split))
 
-        def begin(at: int) -> tuple[Any, ray.ObjectRef]:
-            actor = self._crew.actors[at % workers]
-            return actor, actor.evaluate.remote(parts[at], sent)
+        def begin(at: int, ready: list[int]) -> tuple[int, Any, ray.ObjectRef]:
+            number = ready[at % len(ready)]
+            actor = self._crew.actors[number]
+            return number, actor, actor.evaluate.remote(parts[at], sent)
 
-        begun = [begin(at) for at in range(len(parts))]
+        ready = self._crew.ready()
+        begun = [begin(at, ready) for at in range(len(parts))]
 
         def score(at: int) -> Score:
             for _ in range(_ATTEMPTS):
-                actor, call = begun[at]
+                number, actor, call = begun[at]
                 try:
                     return ray.get(call)
                 except RayActorError:
-                    self._crew.replace(at % workers, actor)
-                    begun[at] = begin(at)
+                    self._crew.replace(number, actor)
+                    begun[at] = begin(at, self._crew.ready())
             raise WorkerLostError(f"scoring {parts[at]} ended one worker after the other")
 
         return lambda: sum(map(score, range(len(parts))), Score())
@@ -172,15 +174,15 @@ class ShardedServer(Runtime):
         where each of them is.
         """
         wires: dict[int, Wire] = {}
-        for actor in self._crew.actors:
-            wires |= _settled(actor.kept.remote()) or {}
+        for number in self._crew.ready():
+            wires |= _settled(self._crew.actors[number].kept.remote()) or {}
         return {number: tree.map(torch.clone, received(keep)) for number, keep in wires.items()}
 
     def restore(self, kept: Kept) -> None:
         """Takes up what the workers of an interrupted run kept."""
         wires = {number: wired(keep) for number, keep in kept.items()}
-        for actor in self._crew.actors:
-            _settled(actor.restore.remote(wires))
+        for number in self._crew.ready():
+            _settled(self._crew.actors[number].restore.remote(wires))
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:
         """Reports a round as metrics of Ray."""
@@ -256,8 +258,6 @@ class ShardedServer(Runtime):
             return progress[0]
         known = max([known, *filter(None, progress)])
         self._tell("drop")  # what the others gathered for a step that those never heard of
-        for number in lost:
-            self._servers.shards[number] = self._start_shard(number)
         held = [
             self._newest(number) if number in lost else ray.get(shard.gather.remote())
             for number, shard in enumerate(self._servers.shards)
@@ -267,8 +267,7 @@ class ShardedServer(Runtime):
         state = self._sharding.join([received(each.state) for each in held], model)
         for number, part in enumerate(self._sharding.cut(state)):
             if number in lost:
-                snapshot = held[model]._replace(state=wired(part))
-                ray.get(self._servers.shards[number].load.remote(snapshot))
+                self._replace_shard(number, held[model]._replace(state=wired(part)))
         # A snapshot may hold pushes whose workers never heard that they were taken.
         gone = max(0, *(known.pushes - held[number].progress.pushes for number in lost))
         self.lost += gone
@@ -279,6 +278,20 @@ class ShardedServer(Runtime):
             stacklevel=2,
         )
         return held[model].progress
+
+    def _replace_shard(self, number: int, snapshot: Snapshot) -> None:
+        """Starts a shard in the place of one that was lost.
+
+        It is lost as well if Ray starts it on a node of which it does not know yet that it is dead.
+        """
+        for _ in range(_ATTEMPTS):
+            self._servers.shards[number] = shard = self._start_shard(number)
+            try:
+                ray.get(shard.load.remote(snapshot))
+                return
+            except RayActorError:
+                continue
+        raise WorkerLostError(f"shard {number} of the parameter server is lost as it starts")
 
     def _newest(self, number: int) -> Snapshot:
         """What is left of a shard that was lost."""

@@ -13,7 +13,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydl.core.errors import SpecError
-from raydl.runtimes.cluster import check_capacity, connected
+from raydl.runtimes.cluster import connected, may_grow, shortage
 
 _PATIENCE = 30  # seconds for a node to run a task
 
@@ -40,8 +40,8 @@ def report(address: str | None, workers: int, cpus: float, gpus: float) -> dict[
 
     Returns:
         ``here``, the versions on this machine; ``nodes``, by address each node's ``versions``;
-        ``resources`` of all of them; ``refusal`` of the workers, or None; ``token``, whether the
-        cluster asks for one.
+        ``resources`` of all of them; ``shortage`` for the workers, or None, and whether the
+        cluster ``grows``; ``token``, whether it asks for one.
     """
     with connected(address, max(os.cpu_count() or 1, workers), gpus):
         asked = {
@@ -56,16 +56,12 @@ def report(address: str | None, workers: int, cpus: float, gpus: float) -> dict[
         }
         nodes = {name: {"versions": _answer(ref)} for name, ref in asked.items()}
         total = ray.cluster_resources()
-        try:
-            check_capacity(workers, cpus, gpus)
-            refusal = None
-        except SpecError as error:
-            refusal = str(error)
         return {
             "here": versions(),
             "nodes": nodes,
             "resources": {name: total.get(name, 0) for name in ("CPU", "GPU")},
-            "refusal": refusal,
+            "shortage": shortage(workers, cpus, gpus),
+            "grows": may_grow(),
             # Ray sets it, too, when it starts a cluster by itself.
             "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
         }

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -143,34 +142,24 @@ def test_ray_train_goes_on_from_the_checkpoint_when_there_is_a_node_again(cluste
 
 
 def test_a_parameter_server_goes_on_without_the_node(cluster, tmp_path):
-    """A worker is lost, and whatever shards are there; the rest goes on, and a worker joins."""
+    """A worker is lost, and whatever shards are there; the rest goes on."""
     options = (
-        *("--algorithm", "ParameterServer", "--algorithm.workers", "2", "--rounds", "40"),
-        *(
-            "--algorithm.exchanges",
-            "16",
-            "--evaluation.every",
-            "10",
-            "--runtime",
-            "parameter_server",
-            "--runtime.shards",
-            "2",
-        ),
+        *("--algorithm", "ParameterServer", "--algorithm.workers", "2"),
+        *("--algorithm.exchanges", "16", "--rounds", "30", "--evaluation.every", "10"),
+        *("--runtime", "parameter_server", "--runtime.shards", "2"),
         *("--storage", tmp_path, "--name", "lost"),
     )
     with (
         nodes(cluster, 2) as started,
         running(cluster, "raydl", "run", *options) as process,
     ):
-        wait_for(process, "round 8/")
+        wait_for(process, "round 6/")
         lose(cluster, started)
-        started.append(add(cluster))
-        until(lambda: works(started[1], "ray::Trainer.train"))
         finished(process)
     table = pd.read_parquet(tmp_path / "lost/metrics.parquet")
-    clients = table["clients"]
-    assert len(table) == 40
-    assert (clients.iloc[0], clients.min(), clients.iloc[-1]) == (2, 1, 2)
+    messages = table["messages"].diff().dropna()
+    assert (len(table), messages.max()) == (30, 16 * 2 * 2 * 2)
+    assert messages.iloc[-1] == messages.max() / 2  # of the one worker that is left
     assert summary(tmp_path / "lost")["val_accuracy"] > 0.9
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from raydl import Run, options
 from raydl.core.errors import SpecError, require
 from raydl.interrupt import Interrupted, Stop, stoppable
-from raydl.runtimes.cluster import connected
+from raydl.runtimes.cluster import connected, may_grow
 from raydl.runtimes.shared import Stored, stored
 from raydl.setup import prepare
 from raydl.storage import Folder
@@ -97,8 +97,9 @@ def sweep(
     folder.make()
     folder.write(SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
     with connected(plan.address, os.cpu_count() or 1, plan.gpus), stoppable() as stop:
-        for each in runs:
-            check_room(each, plan.gpus, ray.cluster_resources())
+        if not may_grow():
+            for each in runs:
+                check_room(each, plan.gpus, ray.cluster_resources())
         dataset = None if data is None else stored(data)
         trials = _search(folder, searched, plan, points, console, stop, dataset)
         best, winner = best_of(trials), []

@@ -71,7 +71,7 @@ def side_by_side(runs: Sequence[Run], plan: Plan, room: Mapping[str, float]) -> 
     """How many trials may run at the same time; None for as many as Tune can reserve."""
     trained = [run for run in runs if isinstance(run.runtime, AllReduce)]
     fits = [
-        int(room.get(name, 0.0) // need)
+        max(1, int(room.get(name, 0.0) // need))  # where there is no room yet, nodes are to come
         for run in trained
         for name, need in _total(claims(run, plan.gpus)).items()
     ]
