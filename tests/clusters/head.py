@@ -20,10 +20,12 @@ class Head(NamedTuple):
     Attributes:
         address: HOST:PORT of the cluster.
         dashboard: URL of the dashboard, and of the jobs' server.
+        process: its number.
     """
 
     address: str
     dashboard: str
+    process: int
 
 
 @contextmanager
@@ -40,6 +42,7 @@ def head(environment: Mapping[str, str], dashboard: bool = False) -> Iterator[He
         *(Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}"),
         *("--num-cpus=1", "--object-store-memory=100000000", f"--temp-dir={folder}"),
         *("--node-ip-address=127.0.0.1", "--disable-usage-stats"),
+        f"--dashboard-agent-listen-port={_free_port()}",
         *(f"--include-dashboard={str(dashboard).lower()}", f"--dashboard-port={shown}"),
     ]
     process = subprocess.Popen(
@@ -49,7 +52,7 @@ def head(environment: Mapping[str, str], dashboard: bool = False) -> Iterator[He
     )
     try:
         until(lambda: _listens(port) and (not dashboard or _listens(shown)))
-        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{shown}")
+        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{shown}", process.pid)
     finally:
         process.terminate()
         process.wait(timeout=60)
