@@ -86,7 +86,7 @@ def _run(argv: list[str]) -> int:
     from raydl.interrupt import Interrupted
     from raydl.progress import Live, table
     from raydl.rounds import NonFiniteError
-    from raydl.runtimes.runtime import LostError
+    from raydl.runtimes.runtime import ClusterError
     from raydl.training import run
 
     console = Console()
@@ -104,7 +104,7 @@ def _run(argv: list[str]) -> int:
     except NonFiniteError as error:
         print(f"raydl: {error}", file=sys.stderr)
         return 1
-    except LostError as error:
+    except ClusterError as error:
         print(f"raydl: {error}; the run goes on with --resume", file=sys.stderr)
         return 1
     longer = (

@@ -22,7 +22,7 @@ from raydl.resumption import FREE, check_same, described, stored_settings
 from raydl.rounds import NonFiniteError, Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import KeptLostError, LostError, Runtime
+from raydl.runtimes.runtime import ClusterError, KeptLostError, Runtime
 from raydl.setup import Setup, prepare, usual_model
 from raydl.spec import Run
 from raydl.storage import Folder
@@ -82,7 +82,7 @@ def run(
         SpecError: before any work, if the run cannot be done as described.
         NonFiniteError: if a client's update is not finite and ``on_nonfinite`` is ``fail``.
         Interrupted: after SIGINT or SIGTERM, when the round in hand is done and written down.
-        LostError: if workers are lost again and again.
+        ClusterError: if workers are lost again and again.
 
     Example:
         >>> history = raydl.run(Run(rounds=50, data=Digits()))  # doctest: +SKIP
@@ -127,16 +127,16 @@ def _go(
     runtime: Runtime,
     rounded: Callable[[Row], None],
     stop: Stop,
-) -> History | Interrupted | NonFiniteError | LostError:
+) -> History | Interrupted | NonFiniteError | ClusterError:
     """Does the run in this process, from the newest checkpoint in its folder if there is one."""
-    lost: LostError | None = None
+    lost: ClusterError | None = None
     for _ in range(_ATTEMPTS):
         try:
             return _Course(run, problem, runtime, Folder(uri), rounded).go(params, stop)
         except KeptLostError as error:
             lost = error
             warnings.warn(f"{error}; the run goes back to its checkpoint", Notice, stacklevel=2)
-        except (Interrupted, NonFiniteError, LostError) as error:  # no fault of this process's
+        except (Interrupted, NonFiniteError, ClusterError) as error:  # no fault of this process's
             return error
     assert lost is not None
     return lost

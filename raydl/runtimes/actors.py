@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from ray.exceptions import ObjectLostError
+from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 
 from raydl.core import tree
 from raydl.core.algorithm import Work
@@ -25,12 +25,28 @@ from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import KeptLostError, Reduced, Runtime, merge
+from raydl.runtimes.runtime import ClusterError, KeptLostError, Reduced, Runtime, merge
 from raydl.runtimes.shared import arrived, as_tensor, attached, share, travelling
 from raydl.runtimes.worker import Worker, check_batchable
 
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says what became of a run's objects."""
+    try:
+        yield
+    except ObjectLostError as error:
+        raise KeptLostError(
+            "what clients keep between rounds was lost, which happens with a node"
+        ) from error
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        raise ClusterError(
+            "a node's object store is full, and so is the disk that it spills to; give the nodes "
+            "more of either (ray start --object-store-memory BYTES --temp-dir FOLDER)"
+        ) from error
 
 
 class Host:
@@ -109,6 +125,7 @@ class ActorPool(Runtime):
             timeout,
         )
 
+    @_explained()
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort, the longest blocks first, and merges them in block order.
 
@@ -123,6 +140,7 @@ class ActorPool(Runtime):
         folded = (block for task in tasks for block in self._folded(task))
         return merge(self._problem.algorithm.reduce, folded)
 
+    @_explained()
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores on workers that have no block to train, so beside the next round."""
         sent = ray.put(_send(params))
@@ -133,17 +151,22 @@ class ActorPool(Runtime):
         parts = stretches(self._problem.dataset, split)
         tasks = self._pool.submit((1, call(stretch)) for stretch in parts)
 
-        return lambda: sum((self._pool.wait(task).value for task in tasks), Score())
+        @_explained()
+        def score() -> Score:
+            return sum((self._pool.wait(task).value for task in tasks), Score())
 
+        return score
+
+    @_explained()
     def kept(self) -> Kept:
         """Fetches what every client keeps by now.
 
         Raises:
             KeptLostError: if some of it was lost with a node.
         """
-        with _keeps():
-            return {client: _receive(ray.get(ref)[client]) for client, ref in self._kept.items()}
+        return {client: _receive(ray.get(ref)[client]) for client, ref in self._kept.items()}
 
+    @_explained()
     def restore(self, kept: Kept) -> None:
         """Takes up what the clients of an interrupted run kept; a round in hand is given up."""
         self._pool.clear()
@@ -174,22 +197,10 @@ class ActorPool(Runtime):
         return lambda host: host.fold.remote(request, broadcast, *keepers)
 
     def _folded(self, task: Task) -> Iterator[Folded]:
-        with _keeps():
-            self._pool.wait(task)
-        for accumulator, (names, columns), keepers in arrived(task.value):
+        for accumulator, (names, columns), keepers in arrived(self._pool.wait(task).value):
             self._kept |= dict.fromkeys(keepers, task.refs[1])
             clients = dict(zip(names, as_tensor(columns), strict=True))
             yield Folded(_receive(accumulator), {}, clients)
-
-
-@contextmanager
-def _keeps() -> Iterator[None]:
-    try:
-        yield
-    except ObjectLostError as error:
-        raise KeptLostError(
-            "what clients keep between rounds was lost, which happens with a node"
-        ) from error
 
 
 def _send(value: Tree) -> Packed:

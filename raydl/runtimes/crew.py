@@ -8,13 +8,13 @@ import ray
 from ray.exceptions import RayActorError
 
 from raydl.core.errors import Notice
-from raydl.runtimes.runtime import LostError
+from raydl.runtimes.runtime import ClusterError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other
 _PATIENCE = 20  # seconds until it is said that there is no room for a worker
 
 
-class WorkerLostError(LostError):
+class WorkerLostError(ClusterError):
     """Workers were lost, again and again."""
 
 

@@ -16,11 +16,11 @@ from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
 
 
-class LostError(RuntimeError):
-    """What a run cannot do without was lost with a process or a node; it can be resumed."""
+class ClusterError(RuntimeError):
+    """The cluster cannot go on with a run, which can be resumed."""
 
 
-class KeptLostError(LostError):
+class KeptLostError(ClusterError):
     """What clients keep between rounds was lost: the run must go on from its checkpoint."""
 
 
@@ -121,7 +121,7 @@ class Runtime(Protocol):
         """Trains the cohort from the broadcast and reduces its updates.
 
         Raises:
-            LostError: if workers, or what their clients kept, are lost for good.
+            ClusterError: if workers, or what their clients kept, are lost for good.
         """
         ...
 

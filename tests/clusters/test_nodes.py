@@ -13,7 +13,8 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
-from tests.command import Ended, done, ended, outcome, summary, until
+from tests.clusters.head import head
+from tests.command import Ended, done, ended, outcome, start, summary, until
 
 pytestmark = pytest.mark.nodes
 
@@ -21,6 +22,10 @@ STORE = 80_000_000  # bytes of objects on a node
 
 # What clients keep is too large for a message, so it lies on the nodes.
 WIDE = ("--model", "MLP", "--model.hidden", "[512,256]")
+MUCH = (
+    *("--algorithm", "LocalSGD", "--algorithm.workers", "160", "--algorithm.steps", "1", *WIDE),
+    *("--algorithm.batch_size", "4", "--rounds", "3"),
+)
 LOCAL = (
     *("--algorithm", "LocalSGD", "--algorithm.workers", "8", "--algorithm.steps", "10", *WIDE),
     *("--rounds", "24", "--block_size", "1", "--checkpoint.every", "4"),
@@ -182,3 +187,26 @@ def test_tune_goes_on_with_a_trial_whose_node_was_lost(cluster, tmp_path):
         lose(cluster, started)
         finished(process)
     assert list(pd.read_parquet(tmp_path / "sweep/trials.parquet")["outcome"]) == ["finished"] * 2
+
+
+def test_what_the_object_store_cannot_hold_goes_to_disk(cluster, tmp_path):
+    """What 160 clients keep is more than its 80 MB."""
+    done("run", *MUCH, "--runtime", "sequential", "--storage", tmp_path, "--name", "alone")
+    options = ("--runtime", "actors", "--runtime.workers", "1", "--storage", tmp_path)
+    with (
+        nodes(cluster, 1),
+        running(cluster, "raydl", "run", *MUCH, *options, "--name", "spilled") as process,
+    ):
+        finished(process)
+    assert outcome(tmp_path / "spilled") == outcome(tmp_path / "alone")
+
+
+def test_where_the_disk_is_full_as_well_it_is_told(tmp_path):
+    full = {"RAY_AUTH_MODE": "disabled", "RAY_local_fs_capacity_threshold": "0.001"}
+    with head(full) as started:
+        where = ("--runtime", "actors", "--runtime.workers", "1", "--runtime.address")
+        run = start("run", *MUCH, *where, started.address, "--storage", tmp_path, cwd=tmp_path)
+        end = ended(run)
+    assert end.code == 1
+    assert "raydl: a node's object store is full, and so is the disk" in end.err
+    assert "Traceback" not in end.err
