@@ -9,6 +9,7 @@ from functools import cache
 from itertools import islice
 from math import prod
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import torch
@@ -168,13 +169,17 @@ class Killer:
     Args:
         folder: where it counts the batches.
         batch: at which batch, counted over all processes and lives, SIGKILL strikes.
+        hangs: whether the process only stays in there, instead of ending.
     """
 
     folder: Path | str
     batch: int
+    hangs: bool = False
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         if self._draw_number() == self.batch:
+            if self.hangs:
+                sleep(3600)
             os.kill(os.getpid(), signal.SIGKILL)
         return inputs
 

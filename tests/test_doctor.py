@@ -99,9 +99,10 @@ def test_a_cluster_that_answers(cluster_address):
     assert (note.state, sound.state) == ("note", "ok")
     assert "it asks for no token" in note.text
     assert sound.text == "1 node with 4 CPU, 0 GPU"
-    fault, *_ = examined(address=cluster_address, workers=5)
-    assert fault.state == "fault"
-    assert "runtime.workers is 5" in fault.text
+    short, *_ = examined(address=cluster_address, workers=5)
+    assert short.state == "note"
+    assert "runtime.workers is 5" in short.text
+    assert short.text.endswith("the others begin when the cluster has grown")
 
 
 def test_an_address_where_no_ray_answers():
@@ -120,7 +121,7 @@ def test_an_address_where_no_ray_answers():
     assert f"no Ray cluster answered at {address} within 3 s" in fault.text
 
 
-def test_nodes_with_other_versions():
+def test_a_cluster_too_small_and_of_other_versions():
     report = {
         "here": {"ray": "2.60.0", "torch": "2.15.0"},
         "nodes": {
@@ -129,11 +130,13 @@ def test_nodes_with_other_versions():
             "10.0.0.3:1": {"versions": {"ray": "2.60.0"}},
         },
         "resources": {"CPU": 12.0, "GPU": 0.5},
-        "refusal": None,
+        "shortage": "too few CPUs",
+        "grows": False,
         "token": True,
     }
     *faults, sound = doctor.diagnosed(report)
     assert [each.text.partition(",")[0] for each in faults] == [
+        "too few CPUs",
         "node 10.0.0.2:1 has torch 2.14.0",
         "node 10.0.0.3:1 has torch missing",
     ]

@@ -12,15 +12,16 @@ from tests.federation import Diary, Killer, digits, federation, fingerprints, ke
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def test_a_worker_killed_in_mid_round_changes_nothing(tmp_path):
+@pytest.mark.parametrize(("hangs", "timeout"), [(False, None), (True, 5)], ids=["dies", "hangs"])
+def test_a_worker_that_fails_in_mid_round_changes_nothing(hangs, timeout, tmp_path):
     undisturbed = federation(
         keeping(Plan(16, epochs=2), lr=0.02), mlp(digits(), dropout=0.3), block_size=2
     )
     sequential = InProcess(undisturbed)
     expected = train(undisturbed, sequential, 3)
     in_round_two = expected[0].local_steps + expected[1].local_steps // 2
-    problem = replace(undisturbed, augmentation=Killer(tmp_path, in_round_two))
-    pool = ActorPool(problem, workers=2)
+    problem = replace(undisturbed, augmentation=Killer(tmp_path, in_round_two, hangs))
+    pool = ActorPool(problem, workers=2, timeout=timeout)
     try:
         assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
         assert tree.fingerprint(pool.kept()) == tree.fingerprint(sequential.kept())
