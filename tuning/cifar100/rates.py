@@ -9,7 +9,7 @@ from tuning.cifar100.protocol import base
 from tuning.study import Scale, Search, Setting
 from tuning.sweep import Plan
 
-RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
+RATES = (0.02, 0.05, 0.1, 0.2, 0.4)
 EPOCHS: dict[Scale, int] = {"smoke": 2, "short": 5, "full": 150}
 
 
@@ -18,7 +18,7 @@ def rates(setting: Setting) -> Search:
     smoke = setting.smoke
     algorithm = LocalSGD(optimizer=SGD(weight_decay=DECAY), batch_size=BATCH)
     space = {
-        "algorithm.optimizer.lr": {"grid": [*(RATES[2:4] if smoke else RATES)]},
+        "algorithm.optimizer.lr": {"grid": [*(RATES[1:3] if smoke else RATES)]},
         "algorithm.workers": {"grid": [*(WORKERS[:1] if smoke else WORKERS)]},
         "algorithm.steps": {"grid": [*(STEPS[:1] if smoke else STEPS)]},
     }
