@@ -57,6 +57,7 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
         seed=run.seed,
         augmentation=run.augmentation,
         block_size=run.block_size,
+        fan_in=run.fan_in,
     )
     params = parameters(module)
     problem.algorithm.init(params)  # refuses parameters that its optimizer cannot take

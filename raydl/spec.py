@@ -145,6 +145,9 @@ class Run:
             minibatch is put together from pieces, in less memory.
         block_size: clients that are trained and reduced as one unit of scheduling; by default it
             follows from the model and the cohort. The numbers depend on it, in their last bits.
+        fan_in: blocks whose results are merged by one of the actors, before the driver merges what
+            is left: 1 leaves all of it to the driver, which at some hundred actors is too slow. The
+            numbers depend on it, in their last bits.
         on_nonfinite: whether a client's update with a NaN or an infinity ends the run (fail) or is
             left out (drop).
         checkpoint: when the run is written down.
@@ -167,6 +170,7 @@ class Run:
     precision: Precision = "float32"
     microbatch: int | None = None
     block_size: int | None = None
+    fan_in: int = 1
     on_nonfinite: Literal["fail", "drop"] = "fail"
     checkpoint: Checkpointing = Checkpointing()
     evaluation: Evaluation = Evaluation()
@@ -179,7 +183,7 @@ class Run:
         require(self.seed >= 0, "seed", self.seed, "0 or larger")
         above = self.epochs is None or self.epochs > 0
         require(above, "epochs", self.epochs, "above 0, or null")
-        for name in ("clients", "rounds", "microbatch", "block_size"):
+        for name in ("clients", "rounds", "microbatch", "block_size", "fan_in"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or larger, or null")
         given = self.storage not in ("", "null")  # a null in YAML arrives as a word

@@ -31,6 +31,7 @@ EVERYTHING = Run(
     precision="bf16",
     microbatch=4,
     block_size=2,
+    fan_in=4,
     on_nonfinite="drop",
     checkpoint=Checkpointing(every=3, keep=1),
     evaluation=Evaluation(every=2, test="each"),

@@ -7,10 +7,11 @@ reference.
 """
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import ray
@@ -25,12 +26,14 @@ from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import ClusterError, KeptLostError, Reduced, Runtime, merge
+from raydl.runtimes.runtime import ClusterError, KeptLostError, Reduced, Runtime, joined, merge
 from raydl.runtimes.shared import arrived, as_tensor, attached, share, travelling
 from raydl.runtimes.worker import Worker, check_batchable
 
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
+
+_T = TypeVar("_T")
 
 
 @contextmanager
@@ -49,18 +52,47 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
+class _Row(NamedTuple):
+    """What the driver is told of a block."""
+
+    names: tuple[str, ...]
+    columns: np.ndarray
+    keepers: list[int]
+
+
 class Host:
     """The actor: a `Worker` whose trees arrive and leave packed."""
 
     def __init__(self, problem: Problem, arrays: dict[str, np.ndarray], **worker: Any) -> None:
         self._worker = Worker(attached(problem, arrays), **worker)
+        self._reduce = problem.algorithm.reduce
 
     def ready(self) -> None:
         """Returns when the worker is built, or raises what hindered it."""
 
     @ray.method(num_returns=2)
-    def fold(self, request: bytes, broadcast: Any, *kept: dict[int, Packed]) -> tuple[Any, Any]:
-        """Each block's accumulator, columns and keepers; apart from them, what the clients keep.
+    def fold(self, *call: Any) -> tuple[Any, dict[int, Packed]]:
+        """What came of each block; apart from it, what the clients keep. See `_folded`."""
+        rows, accumulators, kept = self._folded(*call)
+        return travelling(
+            (rows, accumulators), sum(each.buffer.nbytes for each in accumulators)
+        ), kept
+
+    @ray.method(num_returns=3)
+    def fold_apart(self, *call: Any) -> tuple[list[_Row], list[Packed], dict[int, Packed]]:
+        """Each block's row; its accumulator, which stays where it is; and what the clients keep."""
+        return self._folded(*call)
+
+    def merge(self, *accumulators: list[Packed]) -> Any:
+        """One accumulator of those of several calls."""
+        each = [_receive(part) for parts in accumulators for part in parts]
+        merged = _send(joined(self._reduce, each))
+        return travelling(merged, merged.buffer.nbytes)
+
+    def _folded(
+        self, request: bytes, broadcast: Any, *kept: dict[int, Packed]
+    ) -> tuple[list[_Row], list[Packed], dict[int, Packed]]:
+        """Each block's columns and keepers; its accumulator; and what the clients keep.
 
         Args:
             request: the blocks and, for each of ``kept``, its keepers: the clients that kept
@@ -74,14 +106,16 @@ class Host:
             for part, clients in zip(kept, keepers, strict=True)
             for client in clients
         }
-        received, results, kept_now = _receive(arrived(broadcast)), [], {}
+        received, kept_now = _receive(arrived(broadcast)), {}
+        rows: list[_Row] = []
+        accumulators = []
         for block in blocks:
             folded = self._worker.fold(block, received, keeps)
-            columns = tuple(folded.clients), torch.stack(list(folded.clients.values())).numpy()
-            results.append((_send(folded.accumulator), columns, list(folded.kept)))
+            columns = torch.stack(list(folded.clients.values())).numpy()
+            rows.append(_Row(tuple(folded.clients), columns, list(folded.kept)))
+            accumulators.append(_send(folded.accumulator))
             kept_now |= {client: _send(keep) for client, keep in folded.kept.items()}
-        size = sum(accumulator.buffer.nbytes for accumulator, _, _ in results)
-        return travelling(results, size), kept_now
+        return rows, accumulators, kept_now
 
     def evaluate(self, stretch: Stretch, params: Packed) -> Score:
         """The score on a stretch of a split."""
@@ -132,12 +166,12 @@ class ActorPool(Runtime):
         Raises:
             KeptLostError: if what a client kept was lost with a node.
         """
-        sent = _share(_send(broadcast))
-        tasks = self._pool.submit(
-            (-sum(map(self._problem.samples, blocks)), self._fold(blocks, sent))
-            for blocks in self._calls(work)
-        )
-        folded = (block for task in tasks for block in self._folded(task))
+        sent, groups = _share(_send(broadcast)), self._groups(work)
+        if self._problem.fan_in > 1:
+            folded = self._merged(groups, sent)
+        else:
+            tasks = self._submit(chain.from_iterable(groups), sent, "fold")
+            folded = (block for task in tasks for block in self._folded(task))
         return merge(self._problem.algorithm.reduce, folded)
 
     @_explained()
@@ -180,27 +214,78 @@ class ActorPool(Runtime):
         """Ends the actors."""
         self._pool.close()
 
-    def _calls(self, work: Work) -> Iterator[list[Work]]:
-        """The blocks that one call carries: cheap ones share a call, but every worker has one."""
-        blocks = self._problem.blocks(work)
+    def _groups(self, work: Work) -> list[list[list[Work]]]:
+        """The cohort's blocks as calls, in groups of those that are merged with each other first.
+
+        Cheap blocks share a call, but every worker has one.
+        """
+        blocks, fan_in = self._problem.blocks(work), self._problem.fan_in
         affordable = int(_CALL_OPERATIONS * len(blocks) / max(1, self._problem.operations(work)))
         together = max(1, min(affordable, _CALL_BLOCKS, -(-len(blocks) // self._workers)))
-        for start in range(0, len(blocks), together):
-            yield blocks[start : start + together]
+        groups = _cut(blocks, fan_in if fan_in > 1 else len(blocks))
+        return [_cut(group, together) for group in groups]
 
-    def _fold(self, blocks: list[Work], broadcast: bytes | ray.ObjectRef) -> Call:
+    def _submit(self, calls: Iterable[list[Work]], sent: Any, method: str) -> list[Task]:
+        return self._pool.submit(
+            (-sum(map(self._problem.samples, blocks)), self._fold(blocks, sent, method))
+            for blocks in calls
+        )
+
+    def _fold(self, blocks: list[Work], broadcast: bytes | ray.ObjectRef, method: str) -> Call:
         keepers: dict[ray.ObjectRef, list[int]] = {}
         for client in chain.from_iterable(block.clients for block in blocks):
             if client in self._kept:
                 keepers.setdefault(self._kept[client], []).append(client)
         request = pickle.dumps((blocks, list(keepers.values())))
-        return lambda host: host.fold.remote(request, broadcast, *keepers)
+        return lambda host: getattr(host, method).remote(request, broadcast, *keepers)
 
     def _folded(self, task: Task) -> Iterator[Folded]:
-        for accumulator, (names, columns), keepers in arrived(self._pool.wait(task).value):
-            self._kept |= dict.fromkeys(keepers, task.refs[1])
-            clients = dict(zip(names, as_tensor(columns), strict=True))
-            yield Folded(_receive(accumulator), {}, clients)
+        rows, accumulators = arrived(self._pool.wait(task).value)
+        for row, accumulator in zip(rows, accumulators, strict=True):
+            yield Folded(_receive(accumulator), {}, self._told(row, task))
+
+    def _told(self, row: _Row, task: Task) -> dict[str, torch.Tensor]:
+        """The columns of a block's clients, after noting where lies what they keep."""
+        self._kept |= dict.fromkeys(row.keepers, task.refs[-1])
+        return dict(zip(row.names, as_tensor(row.columns), strict=True))
+
+    def _merged(self, groups: list[list[list[Work]]], sent: Any) -> Iterator[Folded]:
+        """What came of each group, merged by a worker."""
+        begun = [self._submit(calls, sent, "fold_apart") for calls in groups]
+        merging = [self._merge(tasks) for tasks in begun]
+        for calls, tasks, task in zip(groups, begun, merging, strict=True):
+            yield self._group(calls, sent, tasks, task)
+
+    def _merge(self, tasks: list[Task]) -> Task:
+        """Has the accumulators of calls merged, once they are there."""
+        for task in tasks:
+            self._pool.wait(task)
+        (merging,) = self._pool.submit(
+            [(-inf, lambda host: [host.merge.remote(*(task.refs[1] for task in tasks))])]
+        )
+        return merging
+
+    def _group(
+        self, calls: list[list[Work]], sent: Any, tasks: list[Task], merging: Task
+    ) -> Folded:
+        """What came of a group; it is trained again if accumulators are lost with their node."""
+        while True:
+            try:
+                accumulator = arrived(self._pool.wait(merging).value)
+                break
+            except ObjectLostError as error:
+                if error.object_ref_hex not in {task.refs[1].hex() for task in tasks}:
+                    raise
+                tasks = self._submit(calls, sent, "fold_apart")
+                merging = self._merge(tasks)
+        blocks = [self._told(row, task) for task in tasks for row in task.value]
+        clients = {name: torch.cat([each[name] for each in blocks]) for name in blocks[0]}
+        return Folded(_receive(accumulator), {}, clients)
+
+
+def _cut(values: list[_T], size: int) -> list[list[_T]]:
+    """The values in pieces, the last of which may be shorter."""
+    return [values[start : start + size] for start in range(0, len(values), max(1, size))]
 
 
 def _send(value: Tree) -> Packed:

@@ -11,7 +11,7 @@ from raydl.core.errors import Notice
 from raydl.runtimes.runtime import ClusterError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other
-_PATIENCE = 20  # seconds until it is said that there is no room for a worker
+_PATIENCE = 30  # seconds until it is said that there is no room for a worker
 
 
 class WorkerLostError(ClusterError):

@@ -38,7 +38,7 @@ class InProcess(Runtime):
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Trains the cohort block by block."""
         blocks = (self._fold(block, broadcast) for block in self._problem.blocks(work))
-        return merge(self._problem.algorithm.reduce, blocks)
+        return merge(self._problem.algorithm.reduce, blocks, self._problem.fan_in)
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores at once; nothing runs beside this process."""

@@ -23,6 +23,7 @@ class Problem:
         seed: the run's seed, which every draw is folded from.
         augmentation: of training minibatches; none by default.
         block_size: clients of a block; by default it follows from the model and the cohort.
+        fan_in: blocks whose accumulators are merged before they are merged with the others'.
     """
 
     algorithm: Algorithm
@@ -32,6 +33,7 @@ class Problem:
     seed: int = 0
     augmentation: Augmentation | None = None
     block_size: int | None = None
+    fan_in: int = 1
 
     def blocks(self, work: Work) -> list[Work]:
         """The cohort in blocks; no worker, and no number of workers, has a say in their size.

@@ -1,6 +1,7 @@
 """What every runtime does: map the local training over a cohort, and reduce what comes of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
@@ -158,17 +159,27 @@ _COLUMNS = ("client", "samples", "steps", "bytes_up", "seconds", "finite")
 _NOBODY = torch.empty(0, dtype=torch.float64)
 
 
-def merge(reduce: Reduce, blocks: Iterable[Folded]) -> Reduced:
-    """Merges blocks in the order in which they come."""
+def merge(reduce: Reduce, blocks: Iterable[Folded], fan_in: int = 1) -> Reduced:
+    """Merges blocks in the order in which they come, so many at a time."""
     accumulator, columns, seconds = reduce.zero(), [], 0.0
-    for block in blocks:
+    blocks = iter(blocks)
+    while group := list(islice(blocks, fan_in)):
         started = perf_counter()
-        accumulator = reduce.merge(accumulator, block.accumulator)
+        accumulator = reduce.merge(accumulator, joined(reduce, [b.accumulator for b in group]))
         seconds += perf_counter() - started
-        columns.append(block.clients)
+        columns += [block.clients for block in group]
     names = columns[0] if columns else _COLUMNS  # of nobody, there are no metrics
     clients = {name: torch.cat([_NOBODY, *(each[name] for each in columns)]) for name in names}
     return Reduced(accumulator, clients, seconds)
+
+
+def joined(reduce: Reduce, accumulators: Sequence[Tree]) -> Tree:
+    """One accumulator of several, of which none is written to; one alone as it is."""
+    first, *others = accumulators
+    accumulator = reduce.merge(reduce.zero(), first) if others else first
+    for each in others:
+        accumulator = reduce.merge(accumulator, each)
+    return accumulator
 
 
 def star(algorithm: Algorithm, broadcast: Tree, clients: dict[str, Tensor]) -> Traffic:

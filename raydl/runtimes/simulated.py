@@ -169,9 +169,10 @@ class VirtualTime(InProcess):
             arrivals = tuple(sorted(arrivals, key=lambda each: places[each.worker]))
             blocks = self._in_blocks(arrivals, work)
             folded = (self._fold(block, broadcast) for block in blocks)
+            reduced = merge(self._problem.algorithm.reduce, folded, self._problem.fan_in)
         else:
             folded = (self._discounted(arrival) for arrival in arrivals)
-        reduced = merge(self._problem.algorithm.reduce, folded)
+            reduced = merge(self._problem.algorithm.reduce, folded)
         told = {
             "seconds": [each.seconds for each in arrivals],
             "begun": [each.version for each in arrivals],

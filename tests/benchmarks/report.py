@@ -28,6 +28,8 @@ def show(figures: dict[str, Any]) -> None:
             ("virtual", _virtual),
             ("overhead", _overhead),
             ("halving", _halving),
+            ("efficiency", _efficiency),
+            ("driver", _driver),
         ):
             if named in measured:
                 console.print(table(measured))
@@ -129,6 +131,26 @@ def _halving(measured: dict[str, Any]) -> Table:
     for row in measured["halving"]:
         share, missed = f"{100 * row['share']:.1f} %", f"{100 * row['missed']:.2f}"
         table.add_row(str(row["seed"]), share, missed)
+    return table
+
+
+def _efficiency(measured: dict[str, Any]) -> Table:
+    title = f"Rounds of {measured['blocks']} blocks of {measured['sleep']:g} s on each node"
+    table = _table(title, "nodes", "seconds", "fastest", "slowest", "efficiency")
+    for row in measured["efficiency"]:
+        each = (row["median"], min(row["seconds"]), max(row["seconds"]))
+        share = f"{100 * row['ratio']:.1f} %"
+        table.add_row(str(row["nodes"]), *(f"{seconds:.3f}" for seconds in each), share)
+    return table
+
+
+def _driver(measured: dict[str, Any]) -> Table:
+    title = f"A block of {measured['bytes'] / 1e6:.1f} MB, {measured['blocks']} a round"
+    columns = ("fan_in", "ms of the driver", "ms of the round", "workers that it feeds")
+    table = _table(title, *columns)
+    for row in measured["driver"]:
+        each = (_milliseconds(row["cpu"]), _milliseconds(row["wall"]), f"{row['feeds']:,}")
+        table.add_row(str(row["fan_in"]), *each)
     return table
 
 

@@ -28,7 +28,7 @@ MUCH = (
 )
 LOCAL = (
     *("--algorithm", "LocalSGD", "--algorithm.workers", "8", "--algorithm.steps", "10", *WIDE),
-    *("--rounds", "24", "--block_size", "1", "--checkpoint.every", "4"),
+    *("--rounds", "24", "--block_size", "1", "--fan_in", "4", "--checkpoint.every", "4"),
 )
 
 

@@ -30,6 +30,24 @@ def test_a_worker_that_fails_in_mid_round_changes_nothing(hangs, timeout, tmp_pa
         pool.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_blocks_are_merged_by_the_workers_as_by_one_process(workers):
+    """Of 7 blocks the last one is alone in its group; the sum is another in its last bits."""
+    flat = federation(
+        keeping(Plan(16, epochs=2), lr=0.02), mlp(digits(), dropout=0.3), block_size=1
+    )
+    problem = replace(flat, fan_in=3)
+    alone = InProcess(problem)
+    expected = train(problem, alone, 3)
+    assert fingerprints(expected) != fingerprints(train(flat, InProcess(flat), 3))
+    pool = ActorPool(problem, workers)
+    try:
+        assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
+        assert tree.fingerprint(pool.kept()) == tree.fingerprint(alone.kept())
+    finally:
+        pool.close()
+
+
 def test_the_longest_blocks_come_first(tmp_path, monkeypatch):
     """One worker, and one batch for each client: its diary has their sizes, in order."""
     monkeypatch.setattr(actors, "_CALL_BLOCKS", 1)
