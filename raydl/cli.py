@@ -87,6 +87,7 @@ def _run(argv: list[str]) -> int:
     from raydl.progress import Live, table
     from raydl.rounds import NonFiniteError
     from raydl.runtimes.runtime import ClusterError
+    from raydl.storage import StorageError
     from raydl.training import run
 
     console = Console()
@@ -104,7 +105,7 @@ def _run(argv: list[str]) -> int:
     except NonFiniteError as error:
         print(f"raydl: {error}", file=sys.stderr)
         return 1
-    except ClusterError as error:
+    except (ClusterError, StorageError) as error:
         print(f"raydl: {error}; the run goes on with --resume", file=sys.stderr)
         return 1
     longer = (

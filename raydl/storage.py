@@ -11,6 +11,10 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from raydl.core.errors import SpecError
 
 
+class StorageError(OSError):
+    """A file could not be written, because of the file system."""
+
+
 class Folder:
     """A folder whose files are written beside their place and then renamed.
 
@@ -71,8 +75,9 @@ class Folder:
             self.write(probe, b"")
             self.remove(probe)
         except (ArrowException, OSError) as error:
+            reason = error.__cause__ or error
             raise SpecError(
-                f"{self._field} {self.uri!r} cannot be written to: {error}; name another folder"
+                f"{self._field} {self.uri!r} cannot be written to: {reason}; name another folder"
             ) from error
 
     def names(self) -> list[str]:
@@ -95,12 +100,19 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[NativeFile]:
-        """A stream into a file that has its name only when the block ends without an error."""
+        """A stream into a file that has its name only when the block ends without an error.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
         path = f"{self._path}/{name}"
-        self._files.create_dir(path.rpartition("/")[0], recursive=True)
-        with self._files.open_output_stream(f"{path}.part") as stream:
-            yield stream
-        self._files.move(f"{path}.part", path)
+        try:
+            self._files.create_dir(path.rpartition("/")[0], recursive=True)
+            with self._files.open_output_stream(f"{path}.part") as stream:
+                yield stream
+            self._files.move(f"{path}.part", path)
+        except (ArrowException, OSError) as error:
+            raise StorageError(f"{self.uri}/{name} cannot be written: {error}") from error
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file, so that there is never a half of it under its name."""

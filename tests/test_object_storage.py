@@ -14,10 +14,11 @@ from werkzeug.serving import make_server
 from raydl import Checkpointing, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.checkpoint import newest
+from raydl.progress import Live
 from raydl.runtimes.specs import Sequential
 from raydl.storage import Folder
 from raydl.training import Observer
-from tests.command import SMALL, done, refused
+from tests.command import SMALL, done, raydl, refused
 
 
 class Store:
@@ -138,6 +139,23 @@ def test_a_run_whose_store_is_gone_resumes_when_it_is_back(spec, store, fingerpr
     assert saved is not None
     assert saved.round == 3
     assert run(spec, resume=True).summary["fingerprint"] == fingerprint(spec)
+
+
+def test_a_store_that_goes_away_is_told(spec, store, monkeypatch):
+    """The command's third round is the last one that can be written down."""
+    told = Live.rounded
+
+    def rounded(self, row):
+        told(self, row)
+        Uploads(store, after=3, refusals=1_000).rounded(row)
+
+    monkeypatch.setattr(Live, "rounded", rounded)
+    ended = raydl("run", *SMALL, "--storage", spec.storage, "--name", "c", "--checkpoint.every", 1)
+    store.refusals = 0
+    assert ended.code == 1
+    assert "SLOW_DOWN" in ended.err
+    assert ended.err.endswith("; the run goes on with --resume\n")
+    assert "Traceback" not in ended.err
 
 
 def test_a_bucket_that_is_missing_is_named(store, uri):
