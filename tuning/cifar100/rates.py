@@ -9,8 +9,9 @@ from tuning.cifar100.protocol import base
 from tuning.study import Scale, Search, Setting
 from tuning.sweep import Plan
 
-RATES = (0.02, 0.05, 0.1, 0.2, 0.4)
-EPOCHS: dict[Scale, int] = {"smoke": 2, "short": 5, "full": 150}
+RATES = (0.02, 0.05, 0.1, 0.2)
+EPOCHS: dict[Scale, int] = {"smoke": 2, "short": 4, "full": 150}
+GRACE: dict[Scale, float] = {"smoke": 1, "short": 2, "full": 30}  # epochs: K = 8 begins slowly
 
 
 def rates(setting: Setting) -> Search:
@@ -26,7 +27,8 @@ def rates(setting: Setting) -> Search:
         name=f"rates-{setting.scale}",
         searcher="grid",
         scheduler="asha",
-        grace=1.0 if setting.scale != "full" else 10.0,
+        grace=GRACE[setting.scale],
+        reduction=2.0,
         seeds=1 if smoke else 3,
     )
     return Search(replace(base(setting, EPOCHS[setting.scale]), algorithm=algorithm), space, plan)
