@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count, takewhile
 from typing import Any
 
 import torch
@@ -59,6 +60,15 @@ def scheduler(plan: Plan, space: Space) -> TrialScheduler | None:
     if plan.scheduler == "median":
         return MedianStoppingRule(**common)
     return ASHAScheduler(**common, max_t=length, reduction_factor=plan.reduction)
+
+
+def rungs(plan: Plan, space: Space) -> tuple[float, ...] | None:
+    """Where, in the unit, the scheduler looks at a trial; None if at everything that it is told."""
+    if plan.scheduler == "median":
+        return None
+    length = max(_length(run) for run in space.corners)
+    at = (plan.grace * plan.reduction**number for number in count())
+    return tuple(takewhile(lambda rung: rung < length, at)) if plan.scheduler == "asha" else ()
 
 
 def check_exchangeable(space: Space, dataset: Dataset | None) -> None:

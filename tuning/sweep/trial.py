@@ -8,6 +8,7 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import NamedTuple
 
 import ray
@@ -30,6 +31,7 @@ from tuning.sweep.stages import Stage
 SCORES = ("val_accuracy", "val_loss")
 TOTALS = ("round", "epochs", "samples", "local_steps", "messages", "bytes_down", "bytes_up")
 REPORTED = (*SCORES, *TOTALS, "wall_seconds")
+_PAUSE = 1.0  # seconds from one telling to the next
 OUTCOME = "outcome.json"  # of a trial that did not finish, with the reason
 
 
@@ -43,6 +45,7 @@ class Job(NamedTuple):
         later: stages that all of them go through after their first.
         interval: rounds or epochs after which a trial may be changed; None if it never is.
         unit: the column that counts them.
+        rungs: where the scheduler looks at a trial, in the unit; None if at all that it is told.
     """
 
     space: Space
@@ -51,6 +54,7 @@ class Job(NamedTuple):
     later: tuple[Stage, ...]
     interval: float | None
     unit: str
+    rungs: tuple[float, ...] | None
 
 
 def home_of(folder: Folder, number: int) -> Folder:
@@ -70,9 +74,9 @@ def do(job: Job, number: int, settings: Settings, dataset: Stored | None) -> Non
     home = home_of(Folder(job.folder), number)
     if number in job.ended:
         if job.interval is None:
-            scores = _Scores()
-            for row in read_rows(home):
-                scores.tell(row)
+            scores, rows = _Scores(job), read_rows(home)
+            for row in rows:
+                scores.tell(row, last=row is rows[-1])
         return
     try:
         data = None if dataset is None else filled(dataset, ray.get(dataset.arrays))
@@ -82,7 +86,7 @@ def do(job: Job, number: int, settings: Settings, dataset: Stored | None) -> Non
         if job.interval is not None:
             take_up(run, _Boundaries(job, run, home, settings), data)
             return
-        scores = _Scores(run)
+        scores = _Scores(job, run)
         for row in read_rows(place):
             scores.rounded(row)
         take_up(run, scores, data)
@@ -91,7 +95,7 @@ def do(job: Job, number: int, settings: Settings, dataset: Stored | None) -> Non
     except Exception as error:  # whatever it is, the other trials go on
         _end(stages.newest(home), "failed", f"{type(error).__name__}: {error}")
     else:
-        scores.tell(read_rows(place)[-1])
+        scores.tell(read_rows(place)[-1], last=True)
 
 
 def _moved(job: Job, home: Folder, settings: Settings, data: Dataset | None) -> Folder:
@@ -137,22 +141,29 @@ def _end(place: Folder, outcome: str, reason: str) -> None:
 
 
 class _Scores(Observer):
-    """Tells Tune of a run's scored rounds, each of them once.
+    """Tells Tune of a run's scored rounds, each of them once: those that the scheduler waits for.
 
-    Of the last one only when the run is written down: the scheduler may end the trial on hearing.
+    Of others no more often than a person reads, for the trial waits until Tune has heard. Of the
+    last one only when the run is written down: the scheduler may end the trial on hearing.
     """
 
-    def __init__(self, run: Run | None = None) -> None:
-        self._run, self._told = run, 0
+    def __init__(self, job: Job, run: Run | None = None) -> None:
+        self._job, self._run = job, run
+        self._round, self._reached, self._at = 0, 0.0, monotonic()
 
     def rounded(self, row: Row) -> None:
         if self._run is None or not _over(self._run, row):
             self.tell(row)
 
-    def tell(self, row: Row) -> None:
-        """Tells of a round, if it is scored and new."""
-        if row[METRIC] is not None and (row["round"] or 0) > self._told:
-            self._told = int(row["round"] or 0)
+    def tell(self, row: Row, last: bool = False) -> None:
+        """Tells of a round, if it is scored and new, and due."""
+        number, reached = int(row["round"] or 0), row[self._job.unit] or 0.0
+        if row[METRIC] is None or number <= self._round:
+            return
+        rungs, now = self._job.rungs, monotonic()
+        crossed = rungs is None or any(self._reached < rung <= reached for rung in rungs)
+        if last or crossed or now - self._at >= _PAUSE:
+            self._round, self._reached, self._at = number, reached, now
             tune.report(_figures(row))
 
 

@@ -26,7 +26,7 @@ from raydl.storage import Folder
 from tuning.sweep import stages
 from tuning.sweep.plan import METRIC, MODE, Plan
 from tuning.sweep.room import reserved
-from tuning.sweep.schedulers import SETTINGS, scheduler, seeded, unit_of
+from tuning.sweep.schedulers import SETTINGS, rungs, scheduler, seeded, unit_of
 from tuning.sweep.space import Settings
 from tuning.sweep.stages import Stage
 from tuning.sweep.table import Table, course_of
@@ -77,6 +77,7 @@ def search(
         tuple(later),
         plan.interval if population else None,
         unit_of(space),
+        rungs(plan, space),
     )
     listener = _Listener(table, stop)
     with _scratch(folder) as storage, seeded(plan.seed):
