@@ -107,11 +107,13 @@ def run(
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop:
-        course = partial(_go, spec, folder.uri, setup.params)
+        # Other processes that take the course are in other folders than this one.
+        place = folder.uri if folder.local is None else str(folder.local)
+        course = partial(_go, spec, place, setup.params)
         outcome = spec.runtime.drive(setup.problem, course, observer.rounded, stop)
     if isinstance(outcome, BaseException):
         raise outcome
-    return outcome
+    return outcome._replace(path=folder.uri)
 
 
 def _finished(folder: Folder, rows: list[Row], params: Params) -> History:

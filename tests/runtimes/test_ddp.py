@@ -28,9 +28,11 @@ ALGORITHM = DataParallel(SGD(lr=0.1, momentum=0.9), batch_size=60, steps=10)
 
 
 @pytest.fixture
-def spec(cluster, tmp_path):
+def spec(cluster, tmp_path, monkeypatch):
+    """Its folder is named from here; Ray Train's processes are elsewhere."""
+    monkeypatch.chdir(tmp_path)
     mlp = Model("MLP", {"hidden": [16]})
-    return Run(ALGORITHM, Digits(), model=mlp, epochs=2, storage=str(tmp_path))
+    return Run(ALGORITHM, Digits(), model=mlp, epochs=2, storage="runs")
 
 
 @pytest.fixture
@@ -39,10 +41,11 @@ def alone(spec):
 
 
 @pytest.mark.parametrize(("workers", "microbatch"), [(2, 7), (3, None)])
-def test_it_is_the_run_of_one_process(spec, alone, workers, microbatch):
+def test_it_is_the_run_of_one_process(spec, alone, workers, microbatch, tmp_path):
     runtime = AllReduce(workers)
     history = raydl.run(replace(spec, name="shared", runtime=runtime, microbatch=microbatch))
     assert apart(history, alone) < 1e-5
+    assert (tmp_path / history.path / "summary.json").exists()
     same = ["round", "samples", "local_steps", "train_accuracy", "val_accuracy"]
     pd.testing.assert_frame_equal(history.table[same], alone.table[same])
     losses = (each.table["train_loss"] for each in (history, alone))
