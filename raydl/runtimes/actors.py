@@ -23,6 +23,7 @@ from raydl.core.algorithm import Work
 from raydl.core.tree import Packed, Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, Stretch, stretches
+from raydl.runtimes.memory import keep_freed_memory
 from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
@@ -147,6 +148,9 @@ class ActorPool(Runtime):
     ) -> None:
         if batched:
             check_batchable(problem.task.model)
+        # In this process, too: more threads than that only wait for each other as it merges.
+        torch.set_num_threads(threads)
+        keep_freed_memory()
         self._problem, self._workers = problem, workers
         self._kept: dict[int, ray.ObjectRef] = {}
         self._metrics = Metrics()

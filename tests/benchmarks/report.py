@@ -146,11 +146,11 @@ def _efficiency(measured: dict[str, Any]) -> Table:
 
 def _driver(measured: dict[str, Any]) -> Table:
     title = f"A block of {measured['bytes'] / 1e6:.1f} MB, {measured['blocks']} a round"
-    columns = ("fan_in", "ms of the driver", "ms of the round", "workers that it feeds")
+    columns = ("fan_in", "ms, thread", "ms, process", "ms, round", "workers that it feeds")
     table = _table(title, *columns)
     for row in measured["driver"]:
-        each = (_milliseconds(row["cpu"]), _milliseconds(row["wall"]), f"{row['feeds']:,}")
-        table.add_row(str(row["fan_in"]), *each)
+        each = (_milliseconds(row[name]) for name in ("thread", "cpu", "wall"))
+        table.add_row(str(row["fan_in"]), *each, f"{row['feeds']:,}")
     return table
 
 

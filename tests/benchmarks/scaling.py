@@ -74,13 +74,14 @@ def _driver(repeats: int, quick: bool) -> dict[str, Any]:
 
     Returns:
         ``bytes`` of a block's result; ``blocks`` of a round; and in ``driver`` for each ``fan_in``
-        by block the ``cpu`` seconds of the driver's process, the ``wall`` seconds of the round, and
-        how many workers with blocks of half a second it ``feeds``.
+        by block the seconds of the driver's ``thread``, of its process with Ray's threads (``cpu``)
+        and of the round (``wall``), and how many workers with blocks of half a second the thread
+        ``feeds``.
     """
     actors, hidden = (4, (32,)) if quick else (_ACTORS, _WIDE)
     idle = _problem(actors, hidden)
     idle = replace(idle, algorithm=idle.algorithm._replace(plan=lambda state: Plan(None, 0)))
-    taken: dict[int, list[tuple[float, float]]] = {fan_in: [] for fan_in in _FAN_INS}
+    taken: dict[int, list[tuple[float, ...]]] = {fan_in: [] for fan_in in _FAN_INS}
     with _cluster() as cluster:
         for _ in range(2):
             cluster.add_node(num_cpus=1, object_store_memory=400_000_000, wait=False)
@@ -97,16 +98,19 @@ def _driver(repeats: int, quick: bool) -> dict[str, Any]:
                 side.round()
         for _ in range(4 * repeats):
             for fan_in, side in sides.items():
-                before = time.process_time()
-                wall = side.round()
-                taken[fan_in].append(((time.process_time() - before) / actors, wall / actors))
+                before = time.thread_time(), time.process_time(), time.perf_counter()
+                side.round()
+                after = time.thread_time(), time.process_time(), time.perf_counter()
+                each = zip(before, after, strict=True)
+                taken[fan_in].append(tuple((end - start) / actors for start, end in each))
         size = side.done.bytes_up // actors
         for pool in pools.values():
             pool.close()
     rows = []
     for fan_in, each in taken.items():
-        cpu, wall = (median(column) for column in zip(*each, strict=True))
-        rows.append({"fan_in": fan_in, "cpu": cpu, "wall": wall, "feeds": int(_SLEEP / cpu)})
+        thread, cpu, wall = (median(column) for column in zip(*each, strict=True))
+        took = {"thread": thread, "cpu": cpu, "wall": wall}
+        rows.append({"fan_in": fan_in, **took, "feeds": int(_SLEEP / thread)})
     return {"bytes": size, "blocks": actors, "driver": rows}
 
 
