@@ -160,10 +160,9 @@ def test_sigint_stops_as_well_and_a_second_one_at_once(tmp_path):
 def test_a_damaged_checkpoint_costs_rounds_and_nothing_else(damaged, stopped, whole):
     for name in damaged:
         damage(stopped, name)
-    with pytest.warns(UserWarning, match="damaged") as warned:
-        done("run", "--resume", stopped)
-    assert [str(each.message)[:17] for each in warned if "damaged" in str(each.message)] == [
-        f"checkpoint {name}" for name in reversed(damaged)
+    told = raydl("run", "--resume", stopped).err.splitlines()
+    assert [line[:24] for line in told if "damaged" in line] == [
+        f"raydl: checkpoint {name}" for name in reversed(damaged)
     ]
     assert outcome(stopped) == outcome(whole("FedAvg"))
     board = EventAccumulator(str(stopped / "tensorboard")).Reload()
@@ -174,8 +173,7 @@ def test_a_damaged_checkpoint_costs_rounds_and_nothing_else(damaged, stopped, wh
 def test_if_all_are_damaged_the_run_begins_again(stopped, whole):
     for name in checkpoints(stopped):
         damage(stopped, name)
-    with pytest.warns(UserWarning, match="damaged"):
-        done("run", "--resume", stopped)
+    assert "is damaged" in raydl("run", "--resume", stopped).err
     assert outcome(stopped) == outcome(whole("FedAvg"))
 
 
