@@ -78,17 +78,16 @@ def _driver(repeats: int, quick: bool) -> dict[str, Any]:
         and of the round (``wall``), and how many workers with blocks of half a second the thread
         ``feeds``.
     """
-    actors, hidden = (4, (32,)) if quick else (_ACTORS, _WIDE)
+    actors, hidden, fan_ins = (2, (32,), (1, 2)) if quick else (_ACTORS, _WIDE, _FAN_INS)
     idle = _problem(actors, hidden)
     idle = replace(idle, algorithm=idle.algorithm._replace(plan=lambda state: Plan(None, 0)))
-    taken: dict[int, list[tuple[float, ...]]] = {fan_in: [] for fan_in in _FAN_INS}
+    taken: dict[int, list[tuple[float, ...]]] = {fan_in: [] for fan_in in fan_ins}
     with _cluster() as cluster:
         for _ in range(2):
             cluster.add_node(num_cpus=1, object_store_memory=400_000_000, wait=False)
         cluster.wait_for_nodes()
         pools = {
-            fan_in: ActorPool(replace(idle, fan_in=fan_in), actors, cpus=0.01)
-            for fan_in in _FAN_INS
+            fan_in: ActorPool(replace(idle, fan_in=fan_in), actors, cpus=0.01) for fan_in in fan_ins
         }
         sides = {
             fan_in: Raydl(idle, pool, repeat(np.arange(actors))) for fan_in, pool in pools.items()
