@@ -63,6 +63,11 @@ class Folder:
         """The folder as a path, if it is on this machine."""
         return Path(self._path) if isinstance(self._files, LocalFileSystem) else None
 
+    @property
+    def absolute(self) -> str:
+        """What names the folder from any process: its URI, or on this machine its whole path."""
+        return self.uri if self.local is None else str(self.local)
+
     def make(self) -> None:
         """Makes sure that the folder is there and can be written to.
 

@@ -108,8 +108,7 @@ def run(
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop:
         # Other processes that take the course are in other folders than this one.
-        place = folder.uri if folder.local is None else str(folder.local)
-        course = partial(_go, spec, place, setup.params)
+        course = partial(_go, spec, folder.absolute, setup.params)
         outcome = spec.runtime.drive(setup.problem, course, observer.rounded, stop)
     if isinstance(outcome, BaseException):
         raise outcome

@@ -23,16 +23,22 @@ def data_root() -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """One Ray cluster on this machine for all the tests that need one."""
-    from raydl.runtimes.cluster import connected
-
+def ray_environment() -> Iterator[None]:
+    """What the clusters of tests are started with."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_worker_niceness", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
-        with connected(None, cpus=4):
-            yield
+        yield
+
+
+@pytest.fixture(scope="session")
+def cluster(ray_environment: None) -> Iterator[None]:
+    """One Ray cluster on this machine for all the tests that need one."""
+    from raydl.runtimes.cluster import connected
+
+    with connected(None, cpus=4):
+        yield
 
 
 @pytest.fixture(params=RUNTIMES)

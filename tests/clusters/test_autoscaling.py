@@ -33,7 +33,7 @@ def head(tmp_path, environment) -> Iterator[psutil.Process]:
     """The head of laptop.yaml, whose idle nodes need not be there for so long."""
     with socket.socket() as client:
         if client.connect_ex(("127.0.0.1", 6379)) == 0:
-            pytest.skip("port 6379 is taken: a Ray head runs on this machine")
+            pytest.skip("port 6379 is taken, where Ray's provider expects the head of its nodes")
     for name in ("laptop.sh", "laptop.yaml"):
         shutil.copy(CLUSTERS / name, tmp_path)
     file = tmp_path / "laptop.yaml"

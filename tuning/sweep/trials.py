@@ -72,7 +72,7 @@ def search(
         points = [_settings_now(folder, number, point) for number, point in enumerate(points)]
     job = Job(
         space,
-        folder.uri if folder.local is None else str(folder.local),
+        folder.absolute,
         ended,
         tuple(later),
         plan.interval if population else None,
@@ -148,13 +148,12 @@ def _loss(trial: Trial) -> str:
 def _scratch(folder: Folder) -> Iterator[str]:
     """A folder for what Tune writes, which all its processes reach, while Tune keeps quiet."""
     _clear(folder)  # of what a sweep that was killed left there
-    place = folder / _SCRATCH
     os.environ.update(_SWITCHES)
     logger = logging.getLogger("ray.tune")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # a lost process is a row of the table
     try:
-        yield place.uri if place.local is None else str(place.local)
+        yield (folder / _SCRATCH).absolute
     finally:
         logger.setLevel(level)
         _clear(folder)
