@@ -11,25 +11,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from math import inf
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import ray
 import torch
 from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 
-from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.tree import Packed, Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, Stretch, stretches
+from raydl.runtimes.host import Host, Row
 from raydl.runtimes.memory import keep_freed_memory
 from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import ClusterError, KeptLostError, Reduced, Runtime, joined, merge
-from raydl.runtimes.shared import arrived, as_tensor, attached, share, travelling
-from raydl.runtimes.worker import Worker, check_batchable
+from raydl.runtimes.runtime import ClusterError, KeptLostError, Reduced, Runtime, merge
+from raydl.runtimes.shared import arrived, as_tensor, packed, share, travelling, unpacked
+from raydl.runtimes.worker import check_batchable
 
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
@@ -51,76 +50,6 @@ def _explained() -> Iterator[None]:
             "a node's object store is full, and so is the disk that it spills to; give the nodes "
             "more of either (ray start --object-store-memory BYTES --temp-dir FOLDER)"
         ) from error
-
-
-class _Row(NamedTuple):
-    """What the driver is told of a block."""
-
-    names: tuple[str, ...]
-    columns: np.ndarray
-    keepers: list[int]
-
-
-class Host:
-    """The actor: a `Worker` whose trees arrive and leave packed."""
-
-    def __init__(self, problem: Problem, arrays: dict[str, np.ndarray], **worker: Any) -> None:
-        self._worker = Worker(attached(problem, arrays), **worker)
-        self._reduce = problem.algorithm.reduce
-
-    def ready(self) -> None:
-        """Returns when the worker is built, or raises what hindered it."""
-
-    @ray.method(num_returns=2)
-    def fold(self, *call: Any) -> tuple[Any, dict[int, Packed]]:
-        """What came of each block; apart from it, what the clients keep. See `_folded`."""
-        rows, accumulators, kept = self._folded(*call)
-        return travelling(
-            (rows, accumulators), sum(each.buffer.nbytes for each in accumulators)
-        ), kept
-
-    @ray.method(num_returns=3)
-    def fold_apart(self, *call: Any) -> tuple[list[_Row], list[Packed], dict[int, Packed]]:
-        """Each block's row; its accumulator, which stays where it is; and what the clients keep."""
-        return self._folded(*call)
-
-    def merge(self, *accumulators: list[Packed]) -> Any:
-        """One accumulator of those of several calls."""
-        each = [_receive(part) for parts in accumulators for part in parts]
-        merged = _send(joined(self._reduce, each))
-        return travelling(merged, merged.buffer.nbytes)
-
-    def _folded(
-        self, request: bytes, broadcast: Any, *kept: dict[int, Packed]
-    ) -> tuple[list[_Row], list[Packed], dict[int, Packed]]:
-        """Each block's columns and keepers; its accumulator; and what the clients keep.
-
-        Args:
-            request: the blocks and, for each of ``kept``, its keepers: the clients that kept
-                nothing newer since.
-            broadcast: a packed tree, on the wire.
-            kept: what a former call's clients kept.
-        """
-        blocks, keepers = pickle.loads(request)
-        keeps = {
-            client: _receive(part[client])
-            for part, clients in zip(kept, keepers, strict=True)
-            for client in clients
-        }
-        received, kept_now = _receive(arrived(broadcast)), {}
-        rows: list[_Row] = []
-        accumulators = []
-        for block in blocks:
-            folded = self._worker.fold(block, received, keeps)
-            columns = torch.stack(list(folded.clients.values())).numpy()
-            rows.append(_Row(tuple(folded.clients), columns, list(folded.kept)))
-            accumulators.append(_send(folded.accumulator))
-            kept_now |= {client: _send(keep) for client, keep in folded.kept.items()}
-        return rows, accumulators, kept_now
-
-    def evaluate(self, stretch: Stretch, params: Packed) -> Score:
-        """The score on a stretch of a split."""
-        return self._worker.evaluate(_receive(params), stretch)
 
 
 class ActorPool(Runtime):
@@ -170,7 +99,7 @@ class ActorPool(Runtime):
         Raises:
             KeptLostError: if what a client kept was lost with a node.
         """
-        sent, groups = _share(_send(broadcast)), self._groups(work)
+        sent, groups = _share(packed(broadcast)), self._groups(work)
         if self._problem.fan_in > 1:
             folded = self._merged(groups, sent)
         else:
@@ -181,7 +110,7 @@ class ActorPool(Runtime):
     @_explained()
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores on workers that have no block to train, so beside the next round."""
-        sent = ray.put(_send(params))
+        sent = ray.put(packed(params))
 
         def call(stretch: Stretch) -> Call:
             return lambda host: [host.evaluate.remote(stretch, sent)]
@@ -202,13 +131,13 @@ class ActorPool(Runtime):
         Raises:
             KeptLostError: if some of it was lost with a node.
         """
-        return {client: _receive(ray.get(ref)[client]) for client, ref in self._kept.items()}
+        return {client: unpacked(ray.get(ref)[client]) for client, ref in self._kept.items()}
 
     @_explained()
     def restore(self, kept: Kept) -> None:
         """Takes up what the clients of an interrupted run kept; a round in hand is given up."""
         self._pool.clear()
-        self._kept = {client: ray.put({client: _send(keep)}) for client, keep in kept.items()}
+        self._kept = {client: ray.put({client: packed(keep)}) for client, keep in kept.items()}
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:
         """Reports a round as metrics of Ray."""
@@ -246,9 +175,9 @@ class ActorPool(Runtime):
     def _folded(self, task: Task) -> Iterator[Folded]:
         rows, accumulators = arrived(self._pool.wait(task).value)
         for row, accumulator in zip(rows, accumulators, strict=True):
-            yield Folded(_receive(accumulator), {}, self._told(row, task))
+            yield Folded(unpacked(accumulator), {}, self._told(row, task))
 
-    def _told(self, row: _Row, task: Task) -> dict[str, torch.Tensor]:
+    def _told(self, row: Row, task: Task) -> dict[str, torch.Tensor]:
         """The columns of a block's clients, after noting where lies what they keep."""
         self._kept |= dict.fromkeys(row.keepers, task.refs[-1])
         return dict(zip(row.names, as_tensor(row.columns), strict=True))
@@ -284,23 +213,12 @@ class ActorPool(Runtime):
                 merging = self._merge(tasks)
         blocks = [self._told(row, task) for task in tasks for row in task.value]
         clients = {name: torch.cat([each[name] for each in blocks]) for name in blocks[0]}
-        return Folded(_receive(accumulator), {}, clients)
+        return Folded(unpacked(accumulator), {}, clients)
 
 
 def _cut(values: list[_T], size: int) -> list[list[_T]]:
     """The values in pieces, the last of which may be shorter."""
     return [values[start : start + size] for start in range(0, len(values), max(1, size))]
-
-
-def _send(value: Tree) -> Packed:
-    """A tree with its buffer as an array, which Ray moves without a copy."""
-    buffer, layout = tree.pack(value)
-    return Packed(buffer.numpy(), layout)
-
-
-def _receive(wire: Packed) -> Tree:
-    """A tree that was sent; its leaves lie in Ray's memory and must not be written to."""
-    return tree.unpack(Packed(as_tensor(wire.buffer), wire.layout))
 
 
 def _share(wire: Packed) -> bytes | ray.ObjectRef:

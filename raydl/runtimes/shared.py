@@ -15,7 +15,7 @@ import ray
 import torch
 
 from raydl.core import tree
-from raydl.core.tree import Leaf, Tree
+from raydl.core.tree import Leaf, Packed, Tree
 from raydl.data.dataset import Dataset, Split
 from raydl.runtimes.problem import Problem
 
@@ -54,6 +54,17 @@ def received(wire: Wire) -> Tree:
             for leaf, array in zip(wire.layout, wire.arrays, strict=True)
         }
     )
+
+
+def packed(value: Tree) -> Packed:
+    """A tree with its one buffer as an array."""
+    buffer, layout = tree.pack(value)
+    return Packed(buffer.numpy(), layout)
+
+
+def unpacked(wire: Packed) -> Tree:
+    """A tree that was packed; its leaves lie in Ray's memory and must not be written to."""
+    return tree.unpack(Packed(as_tensor(wire.buffer), wire.layout))
 
 
 def travelling(value: Any, size: int) -> Any:
