@@ -4,7 +4,6 @@ forecast  what is forecast, and the figures that follow from it on a network
 run       of a run that ``raydl run`` could do
 outline   of so many parameters on so many workers, by each scheme
 figure    cost against the number of workers
-command   ``raydl plan``
 """
 
 from raydl.planning.forecast import Circumstances, Comparison, Forecast

@@ -6,11 +6,19 @@ block       one block of clients, trained and folded: eagerly, or as one vmap
 evaluation  scoring a split in stretches whose sums add up
 worker      Worker: what one process needs for both
 inprocess   InProcess: the runtime without Ray
+shared      what processes share: the data of a node, and trees on the way
+memory      freed memory, kept for the next step
 pool        Pool: Ray actors kept busy, and replaced when they die
+host        Host: one of these actors
 actors      ActorPool: the runtime on them
+allreduce   AllReduce: the runtime of workers without a server
+ddp         the gradient of a minibatch that they share
+train       a run that such workers take together, under Ray Train
+collectives all-reduce on point-to-point messages: all to all, tree, ring
 messages    what passes between a parameter server and its workers
 sharding    Sharding: the parameters cut over the shards of a server
 shard       Shard: one of them, with its part of the server's state
+shards      Shards: all of them, as the driver sees them
 sequencer   Sequencer, Vault: the order of the pushes, and the shards' snapshots
 trainer     Trainer: a worker that pulls from the shards, and pushes to them
 crew        Crew: workers with numbers of their own, replaced when they die
@@ -24,6 +32,7 @@ simulated   Simulated, VirtualTime: workers under a virtual clock, synchronous o
 consistency Synchronous, Asynchronous, StaleSynchronous: when a server steps
 conditions  Conditions: the workers' consistency, speed, network and luck
 speed       Lognormal, Exponential, Measured: how long local steps take
+trace       the order of arrivals that a run leaves behind
 clock       Clock, Replay: whose update arrives when, drawn or read from a trace
 timeline    Timeline: the clock that draws, event by event
 auto        Auto: the one that is chosen by measuring

@@ -272,9 +272,9 @@ def test_a_shard_that_was_killed_goes_on_from_its_snapshot(shards, consistency):
     with serve(problem, shards, consistency, snapshot=5) as server:
 
         def kill():
-            while not ray.get(server._vault.newest.remote(shards - 1)):
+            while not ray.get(server._shards._vault.newest.remote(shards - 1)):
                 sleep(0.01)
-            ray.kill(server._servers.shards[shards - 1])
+            ray.kill(server._shards.servers.shards[shards - 1])
 
         killing = threading.Thread(target=kill)
         killing.start()

@@ -1,21 +1,21 @@
-"""The command ``raydl plan``: its options, its table and its figure."""
+"""``raydl plan``: what a run will send, as a table and a figure."""
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
+from raydl.commands.arguments import asks_for_help, described
 from raydl.core.errors import SpecError, require, unknown
 from raydl.options import reworded
 from raydl.planning.forecast import Circumstances, Figures
 from raydl.planning.outline import Outline, of_outline
 from raydl.planning.run import of_run
 from raydl.progress import table
-from raydl.spec import Run
 
 _OUTLINES = {"parameters", "shape", "scheme"}  # one of which tells an outline from a run
 _FORMATS = (".png", ".svg", ".pdf")
@@ -36,21 +36,11 @@ are laid side by side:
 """
 
 
-def help_text() -> str:
-    """The help for the command's own options."""
-    return _HELP + _parser(outline=True).format_help().partition("exit.\n")[2].lstrip()
-
-
-def plan(argv: Sequence[str], read_run: Callable[[list[str]], Run]) -> int:
-    """Plans what the options describe, and prints it.
-
-    Args:
-        argv: the options.
-        read_run: makes a run of those that are not the command's own.
-
-    Raises:
-        SpecError: if that makes no plan.
-    """
+def main(argv: list[str]) -> int:
+    """Plans what the options describe, and prints it."""
+    if asks_for_help(argv):
+        print(_HELP + _parser(outline=True).format_help().partition("exit.\n")[2].lstrip())
+        return 0
     outlined = any(_key(token) in _OUTLINES for token in argv)
     parser = _parser(outlined)
     own, others = _parted(argv, {each.dest for each in parser._actions})
@@ -68,7 +58,7 @@ def plan(argv: Sequence[str], read_run: Callable[[list[str]], Run]) -> int:
         sound = file.suffix in _FORMATS and file.parent.is_dir()
         allowed = f"a file in a folder that exists, and end in {', '.join(_FORMATS)}"
         require(sound, "output", given.output, allowed)
-    comparison = of_outline(_made(Outline, given)) if outlined else of_run(read_run(others))
+    comparison = of_outline(_made(Outline, given)) if outlined else of_run(described(others)[0])
     planned = {name: each.figures(circumstances) for name, each in comparison.forecasts.items()}
     console = Console()
     if given.json:

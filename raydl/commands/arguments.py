@@ -1,0 +1,62 @@
+"""What commands make of the words that they are given."""
+
+from pathlib import Path
+
+from raydl import options
+from raydl.core.errors import SpecError
+from raydl.resumption import read_settings
+from raydl.spec import Run
+from raydl.storage import Folder, found
+
+
+def asks_for_help(argv: list[str]) -> bool:
+    """Whether help is among the options."""
+    return "--help" in argv or "-h" in argv
+
+
+def taken(argv: list[str], option: str) -> tuple[str | None, list[str]]:
+    """Parts ``option VALUE`` or ``option=VALUE`` from the rest.
+
+    Raises:
+        SpecError: if the value is missing.
+    """
+    for at, token in enumerate(argv):
+        if token.startswith(f"{option}="):
+            return token.removeprefix(f"{option}="), [*argv[:at], *argv[at + 1 :]]
+        if token == option:
+            if at + 1 == len(argv) or argv[at + 1].startswith("--"):
+                raise SpecError(f"{option} needs a value")
+            return argv[at + 1], [*argv[:at], *argv[at + 2 :]]
+    return None, argv
+
+
+def described(argv: list[str]) -> tuple[Run, bool]:
+    """The run that the options describe, and whether it is one to be resumed.
+
+    Raises:
+        SpecError: if they describe none.
+    """
+    config, argv = taken(argv, "--config")
+    resumed, argv = taken(argv, "--resume")
+    if resumed is None:
+        return options.parse(argv, _read_config(config) if config else {}), False
+    if config is not None:
+        raise SpecError("--config and --resume exclude each other: a run goes on with its own spec")
+    storage, argv = taken(argv, "--storage")
+    folder = run_folder(resumed, storage)
+    settings = read_settings(folder) | {"storage": folder.parent, "name": folder.name}
+    return options.parse(argv, settings), True
+
+
+def run_folder(named: str, storage: str | None) -> Folder:
+    """The folder of a run that is named by its folder, or by its name in the storage."""
+    return found("run", named, storage, "run.yaml")
+
+
+def _read_config(file: str) -> dict:
+    try:
+        settings = options.from_yaml(Path(file).read_text(), file)
+    except OSError as error:
+        raise SpecError(f"--config {file!r} cannot be read: {error.strerror}") from error
+    settings.pop("versions", None)  # so that a run's own run.yaml will do
+    return settings

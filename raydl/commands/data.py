@@ -1,0 +1,53 @@
+"""``raydl data``: how a data set falls to the clients, and a data set as Parquet."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from raydl import options
+from raydl.commands.arguments import asks_for_help, taken
+from raydl.core.errors import SpecError
+from raydl.data import label_counts, plot_participation, plot_partition, prepare
+from raydl.progress import partition_table
+from raydl.setup import assign
+
+
+def show(argv: list[str]) -> int:
+    """Prints and draws how labels and sizes fall over the clients."""
+    if asks_for_help(argv):
+        print(
+            "raydl data show [--output FOLDER] [OPTION ...]\n\nThe options are those of raydl run; "
+            "--data, --partition, --participation, --clients and --seed matter.\nWrites "
+            "partition.png and participation.png into the folder (default: here)."
+        )
+        return 0
+    output, argv = taken(argv, "--output")
+    spec = options.parse(argv)
+    dataset = spec.data.load()
+    counts = label_counts(dataset.train.targets.numpy(), assign(spec, dataset), dataset.classes)
+    folder = Path(output or ".")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"--output {output!r} cannot be made: {error.strerror}") from error
+    title = f"{dataset.name}, {type(spec.partition).__name__}, {spec.population} clients"
+    plot_partition(counts, title).savefig(folder / "partition.png")
+    probabilities = spec.participation.probabilities(spec.population, spec.seed)
+    kind = type(spec.participation).__name__
+    plot_participation(probabilities, f"{kind} participation").savefig(folder / "participation.png")
+    console = Console()
+    console.print(partition_table(counts, title))
+    console.print(f"\n{folder / 'partition.png'}\n{folder / 'participation.png'}", highlight=False)
+    return 0
+
+
+def write(argv: list[str]) -> int:
+    """Writes a data set to where ``--data Parquet`` reads it."""
+    if not argv or argv[0].startswith("-"):
+        raise SpecError(
+            "raydl data prepare needs a folder: raydl data prepare URI --data MNIST ..."
+        )
+    uri, *rest = argv
+    prepare(options.parse(rest).data, uri)
+    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {uri}")
+    return 0

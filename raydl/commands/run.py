@@ -1,0 +1,76 @@
+"""``raydl run``: a run with its progress, and what to do with it afterwards."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from raydl import manual
+from raydl.commands.arguments import asks_for_help, described
+from raydl.core.errors import Notice
+from raydl.interrupt import Interrupted
+from raydl.progress import Live, table
+from raydl.rounds import NonFiniteError
+from raydl.runtimes.runtime import ClusterError
+from raydl.storage import StorageError
+from raydl.training import run
+
+
+def main(argv: list[str]) -> int:
+    """Does the run that the options describe; 1 if it fails, 128 + signal if it is stopped."""
+    if asks_for_help(argv):
+        print(manual.help_text([each for each in argv if each not in ("--help", "-h")]))
+        return 0
+    console = Console()
+    spec, resume = described(argv)
+    try:
+        with Live(console) as live, _noticed():
+            history = run(spec, resume=resume, observer=live)
+    except Interrupted as stopped:
+        console.print(
+            f"\n{stopped}\ngo on with: raydl run --resume {stopped.path}",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return stopped.code
+    except NonFiniteError as error:
+        print(f"raydl: {error}", file=sys.stderr)
+        return 1
+    except (ClusterError, StorageError) as error:
+        print(f"raydl: {error}; the run goes on with --resume", file=sys.stderr)
+        return 1
+    longer = (
+        f"--rounds {2 * history.summary['rounds']}"
+        if spec.epochs is None
+        else f"--epochs {2 * spec.epochs:g}"
+    )
+    console.print(table({"": history.summary}))
+    console.print(
+        f"\nthe run is in       {history.path}\n"
+        f"look at it with     tensorboard --logdir {history.path}\n"
+        f"compare runs with   raydl show {history.path} ...\n"
+        f"go on with it       raydl run --resume {history.path} {longer}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return 0
+
+
+@contextmanager
+def _noticed() -> Iterator[None]:
+    """Prints notices without the place in the code, each time they are given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, Notice):
+                print(f"raydl: {message}", file=sys.stderr)
+            else:
+                usual(message, category, *where)
+
+        warnings.showwarning = show
+        yield
