@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-ray get-auth-token --generate >/dev/null
+(umask 077; ray get-auth-token --generate >/dev/null) # else anybody here could read it
 head=$(sed -n 's/^ *head_node_id: *//p' laptop.yaml)
 exec env RAY_AUTH_MODE=token RAY_FAKE_CLUSTER=1 RAY_enable_autoscaler_v2=1 \
     RAY_CLOUD_INSTANCE_ID="$head" RAY_OVERRIDE_NODE_ID_FOR_TESTING="$head" \

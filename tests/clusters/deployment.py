@@ -104,7 +104,16 @@ def asks_for_the_token(file: File) -> None:
     if "docker" in file.content:
         assert "--env RAY_AUTH_MODE=token" in file.content["docker"]["run_options"]
     else:
-        assert all("RAY_AUTH_MODE=token " in command for command in starts(file))
+        shell = file.content["setup_commands"][0]
+        assert "'export RAY_AUTH_MODE=token " in shell
+        assert shell.endswith(">> ~/.bashrc")
+
+
+def starts_the_workers_of_a_list(file: File) -> None:
+    """Ray's second autoscaler does not, whatever `ray up` says; the first does."""
+    assert "RAY_enable_autoscaler_v2=0 ray start " in starts(file)[0]
+    workers = len(file.content["provider"]["worker_ips"])
+    assert file.content["min_workers"] == file.content["max_workers"] == workers
 
 
 def leaves_the_head_idle(file: File) -> None:
