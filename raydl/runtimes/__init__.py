@@ -19,7 +19,8 @@ messages    what passes between a parameter server and its workers
 sharding    Sharding: the parameters cut over the shards of a server
 shard       Shard: one of them, with its part of the server's state
 shards      Shards: all of them, as the driver sees them
-sequencer   Sequencer, Vault: the order of the pushes, and the shards' snapshots
+sequencer   Sequencer: the order of the pushes
+vault       Vault: the shards' snapshots
 trainer     Trainer: a worker that pulls from the shards, and pushes to them
 crew        Crew: workers with numbers of their own, replaced when they die
 parameter_server  ShardedServer: the runtime on these

@@ -1,11 +1,9 @@
 """What passes between the workers and the shards of a parameter server, and what is known of it."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
-
-from raydl.runtimes.shared import Wire
+if TYPE_CHECKING:
+    from raydl.runtimes.shared import Wire
 
 
 class MessageError(RuntimeError):
@@ -46,29 +44,5 @@ class Snapshot(NamedTuple):
     """A shard as it was: its part of the server's state, and what it took in this round."""
 
     progress: Progress
-    state: Wire
+    state: "Wire"
     rows: list[dict[str, float]]
-
-
-def columns(rows: list[dict[str, float]], barrier: bool) -> dict[str, Tensor]:
-    """The rows as columns, float64: in the order of the pushes, or of the workers in every step.
-
-    Args:
-        rows: of the pushes: the columns of `Folded`, the version at which the worker ``begun``,
-            how many steps of the server old the push was, its ``staleness``, and the ``first`` of
-            its local steps, where the plan has such.
-        barrier: whether all workers begin anew after a step.
-    """
-    if barrier:
-        rows = sorted(rows, key=lambda row: (row["begun"] + row["staleness"], row["client"]))
-    names = max(rows, key=len)
-    table = torch.tensor([[row[name] for name in names] for row in rows], dtype=torch.float64)
-    return dict(zip(names, table.unbind(1), strict=True))
-
-
-def training_seconds(clients: dict[str, Tensor], barrier: bool) -> float:
-    """Of the training alone: the slowest worker's, with a barrier the slowest's of every step."""
-    seconds = clients["seconds"]
-    groups = clients["begun" if barrier else "client"]
-    own = [seconds[groups == each] for each in groups.unique()]
-    return float(sum(each.max() for each in own) if barrier else max(each.sum() for each in own))

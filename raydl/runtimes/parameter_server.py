@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import torch
 from ray.exceptions import RayActorError
+from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
@@ -24,7 +25,7 @@ from raydl.runtimes.block import Kept
 from raydl.runtimes.consistency import Consistency, Synchronous
 from raydl.runtimes.crew import Crew, WorkerLostError
 from raydl.runtimes.evaluation import Score, stretches
-from raydl.runtimes.messages import Progress, columns, training_seconds
+from raydl.runtimes.messages import Progress
 from raydl.runtimes.metrics import Metrics
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Advanced, Reduced, Runtime, star
@@ -107,7 +108,7 @@ class ShardedServer(Runtime):
                 break
         else:
             raise WorkerLostError(f"a round could not be ended in {_ATTEMPTS} attempts")
-        clients = columns(self._shards.gather(), barrier)
+        clients = _columns(self._shards.gather(), barrier)
         state = self._shards.state
         traffic = star(algorithm, algorithm.broadcast(state), clients)
         traffic = traffic._replace(
@@ -115,7 +116,7 @@ class ShardedServer(Runtime):
             lost=self.lost - lost,
             late=int((clients["staleness"] > 0).sum()) if barrier else 0,
         )
-        return Advanced(state, clients, traffic, training_seconds(clients, barrier), {})
+        return Advanced(state, clients, traffic, _training_seconds(clients, barrier), {})
 
     def map_reduce(self, broadcast: Tree, work: Work) -> Reduced:
         """Nothing that a server does: it steps as the pushes come, see `advance`."""
@@ -207,3 +208,27 @@ class ShardedServer(Runtime):
             else:
                 self._shards.close()
         return known
+
+
+def _columns(rows: list[dict[str, float]], barrier: bool) -> dict[str, Tensor]:
+    """The rows as columns, float64: in the order of the pushes, or of the workers in every step.
+
+    Args:
+        rows: of the pushes: the columns of `Folded`, the version at which the worker ``begun``,
+            how many steps of the server old the push was, its ``staleness``, and the ``first`` of
+            its local steps, where the plan has such.
+        barrier: whether all workers begin anew after a step.
+    """
+    if barrier:
+        rows = sorted(rows, key=lambda row: (row["begun"] + row["staleness"], row["client"]))
+    names = max(rows, key=len)
+    table = torch.tensor([[row[name] for name in names] for row in rows], dtype=torch.float64)
+    return dict(zip(names, table.unbind(1), strict=True))
+
+
+def _training_seconds(clients: dict[str, Tensor], barrier: bool) -> float:
+    """Of the training alone: the slowest worker's, with a barrier the slowest's of every step."""
+    seconds = clients["seconds"]
+    groups = clients["begun" if barrier else "client"]
+    own = [seconds[groups == each] for each in groups.unique()]
+    return float(sum(each.max() for each in own) if barrier else max(each.sum() for each in own))

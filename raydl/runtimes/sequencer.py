@@ -1,10 +1,9 @@
-"""Two small actors beside the shards of a parameter server, which outlive them."""
+"""The actor that gives the pushes to a parameter server their order, and outlives the shards.
 
-import torch
+It does without torch, which takes a process seconds to import.
+"""
 
-from raydl.core import tree
-from raydl.runtimes.messages import Header, Snapshot
-from raydl.runtimes.shared import received, wired
+from raydl.runtimes.messages import Header
 
 
 class Sequencer:
@@ -32,19 +31,3 @@ class Sequencer:
     def last(self, worker: int) -> Header | None:
         """What a worker was given its last ticket for."""
         return self._last.get(worker)
-
-
-class Vault:
-    """The actor that keeps every shard's newest snapshot."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, Snapshot] = {}
-
-    def keep(self, shard: int, snapshot: Snapshot) -> None:
-        """Takes a snapshot, in memory of its own: a shard's objects end with the shard."""
-        own = tree.map(torch.clone, received(snapshot.state))
-        self._kept[shard] = snapshot._replace(state=wired(own))
-
-    def newest(self, shard: int) -> Snapshot | None:
-        """The newest snapshot of a shard; None if there is none."""
-        return self._kept.get(shard)

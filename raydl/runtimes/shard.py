@@ -22,6 +22,7 @@ from raydl.runtimes.memory import keep_freed_memory
 from raydl.runtimes.messages import Header, MessageError, Progress, Snapshot
 from raydl.runtimes.sharding import Piece
 from raydl.runtimes.shared import arrived, posted, received, wired
+from raydl.runtimes.vault import sealed
 
 
 class _Push(NamedTuple):
@@ -231,7 +232,7 @@ class Shard:
         self._gathered, self._reply = [], None
         self._progress = self._progress._replace(version=self._progress.version + 1)
         if self._vault is not None and self._progress.version % self._every == 0:
-            self._vault.keep.remote(self._number, self._snapshot())
+            self._vault.keep.remote(self._number, sealed(self._snapshot()))
 
     def _answer(self) -> None:
         """Answers everybody who need not wait any longer."""

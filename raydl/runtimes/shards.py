@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import ray
@@ -15,11 +16,12 @@ from raydl.runtimes.consistency import Consistency
 from raydl.runtimes.crew import WorkerLostError
 from raydl.runtimes.messages import Progress, Snapshot
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.sequencer import Sequencer, Vault
+from raydl.runtimes.sequencer import Sequencer
 from raydl.runtimes.shard import Shard
 from raydl.runtimes.sharding import Sharding
 from raydl.runtimes.shared import received, wired
 from raydl.runtimes.trainer import Servers
+from raydl.runtimes.vault import Vault, opened
 
 _ATTEMPTS = 10  # to start a shard
 
@@ -166,9 +168,9 @@ class Shards:
 
     def _newest(self, number: int) -> Snapshot:
         """What is left of a shard that was lost."""
-        kept = settled(self._vault.newest.remote(number))
-        begin = self._begin[number]
-        return kept if kept is not None and kept.progress > begin.progress else begin
+        kept, begin = settled(self._vault.newest.remote(number)), self._begin[number]
+        snapshot = begin if kept is None else opened(kept)
+        return max(begin, snapshot, key=attrgetter("progress"))
 
     def _tell(self, method: str, *args: Any) -> list[Any]:
         """Calls a method of every shard; the answers, None of a shard that was lost."""

@@ -272,7 +272,7 @@ def test_a_shard_that_was_killed_goes_on_from_its_snapshot(shards, consistency):
     with serve(problem, shards, consistency, snapshot=5) as server:
 
         def kill():
-            while not ray.get(server._shards._vault.newest.remote(shards - 1)):
+            while ray.get(server._shards._vault.newest.remote(shards - 1)) is None:
                 sleep(0.01)
             ray.kill(server._shards.servers.shards[shards - 1])
 
