@@ -25,6 +25,7 @@ from raydl.data import Quantity, Skewed, Uniform
 from raydl.optim.specs import SGD, AdamW
 from raydl.planning import Circumstances, of_run
 from raydl.runtimes.specs import AllReduce, Sequential
+from tests.processes import Processes
 
 
 def normed(classes: int) -> nn.Module:
@@ -89,8 +90,8 @@ def test_a_plan_is_what_the_run_recorded(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["FedAvg, epochs", "hierarchical", "DataParallel"])
-def test_a_plan_of_an_all_reduce_is_what_the_run_recorded(tmp_path, cluster, name):
-    run = replace(RUNS[name], runtime=AllReduce(workers=2))
+def test_a_plan_of_an_all_reduce_is_what_the_run_recorded(tmp_path, name):
+    run = replace(RUNS[name], runtime=Processes(workers=2))
     first, last = recorded(run, tmp_path)
     (forecast,) = of_run(run).forecasts.values()
     figures = forecast.figures(Circumstances())

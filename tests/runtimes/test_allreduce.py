@@ -1,4 +1,4 @@
-"""Processes that synchronize by all-reduce, under Ray Train: the numbers of every other runtime."""
+"""Processes that synchronize by all-reduce: the numbers of every other runtime; under Ray Train."""
 
 import signal
 from dataclasses import replace
@@ -15,8 +15,7 @@ from raydl.optim.specs import SGD
 from raydl.runtimes.specs import AllReduce, Sequential
 from raydl.training import Observer
 from tests.federation import Killer
-
-pytestmark = pytest.mark.usefixtures("cluster")
+from tests.processes import Processes
 
 METHODS = {
     "SlowMo": SlowMo(3, SGD(momentum=0.9), batch_size=16, steps=8, at_sync="average"),
@@ -54,7 +53,7 @@ def test_it_is_the_sequential_run(tmp_path, name):
     partly = {"participation": Uniform(0.03)} if name == "FedAvg" else {}
     run = spec(tmp_path, METHODS[name], rounds=6, **partly)
     expected = raydl.run(replace(run, name="sequential", runtime=Sequential()))
-    history = raydl.run(replace(run, name="allreduce", runtime=AllReduce(workers=2)))
+    history = raydl.run(replace(run, name="allreduce", runtime=Processes(workers=2)))
     assert apart(history, expected) < 1e-5
     same = ["round", "samples", "local_steps", "val_accuracy"]
     assert history.table[same].equals(expected.table[same])
@@ -65,20 +64,26 @@ def test_it_is_the_sequential_run(tmp_path, name):
     assert 2 * reduced < first.bytes_up < 2 * reduced + 1000  # and the clients' columns
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_process_killed_in_mid_round_changes_nothing(tmp_path):
-    run = spec(tmp_path, WORKERS, runtime=AllReduce(workers=2), checkpoint=Checkpointing(every=2))
+    run = spec(tmp_path, WORKERS, checkpoint=Checkpointing(every=2))
     (tmp_path / "calm").mkdir()
     (tmp_path / "killed").mkdir()
     undisturbed = Killer(str(tmp_path / "calm"), batch=10**9)
-    expected = raydl.run(replace(run, name="undisturbed", augmentation=undisturbed))
+    expected = raydl.run(
+        replace(run, name="undisturbed", augmentation=undisturbed, runtime=Processes(workers=2))
+    )
     steps = int(expected.summary["local_steps"])
     killing = Killer(str(tmp_path / "killed"), batch=steps // 2)
-    history = raydl.run(replace(run, name="restarted", augmentation=killing))
+    history = raydl.run(
+        replace(run, name="restarted", augmentation=killing, runtime=AllReduce(workers=2))
+    )
     assert history.summary["fingerprint"] == expected.summary["fingerprint"]
     assert history.table["round"].tolist() == expected.table["round"].tolist()
     assert len(list((tmp_path / "killed").iterdir())) > steps  # some of them twice
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     run = spec(tmp_path, WORKERS, runtime=AllReduce(workers=2), name="stopped")
     run = replace(run, epochs=100)  # long enough for the driver to hear of it and answer
@@ -87,6 +92,6 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
         raydl.run(run, observer=Stopper())
     assert stopped.value.code == 143
     assert 3 <= stopped.value.round < len(whole.table)
-    history = raydl.run(replace(run, runtime=AllReduce(workers=1)), resume=True)
+    history = raydl.run(replace(run, runtime=Processes(workers=1)), resume=True)
     assert apart(history, whole) < 1e-5
     assert len(history.table) == len(whole.table)

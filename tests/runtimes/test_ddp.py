@@ -1,4 +1,4 @@
-"""Processes that share every minibatch, under Ray Train: the numbers of one process alone."""
+"""Processes that share every minibatch: the numbers of one process alone; under Ray Train."""
 
 import signal
 from dataclasses import replace
@@ -22,6 +22,7 @@ from raydl.runtimes.allreduce import AllReduce as Process
 from raydl.runtimes.specs import AllReduce, Sequential
 from tests.command import done, ended, outcome, start, until
 from tests.federation import Killer, federation, train
+from tests.processes import Processes
 from tests.runtimes.test_allreduce import Stopper, apart
 
 ALGORITHM = DataParallel(SGD(lr=0.1, momentum=0.9), batch_size=60, steps=10)
@@ -40,9 +41,11 @@ def alone(spec):
     return raydl.run(replace(spec, name="alone", runtime=Sequential()))
 
 
-@pytest.mark.parametrize(("workers", "microbatch"), [(2, 7), (3, None)])
-def test_it_is_the_run_of_one_process(spec, alone, workers, microbatch, tmp_path):
-    runtime = AllReduce(workers)
+@pytest.mark.parametrize(
+    ("runtime", "microbatch"), [(AllReduce(2), 7), (Processes(3), None), (Processes(4), 2)]
+)
+def test_it_is_the_run_of_one_process(spec, alone, runtime, microbatch, tmp_path):
+    workers = runtime.workers
     history = raydl.run(replace(spec, name="shared", runtime=runtime, microbatch=microbatch))
     assert apart(history, alone) < 1e-5
     assert (tmp_path / history.path / "summary.json").exists()
@@ -70,7 +73,7 @@ def test_hooks_send_less(spec, alone):
     sent = {}
     for name, hook in {"bf16": BF16(), "low rank": PowerSGD(start=2)}.items():
         algorithm = replace(spec.algorithm, hook=hook)
-        run = replace(spec, algorithm=algorithm, name=name, runtime=AllReduce(2))
+        run = replace(spec, algorithm=algorithm, name=name, runtime=Processes(2))
         history = raydl.run(run)
         sent[name] = history.summary["bytes_up"]
         assert history.summary["test_accuracy"] > 0.8
@@ -85,7 +88,7 @@ def test_a_process_killed_in_mid_epoch_changes_nothing(spec, tmp_path):
     """The error that compression left is taken up again, too."""
     algorithm = replace(spec.algorithm, hook=PowerSGD(start=5), optimizer=LAMB(lr=0.01))
     run = replace(
-        spec, algorithm=algorithm, runtime=AllReduce(2), checkpoint=Checkpointing(every=1)
+        spec, algorithm=algorithm, runtime=Processes(2), checkpoint=Checkpointing(every=1)
     )
     for name in ("calm", "killed"):
         (tmp_path / name).mkdir()
@@ -93,7 +96,7 @@ def test_a_process_killed_in_mid_epoch_changes_nothing(spec, tmp_path):
     expected = raydl.run(replace(run, name="undisturbed", augmentation=calm))
     steps = int(expected.summary["local_steps"])
     killer = Killer(str(tmp_path / "killed"), batch=steps)  # half of the way, of 2 processes
-    history = raydl.run(replace(run, name="restarted", augmentation=killer))
+    history = raydl.run(replace(run, name="restarted", augmentation=killer, runtime=AllReduce(2)))
     assert len(list((tmp_path / "killed").iterdir())) > 2 * steps  # some of them again
     assert history.summary["fingerprint"] == expected.summary["fingerprint"]
     assert history.table["round"].tolist() == expected.table["round"].tolist()
@@ -101,10 +104,10 @@ def test_a_process_killed_in_mid_epoch_changes_nothing(spec, tmp_path):
 
 def test_error_feedback_survives_another_number_of_processes(spec):
     algorithm = replace(spec.algorithm, hook=PowerSGD(start=5))
-    run = replace(spec, algorithm=algorithm, epochs=60, name="fewer", runtime=AllReduce(3))
+    run = replace(spec, algorithm=algorithm, epochs=60, name="fewer", runtime=Processes(3))
     with pytest.raises(Interrupted):
         raydl.run(run, observer=Stopper())
-    history = raydl.run(replace(run, runtime=AllReduce(2)), resume=True)
+    history = raydl.run(replace(run, runtime=Processes(2)), resume=True)
     assert history.summary["test_accuracy"] > 0.9
 
 
