@@ -28,6 +28,8 @@ def ray_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_worker_niceness", "0")
+        # An actor for clouds' notices, which takes each of Ray Train's groups seconds to start.
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
 

@@ -14,6 +14,7 @@ actors      ActorPool: the runtime on them
 allreduce   AllReduce: the runtime of workers without a server
 ddp         the gradient of a minibatch that they share
 train       a run that such workers take together, under Ray Train
+mailbox     Mailbox: what they and the driver tell each other
 collectives all-reduce on point-to-point messages: all to all, tree, ring
 messages    what passes between a parameter server and its workers
 sharding    Sharding: the parameters cut over the shards of a server

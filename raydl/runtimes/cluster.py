@@ -6,9 +6,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydl.core.errors import SpecError
 
@@ -88,6 +90,12 @@ def _no_cluster(address: str | None, error: Exception) -> SpecError:
         f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "
         "with `ray start --head`, or leave the address out for one on this machine"
     )
+
+
+def beside_driver() -> dict[str, Any]:
+    """Options of an actor that reserves nothing, and is lost with the driver's node alone."""
+    here = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
 
 
 def most_workers(cpus: float, gpus: float) -> int:

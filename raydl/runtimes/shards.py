@@ -12,6 +12,7 @@ from ray.exceptions import RayActorError
 from raydl.core import tree
 from raydl.core.errors import Notice
 from raydl.core.tree import Tree
+from raydl.runtimes.cluster import beside_driver
 from raydl.runtimes.consistency import Consistency
 from raydl.runtimes.crew import WorkerLostError
 from raydl.runtimes.messages import Progress, Snapshot
@@ -46,8 +47,9 @@ class Shards:
     ) -> None:
         sizes = problem.partition.sizes.tolist()
         waits_for_all = consistency.barrier and consistency.enough(len(sizes)) == len(sizes)
-        sequencer = None if waits_for_all else ray.remote(num_cpus=0)(Sequencer).remote()
-        vault = ray.remote(num_cpus=0, max_restarts=-1)(Vault).remote()
+        here = beside_driver()
+        sequencer = None if waits_for_all else ray.remote(Sequencer).options(**here).remote()
+        vault = ray.remote(Vault).options(max_restarts=-1, **here).remote()
         shard = ray.remote(num_cpus=0)(Shard)
         self._start: Callable[[int], Any] = lambda number: shard.remote(
             number,

@@ -5,6 +5,7 @@ posts its rounds to the driver and is asked there whether to stop. When a proces
 starts the group again, and the course goes on from the newest checkpoint.
 """
 
+import pickle
 import signal
 import tempfile
 import threading
@@ -15,6 +16,8 @@ import ray
 
 from raydl.interrupt import Stop
 from raydl.runtimes.allreduce import AllReduce
+from raydl.runtimes.cluster import beside_driver
+from raydl.runtimes.mailbox import Mailbox
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.shared import attached, share
 
@@ -35,41 +38,6 @@ class Group(NamedTuple):
     most: int
     gpus: float
     failures: int
-
-
-@ray.remote(num_cpus=0)
-class Mailbox:
-    """What the leader and the driver tell each other."""
-
-    def __init__(self) -> None:
-        self._posted: list[Any] = []
-        self._outcome: list[Any] = []
-        self._asked = 0
-
-    def post(self, message: Any) -> None:
-        """Adds a message to the driver."""
-        self._posted.append(message)
-
-    def take(self) -> list[Any]:
-        """The messages since the last time."""
-        taken, self._posted = self._posted, []
-        return taken
-
-    def end(self, outcome: Any) -> None:
-        """Says what came of the course."""
-        self._outcome = [outcome]
-
-    def outcome(self) -> list[Any]:
-        """What came of the course, alone in a list; none before its end."""
-        return self._outcome
-
-    def ask(self, signal: int) -> None:
-        """Asks to stop, because of a signal."""
-        self._asked = signal
-
-    def asked(self) -> int:
-        """The signal to stop because of; 0 if there is none."""
-        return self._asked
 
 
 class _AskedStop(Stop):
@@ -107,7 +75,7 @@ def launch(
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    mailbox = Mailbox.remote()
+    mailbox = ray.remote(Mailbox).options(**beside_driver()).remote()
     config = {
         "shared": share(problem),
         "course": course,
@@ -146,8 +114,7 @@ def launch(
             raise
     if ended[0] is not None:
         raise ended[0]
-    (outcome,) = ray.get(mailbox.outcome.remote())
-    return outcome
+    return pickle.loads(ray.get(mailbox.outcome.remote()))
 
 
 def _error_of(action: Callable[[], Any]) -> BaseException | None:
@@ -173,4 +140,4 @@ def _process(config: dict[str, Any]) -> None:
         rounded, stop = lambda row: None, Stop()
     outcome = config["course"](problem, runtime, rounded, stop)
     if runtime.leads:
-        ray.get(mailbox.end.remote(outcome))
+        ray.get(mailbox.end.remote(pickle.dumps(outcome)))

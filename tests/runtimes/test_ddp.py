@@ -112,8 +112,8 @@ def test_error_feedback_survives_another_number_of_processes(spec):
 
 
 def test_sigkill_of_the_driver(cluster, tmp_path):
-    options = ("--algorithm", "DataParallel", "--workers", 2, "--epochs", 60, "--storage", tmp_path)
-    process = start("run", *options, "--name", "killed", cwd=tmp_path)
+    options = ("--algorithm", "DataParallel", "--epochs", 20, "--storage", tmp_path)
+    process = start("run", *options, "--workers", 2, "--name", "killed", cwd=tmp_path)
     folder = tmp_path / "killed"
     try:
         until(lambda: len(list(folder.glob("checkpoints/*/checkpoint.json"))) > 2)
@@ -122,7 +122,8 @@ def test_sigkill_of_the_driver(cluster, tmp_path):
         assert ended(process).code == -signal.SIGKILL
     assert not (folder / "summary.json").exists()
     done("run", "--resume", folder)
-    done("run", *options, "--name", "whole")
+    place = ("--runtime", "tests.processes:Processes", "--runtime.workers", 2)
+    done("run", *options, *place, "--name", "whole")
     assert outcome(folder) == outcome(tmp_path / "whole")
 
 

@@ -1,0 +1,40 @@
+"""The actor between the driver and the processes of a group that takes a run's course.
+
+It does not look into what it is given, and so does without torch, which takes seconds to import.
+"""
+
+from typing import Any
+
+
+class Mailbox:
+    """What the leader and the driver tell each other."""
+
+    def __init__(self) -> None:
+        self._posted: list[Any] = []
+        self._outcome: bytes | None = None
+        self._asked = 0
+
+    def post(self, message: Any) -> None:
+        """Adds a message to the driver."""
+        self._posted.append(message)
+
+    def take(self) -> list[Any]:
+        """The messages since the last time."""
+        taken, self._posted = self._posted, []
+        return taken
+
+    def end(self, outcome: bytes) -> None:
+        """Says what came of the course, pickled."""
+        self._outcome = outcome
+
+    def outcome(self) -> bytes | None:
+        """What came of the course, pickled; None before its end."""
+        return self._outcome
+
+    def ask(self, signal: int) -> None:
+        """Asks to stop, because of a signal."""
+        self._asked = signal
+
+    def asked(self) -> int:
+        """The signal to stop because of; 0 if there is none."""
+        return self._asked
