@@ -128,17 +128,15 @@ def test_ray_train_goes_on_from_the_checkpoint_when_there_is_a_node_again(cluste
     options = (
         *("--algorithm", "DataParallel", "--algorithm.batch_size", "64", "--rounds", "20"),
         *("--algorithm.steps", "20", "--checkpoint.every", "4", "--evaluation.every", "10"),
-        *("--runtime", "allreduce", "--runtime.workers", "2"),
-        *("--storage", tmp_path),
+        *("--runtime.workers", "2", "--storage", tmp_path),
     )
-    with nodes(cluster, 2) as started:
-        with running(cluster, "raydl", "run", *options, "--name", "undisturbed") as process:
-            finished(process)
-        with running(cluster, "raydl", "run", *options, "--name", "lost") as process:
-            wait_for(process, "round 10/")
-            lose(cluster, started)
-            started.append(add(cluster))
-            finished(process)
+    done("run", *options, "--runtime", "tests.processes:Processes", "--name", "undisturbed")
+    options = ("raydl", "run", *options, "--runtime", "allreduce", "--name", "lost")
+    with nodes(cluster, 2) as started, running(cluster, *options) as process:
+        wait_for(process, "round 10/")
+        lose(cluster, started)
+        started.append(add(cluster))
+        finished(process)
     assert outcome(tmp_path / "lost") == outcome(tmp_path / "undisturbed")
 
 
