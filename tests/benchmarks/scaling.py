@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import ray
 from ray.cluster_utils import Cluster
 
 from raydl import Model, Run
@@ -117,6 +118,7 @@ def _driver(repeats: int, quick: bool) -> dict[str, Any]:
 def _cluster() -> Iterator[Cluster]:
     """A head without workers, to which this process is connected."""
     head = {"num_cpus": 0, "object_store_memory": 400_000_000, "include_dashboard": False}
+    assert not ray.is_initialized(), "this process is connected to another cluster"
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         with connected(cluster.address, cpus=0):
