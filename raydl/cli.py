@@ -3,6 +3,9 @@
 Nothing heavy is imported before it is known to be needed: ``raydl --help`` answers at once.
 """
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -35,12 +38,26 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if "" not in sys.path:  # as `python -m raydl` does: package.module:name may lie here
         sys.path.insert(0, "")
     try:
-        sys.exit(_dispatch(command, rest))
+        code = _dispatch(command, rest)
+        sys.stdout.flush()
+        sys.exit(code)
     except SpecError as error:
         print(f"raydl: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        if _is_read():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:  # before there was a round to finish, or for the second time
         sys.exit(130)
+
+
+def _is_read() -> bool:
+    """Whether somebody reads the output; ``head`` has gone when it has seen enough."""
+    errors = select.poll()
+    errors.register(sys.stdout, 0)  # of an error it tells unasked
+    return not errors.poll(0)
 
 
 def _dispatch(command: str, rest: list[str]) -> int:

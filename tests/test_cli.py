@@ -1,5 +1,6 @@
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,15 @@ def test_help_is_light(argv):
     assert shown[0].startswith("raydl")
     heavy = {"torch", "ray", "numpy", "pandas", "pyarrow", "matplotlib", "jsonargparse", "rich"}
     assert heavy.isdisjoint(modules)
+
+
+@pytest.mark.parametrize("command", ["--help", "run --help"])
+def test_who_has_seen_enough_is_told_nothing(command):
+    program = [sys.executable, "-m", "raydl", *command.split()]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_version():
