@@ -2,3 +2,8 @@
 
 Each takes its options as a list of words, prints what it has to say, and returns the exit code.
 """
+
+
+def asks_for_help(argv: list[str]) -> bool:
+    """Whether help is among the options."""
+    return "--help" in argv or "-h" in argv

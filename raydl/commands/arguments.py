@@ -9,11 +9,6 @@ from raydl.spec import Run
 from raydl.storage import Folder, found
 
 
-def asks_for_help(argv: list[str]) -> bool:
-    """Whether help is among the options."""
-    return "--help" in argv or "-h" in argv
-
-
 def taken(argv: list[str], option: str) -> tuple[str | None, list[str]]:
     """Parts ``option VALUE`` or ``option=VALUE`` from the rest.
 

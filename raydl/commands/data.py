@@ -5,7 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from raydl import options
-from raydl.commands.arguments import asks_for_help, taken
+from raydl.commands import asks_for_help
+from raydl.commands.arguments import taken
 from raydl.core.errors import SpecError
 from raydl.data import label_counts, plot_participation, plot_partition, prepare
 from raydl.progress import partition_table

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 from raydl import doctor
+from raydl.commands import asks_for_help
 from raydl.doctor import Finding
 
 
 def main(argv: list[str]) -> int:
     """Prints what is found; 1 if there is a fault."""
-    if "--help" in argv or "-h" in argv:
+    if asks_for_help(argv):
         print(
             "raydl doctor [OPTION ...]\n\nExamines whether a run with these options finds what "
             "it needs.\nThey are those of raydl run; --runtime, --storage and --data matter. Exits "

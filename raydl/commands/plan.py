@@ -9,7 +9,8 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
-from raydl.commands.arguments import asks_for_help, described
+from raydl.commands import asks_for_help
+from raydl.commands.arguments import described
 from raydl.core.errors import SpecError, require, unknown
 from raydl.options import reworded
 from raydl.planning.forecast import Circumstances, Figures

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from raydl import manual
-from raydl.commands.arguments import asks_for_help, described
+from raydl.commands import asks_for_help
+from raydl.commands.arguments import described
 from raydl.core.errors import Notice
 from raydl.interrupt import Interrupted
 from raydl.progress import Live, table
