@@ -132,7 +132,9 @@ class Pool:
             elif (number := self._crew.started(ref)) is not None:
                 self._idle.append(number)
         if not ended:
-            hung = [ref for ref, (task, _) in self._running.items() if task.until <= until]
+            late = [ref for ref, (task, _) in self._running.items() if task.until <= until]
+            # Some of them may have ended long ago, while it was another one that was waited for.
+            _, hung = ray.wait(late, num_returns=len(late), timeout=0, fetch_local=False)
             for ref in hung:
                 reason = f"no answer within {self._timeout:g} s"
                 self._again(*self._running.pop(ref), reason)

@@ -123,6 +123,23 @@ def test_a_worker_that_hangs_is_given_up_and_its_task_runs_elsewhere(tmp_path):
         pool.close()
 
 
+def test_a_worker_that_has_answered_is_not_given_up_with_one_that_hangs(tmp_path):
+    """Its answer is fetched later than its time is over: only the other one is waited for."""
+    pool = started(2, timeout=5)
+    try:
+        while pool.workers < 2:
+            for task in pool.submit([(0, call("echo", n, seconds=0.1)) for n in range(2)]):
+                pool.wait(task)
+        answering, hanging = pool.submit(
+            [(0, call("echo", 3)), (1, call("once", str(tmp_path / "hung"), "echo", 0, 3600))]
+        )
+        assert pool.wait(hanging).value == "second life"
+        assert (pool.wait(answering).value, answering.attempts) == (3, 1)
+        assert pool.restarts == 1
+    finally:
+        pool.close()
+
+
 def test_workers_that_there_is_no_room_for_yet_join_when_there_is():
     holding, waiting = started(1, cpus=2), started(2, cpus=2)  # of 4
     try:
