@@ -28,8 +28,10 @@ def ray_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_worker_niceness", "0")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # An actor for clouds' notices, which takes each of Ray Train's groups seconds to start.
         patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon an end is noticed
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
 
@@ -41,6 +43,16 @@ def cluster(ray_environment: None) -> Iterator[None]:
 
     with connected(None, cpus=4):
         yield
+
+
+@pytest.fixture
+def cluster_address(cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where that cluster is, which processes that are started join."""
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    return address
 
 
 @pytest.fixture(params=RUNTIMES)

@@ -1,10 +1,12 @@
 """Parts of a run that a test can tell something by, named as a user's own are."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from raydl.data import Dataset, Digits
 
@@ -19,6 +21,18 @@ class Logged:
         with Path(self.log).open("a") as file:
             file.write("loaded\n")
         return Digits().load()
+
+
+@dataclass(frozen=True)
+class Held:
+    """An augmentation that changes nothing, but waits for as long as there is a file."""
+
+    file: str
+
+    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        while Path(self.file).exists():
+            time.sleep(0.01)
+        return inputs
 
 
 class Deadly(nn.Module):

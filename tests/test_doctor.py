@@ -85,11 +85,6 @@ def test_a_missing_extra_is_a_note(package):
     assert [each.state for each in doctor.installation("tool")] == ["ok"]
 
 
-@pytest.fixture
-def cluster_address(cluster: None) -> str:
-    return ray.get_runtime_context().gcs_address
-
-
 def examined(**runtime) -> list[doctor.Finding]:
     return list(doctor.cluster(Run(runtime=Actors(**runtime)), patience=60))
 

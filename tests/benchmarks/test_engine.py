@@ -25,6 +25,7 @@ def test_the_bare_loop_trains_what_raydl_trains(name, precision, apart):
     assert distance(raydl.params(), bare.params(), parameters(prepared.model)) < apart
 
 
+@pytest.mark.usefixtures("cluster_address")
 def test_a_quick_run_ends(capsys):
     main(["--quick", "--repeats", "1", "--only", "W2,W4", "--json"])
     figures = json.loads(capsys.readouterr().out)

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.benchmarks.parameter_server import main
 
 
+@pytest.mark.usefixtures("cluster_address")
 def test_a_quick_run_ends(capsys):
     """It compares the first round of the server's workers with the bare processes' itself."""
     main(["--quick", "--repeats", "2", "--json"])

@@ -53,6 +53,7 @@ def test_bare_processes_train_what_raydl_trains(algorithm):
         group.close()
 
 
+@pytest.mark.usefixtures("cluster_address")
 def test_a_quick_run_ends(capsys):
     """It compares the first rounds of all contenders itself, raydl's under Ray Train as well."""
     main(["--quick", "--repeats", "2", "--only", "alone,ddp,optimizers", "--json"])

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.benchmarks.tuning import main
 
 
+@pytest.mark.usefixtures("cluster_address")
 def test_a_quick_run_ends(capsys):
     main(["--quick", "--repeats", "1", "--json"])
     figures = json.loads(capsys.readouterr().out)

@@ -31,6 +31,7 @@ def test_who_has_the_token_is_let_in(address, monkeypatch):
 def test_who_has_none_or_another_is_not(mode, address, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", mode)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "b" * 32)
+    monkeypatch.setenv("RAY_NUM_REDIS_GET_RETRIES", "2")  # that it tries to connect, not 20
     (finding,) = examined(address)
     assert finding.state == "fault"
     assert "RAY_AUTH_MODE=token" in finding.text

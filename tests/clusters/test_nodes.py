@@ -36,7 +36,9 @@ LOCAL = (
 def cluster(ray_environment) -> Iterator[Cluster]:
     """A head that trains nothing; each test adds its nodes."""
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    # That a node is gone is known after five checks, 3 s apart by default.
+    checks = {"_system_config": {"health_check_period_ms": 500}}
+    cluster = Cluster(initialize_head=True, head_node_args=head | checks)
     try:
         yield cluster
     finally:
@@ -110,15 +112,18 @@ def works(node: Any, title: str) -> bool:
 
 def test_a_run_on_actors_loses_a_node_and_gains_another(cluster, tmp_path):
     """What its clients kept is lost with the node: it goes back to its checkpoint by itself."""
-    done("run", *LOCAL, "--runtime", "sequential", "--storage", tmp_path, "--name", "alone")
-    options = ("--runtime", "actors", "--runtime.workers", "2", "--storage", tmp_path)
-    with (
-        nodes(cluster, 2) as started,
-        running(cluster, "raydl", "run", *LOCAL, *options, "--name", "lost") as process,
-    ):
+    hold = tmp_path / "hold"
+    held = ("--augmentation", "tests.odd:Held", "--augmentation.file", hold)
+    options = (*LOCAL, *held, "--storage", tmp_path)
+    done("run", *options, "--runtime", "sequential", "--name", "alone")
+    options = ("raydl", "run", *options, "--runtime", "actors", "--runtime.workers", "2")
+    with nodes(cluster, 2) as started, running(cluster, *options, "--name", "lost") as process:
         wait_for(process, "round 10/")
+        hold.touch()
         lose(cluster, started)
         started.append(add(cluster))
+        until(lambda: works(started[1], "ray::Host"))
+        hold.unlink()
         until(lambda: works(started[1], "ray::Host.fold"))
         assert "raydl: what clients keep" in finished(process).err
     assert outcome(tmp_path / "lost") == outcome(tmp_path / "alone")
@@ -126,8 +131,8 @@ def test_a_run_on_actors_loses_a_node_and_gains_another(cluster, tmp_path):
 
 def test_ray_train_goes_on_from_the_checkpoint_when_there_is_a_node_again(cluster, tmp_path):
     options = (
-        *("--algorithm", "DataParallel", "--algorithm.batch_size", "64", "--rounds", "20"),
-        *("--algorithm.steps", "20", "--checkpoint.every", "4", "--evaluation.every", "10"),
+        *("--algorithm", "LocalSGD", "--algorithm.workers", "2", "--algorithm.steps", "20"),
+        *("--rounds", "20", "--checkpoint.every", "4", "--evaluation.every", "10"),
         *("--runtime.workers", "2", "--storage", tmp_path),
     )
     done("run", *options, "--runtime", "tests.processes:Processes", "--name", "undisturbed")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import raydl
-from raydl import Checkpointing, Model, Run
+from raydl import Model, Run
 from raydl.algorithms import FedAvg, HierarchicalLocalSGD, LocalSGD, ParameterServer, SlowMo
 from raydl.core import tree
 from raydl.data import Uniform
@@ -14,7 +14,6 @@ from raydl.interrupt import Interrupted
 from raydl.optim.specs import SGD
 from raydl.runtimes.specs import AllReduce, Sequential
 from raydl.training import Observer
-from tests.federation import Killer
 from tests.processes import Processes
 
 METHODS = {
@@ -62,25 +61,6 @@ def test_it_is_the_sequential_run(tmp_path, name):
     groups = getattr(METHODS[name], "groups", 1)  # everyone is sent what each of them made
     reduced = groups * starlike.bytes_up / starlike.clients
     assert 2 * reduced < first.bytes_up < 2 * reduced + 1000  # and the clients' columns
-
-
-@pytest.mark.usefixtures("cluster")
-def test_a_process_killed_in_mid_round_changes_nothing(tmp_path):
-    run = spec(tmp_path, WORKERS, checkpoint=Checkpointing(every=2))
-    (tmp_path / "calm").mkdir()
-    (tmp_path / "killed").mkdir()
-    undisturbed = Killer(str(tmp_path / "calm"), batch=10**9)
-    expected = raydl.run(
-        replace(run, name="undisturbed", augmentation=undisturbed, runtime=Processes(workers=2))
-    )
-    steps = int(expected.summary["local_steps"])
-    killing = Killer(str(tmp_path / "killed"), batch=steps // 2)
-    history = raydl.run(
-        replace(run, name="restarted", augmentation=killing, runtime=AllReduce(workers=2))
-    )
-    assert history.summary["fingerprint"] == expected.summary["fingerprint"]
-    assert history.table["round"].tolist() == expected.table["round"].tolist()
-    assert len(list((tmp_path / "killed").iterdir())) > steps  # some of them twice
 
 
 @pytest.mark.usefixtures("cluster")

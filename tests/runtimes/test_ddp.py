@@ -104,16 +104,17 @@ def test_a_process_killed_in_mid_epoch_changes_nothing(spec, tmp_path):
 
 def test_error_feedback_survives_another_number_of_processes(spec):
     algorithm = replace(spec.algorithm, hook=PowerSGD(start=5))
-    run = replace(spec, algorithm=algorithm, epochs=60, name="fewer", runtime=Processes(3))
+    run = replace(spec, algorithm=algorithm, epochs=10, name="fewer", runtime=Processes(3))
     with pytest.raises(Interrupted):
         raydl.run(run, observer=Stopper())
     history = raydl.run(replace(run, runtime=Processes(2)), resume=True)
     assert history.summary["test_accuracy"] > 0.9
 
 
-def test_sigkill_of_the_driver(cluster, tmp_path):
+def test_sigkill_of_the_driver(cluster_address, tmp_path):
     options = ("--algorithm", "DataParallel", "--epochs", 20, "--storage", tmp_path)
-    process = start("run", *options, "--workers", 2, "--name", "killed", cwd=tmp_path)
+    place = ("--workers", 2, "--runtime", "allreduce", "--runtime.address", cluster_address)
+    process = start("run", *options, *place, "--name", "killed", cwd=tmp_path)
     folder = tmp_path / "killed"
     try:
         until(lambda: len(list(folder.glob("checkpoints/*/checkpoint.json"))) > 2)
@@ -121,8 +122,8 @@ def test_sigkill_of_the_driver(cluster, tmp_path):
         process.send_signal(signal.SIGKILL)
         assert ended(process).code == -signal.SIGKILL
     assert not (folder / "summary.json").exists()
-    done("run", "--resume", folder)
     place = ("--runtime", "tests.processes:Processes", "--runtime.workers", 2)
+    done("run", "--resume", folder, *place)
     done("run", *options, *place, "--name", "whole")
     assert outcome(folder) == outcome(tmp_path / "whole")
 

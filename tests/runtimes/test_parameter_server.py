@@ -182,8 +182,8 @@ def replayed(problem, history, consistency):
 @pytest.mark.parametrize(
     ("spec", "consistency", "shards"),
     [
-        (ParameterServer(3, AdamW(), Cosine(), 16, exchanges=20), Asynchronous(discount=0.5), 2),
-        (ParameterServer(3, MOMENTUM, Cosine(), 16, 2, exchanges=20), Asynchronous(buffer=2), 1),
+        (ParameterServer(2, AdamW(), Cosine(), 16, exchanges=20), Asynchronous(discount=0.5), 2),
+        (ParameterServer(2, MOMENTUM, Cosine(), 16, 2, exchanges=20), Asynchronous(buffer=2), 1),
         (EASGD(3, MOMENTUM, 16, steps=2, exchanges=20), StaleSynchronous(1), 3),
     ],
 )
@@ -193,7 +193,7 @@ def test_what_came_asynchronously_is_replayed_bit_for_bit(spec, consistency, sha
         history = list(islice(loop(problem, server), 2))
     assert fingerprints(history) == list(replayed(problem, history, consistency))
     stale = torch.cat([each.clients["staleness"] for each in history])
-    assert len(stale) == 2 * 20 * 3
+    assert len(stale) == 2 * 20 * spec.workers
     assert stale.max() > 0
     if consistency.bound is not None:
         clocks = [0] * 3
@@ -264,9 +264,7 @@ def test_asynchronous_it_does_not_notice(tmp_path):
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(
-    ("shards", "consistency"), [(1, Synchronous()), (2, Synchronous()), (2, Asynchronous())]
-)
+@pytest.mark.parametrize(("shards", "consistency"), [(1, Synchronous()), (2, Asynchronous())])
 def test_a_shard_that_was_killed_goes_on_from_its_snapshot(shards, consistency):
     problem = workers(ParameterServer(2, MOMENTUM, Constant(), 16, exchanges=300))
     with serve(problem, shards, consistency, snapshot=5) as server:

@@ -116,8 +116,15 @@ def test_a_worker_that_hangs_is_given_up_and_its_task_runs_elsewhere(tmp_path):
         assert (hanging.value, hanging.attempts) == ("second life", 2)
         assert [task.value for task in others] == list(range(5))
         assert pool.restarts == 1
+    finally:
+        pool.close()
+
+
+def test_a_task_that_always_hangs_is_given_up():
+    pool = started(1, timeout=1)
+    try:
         (slow,) = pool.submit([(0, call("echo", 0, seconds=60))])
-        with pytest.raises(WorkerLostError, match=r"lost 3 times, .* no answer within 5 s"):
+        with pytest.raises(WorkerLostError, match=r"lost 3 times, .* no answer within 1 s"):
             pool.wait(slow)
     finally:
         pool.close()

@@ -77,7 +77,7 @@ def timeless(folder: Path) -> pd.DataFrame:
     [
         (ParameterServer(3, SGD(0.01), Constant(), 16, 2, 10), Asynchronous(discount=0.5), 2, 2),
         (EASGD(3, SGD(0.01), 16, 2, exchanges=10), StaleSynchronous(1), 1, None),
-        (ParameterServer(3, SGD(0.01), Constant(), 16, 1, 10), Synchronous(backup=1), 2, 2),
+        (ParameterServer(3, SGD(0.01), Constant(), 16, 1, 10), Synchronous(backup=1), 2, None),
     ],
     ids=["asynchronous", "stale", "backup"],
 )

@@ -13,7 +13,6 @@ from threading import Thread
 
 import pandas as pd
 import pytest
-import ray
 import yaml
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -312,14 +311,13 @@ def test_a_sweep_that_was_asked_to_stop_goes_on(cluster, tmp_path):
     assert list(resumed["wall_seconds"][: len(rows)]) == list(rows["wall_seconds"])
 
 
-def test_a_sweep_whose_driver_was_killed_goes_on(cluster, tmp_path, capsys):
+@pytest.mark.usefixtures("cluster_address")
+def test_a_sweep_whose_driver_was_killed_goes_on(tmp_path, capsys):
     run = raydl.options.to_mapping(replace(LONG, storage=str(tmp_path)))
     config = {"run": run, "space": TWO, "searcher": "grid", "seeds": 0, "concurrent": 1}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(config))
-    address = ray.get_runtime_context().gcs_address
     process = subprocess.Popen(
         [sys.executable, "-m", "tuning.sweep", "--config", str(tmp_path / "space.yaml")],
-        env=os.environ | {"RAY_ADDRESS": address},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
