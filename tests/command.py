@@ -21,6 +21,7 @@ SMALL = (
     *("--runtime", "sequential", "--clients", "20", "--participation.fraction", "0.2"),
     *("--algorithm.epochs", "1", "--algorithm.batch_size", "16", "--rounds", "6"),
 )
+_PATIENCE = 200  # seconds for what takes a few on an idle machine
 
 
 class Ended(NamedTuple):
@@ -75,11 +76,11 @@ def ended(process: subprocess.Popen[str]) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-def until(condition: Callable[[], bool], seconds: float = 90) -> None:
+def until(condition: Callable[[], bool]) -> None:
     """Waits for a condition to hold."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"not within {_PATIENCE} s"
         time.sleep(0.02)
 
 

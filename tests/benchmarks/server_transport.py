@@ -34,7 +34,7 @@ def measure(repeats: int, quick: bool) -> dict[str, Any]:
 
     Args:
         repeats: turns of four exchanges each.
-        quick: whether to use a small vector.
+        quick: whether to use a small vector, and 1 and 2 shards only.
 
     Returns:
         ``bytes``; ``copy``, the seconds of a plain copy; and in ``transport`` for each number of
@@ -43,12 +43,14 @@ def measure(repeats: int, quick: bool) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     keep_freed_memory()  # as workers do
-    size, turns = (10**6, repeats) if quick else (100 * 10**6, 4 * repeats)
+    size, turns, numbers = 100 * 10**6, 4 * repeats, _SHARDS
+    if quick:
+        size, turns, numbers = 10**6, repeats, _SHARDS[:2]
     vector, other = torch.rand(size // 4), torch.empty(size // 4)
     copies: list[float] = []
-    seconds: dict[int, list[float]] = {shards: [] for shards in _SHARDS}
+    seconds: dict[int, list[float]] = {shards: [] for shards in numbers}
     with connected(None, cpus=2):
-        exchanges = {shards: _exchange(shards, vector) for shards in _SHARDS}
+        exchanges = {shards: _exchange(shards, vector) for shards in numbers}
         for _ in range(_FIRST + turns):
             copies.append(_timed(lambda: other.copy_(vector)))
             for shards, exchange in exchanges.items():

@@ -92,12 +92,12 @@ def test_nodes_come_for_a_run_and_go_when_they_are_idle(head, environment, tmp_p
         command("scaled", *runtime), env=environment, stdout=subprocess.DEVNULL, text=True
     )
     try:
-        until(lambda: len(titled(head, "ray::Host")) == 2 or run.poll() is not None, seconds=150)
+        until(lambda: len(titled(head, "ray::Host")) == 2 or run.poll() is not None)
         assert len(raylets(head)) == 3
         assert run.wait(timeout=150) == 0
     finally:
         run.kill()
         run.wait()
-    until(lambda: len(raylets(head)) == 1, seconds=100)
+    until(lambda: len(raylets(head)) == 1)
     subprocess.run(command("alone", "--runtime", "sequential"), env=environment, check=True)
     assert outcome(tmp_path / "runs/scaled") == outcome(tmp_path / "runs/alone")

@@ -93,7 +93,8 @@ def test_a_job_that_is_stopped_and_then_loses_its_head_goes_on(jobs, tmp_path):
         stopped = max(int(each.name) for each in (folder / "checkpoints").iterdir())
         assert submit(lost, *again, options=("--no-wait",))[0] == 0
         until(lambda: began(stopped // 10 * 10 + 20))
-        for process in psutil.Process(lost.process).children(recursive=True):
+        started = psutil.Process(lost.process)
+        for process in (*started.children(recursive=True), started):
             process.kill()
     assert not (folder / "summary.json").exists()
     code, said = submit(jobs, *again)

@@ -322,7 +322,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(tmp_path, capsys):
         start_new_session=True,
     )
     try:
-        until(lambda: in_hand(tmp_path) or process.poll() is not None, seconds=200)
+        until(lambda: in_hand(tmp_path) or process.poll() is not None)
     finally:
         process.kill()
         process.wait()
