@@ -9,13 +9,13 @@ import torch
 
 import raydl
 from raydl import Checkpointing, Model, Run, SpecError
-from raydl.algorithms import EASGD, FedAvg, ParameterServer
+from raydl.algorithms import FedAvg, ParameterServer
 from raydl.data import Uniform
 from raydl.optim.schedule import Constant
 from raydl.optim.specs import SGD
 from raydl.runtimes import serving
 from raydl.runtimes.clock import Replay
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.consistency import Asynchronous, Synchronous
 from raydl.runtimes.simulated import Simulated, VirtualTime
 from raydl.runtimes.trace import Arrival, read_trace, traced, write_trace
 from tests.command import done, summary
@@ -75,11 +75,10 @@ def timeless(folder: Path) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("algorithm", "consistency", "shards", "stopped"),
     [
-        (ParameterServer(3, SGD(0.01), Constant(), 16, 2, 10), Asynchronous(discount=0.5), 2, 2),
-        (EASGD(3, SGD(0.01), 16, 2, exchanges=10), StaleSynchronous(1), 1, None),
-        (ParameterServer(3, SGD(0.01), Constant(), 16, 1, 10), Synchronous(backup=1), 2, None),
+        (ParameterServer(2, SGD(0.01), Constant(), 16, 2, 10), Asynchronous(discount=0.5), 2, 2),
+        (ParameterServer(3, SGD(0.01), Constant(), 16, 1, 10), Synchronous(backup=1), 1, None),
     ],
-    ids=["asynchronous", "stale", "backup"],
+    ids=["asynchronous", "backup"],
 )
 def test_a_run_on_actors_is_replayed_from_its_folder(
     algorithm, consistency, shards, stopped, tmp_path
