@@ -29,7 +29,8 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
         gpus: that one worker needs.
 
     Raises:
-        SpecError: if there is no cluster at the address, or no address and no GPU here.
+        SpecError: if there is no cluster at the address; or no address, and no GPU here or too
+            little processor time for Ray to start.
     """
     if ray.is_initialized():
         yield
@@ -57,6 +58,13 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
             )
     except ConnectionError as error:
         raise _no_cluster(address, error) from None
+    except Exception as error:  # Ray knows no better for this
+        if "timed out during startup" not in str(error):
+            raise
+        raise SpecError(
+            "Ray did not start on this machine within the 30 s that it gives itself, which happens "
+            "where other work leaves it no processor time; try again when there is less"
+        ) from error
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import ray
 
 from raydl.core.errors import SpecError
 from raydl.runtimes.cluster import check_capacity, check_listening, connected, most_workers
+from tests.command import refused
 
 
 def test_what_is_connected_already_is_used_and_left_open(cluster):
@@ -13,6 +14,21 @@ def test_what_is_connected_already_is_used_and_left_open(cluster):
     with connected("192.0.2.1:6379", cpus=1):
         assert ray.get_runtime_context().get_node_id() == here
     assert ray.is_initialized()
+
+
+def test_a_machine_too_busy_for_ray_is_told(monkeypatch, tmp_path):
+    """As Ray says it, after 30 s: not to be brought about at will."""
+
+    def late(**_):
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    options = ("--rounds", 2, "--clients", 10, "--runtime", "actors", "--storage", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("ray.is_initialized", lambda: False)
+        patch.setattr("ray.init", late)
+        said = refused("run", *options)
+    assert said.startswith("raydl: Ray did not start on this machine within the 30 s")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_cluster_holds_so_many_workers(cluster):

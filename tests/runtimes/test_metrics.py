@@ -44,7 +44,7 @@ def scraped(name: str) -> dict[str, float]:
 
 def scraped_once(name: str, rounds: int) -> dict[str, float]:
     """The metrics as soon as so many rounds are told of; Ray passes them on every 10 s."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     while True:
         with suppress(URLError):  # the node's agent is only starting
             if (found := scraped(name)).get("raydl_rounds") == rounds:
