@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import psutil
 import pytest
 
 from raydl.cli import main
@@ -82,6 +83,16 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {_PATIENCE} s"
         time.sleep(0.02)
+
+
+def titled(root: psutil.Process, title: str) -> list[psutil.Process]:
+    """The processes below one that have this in their title, where Ray shows what they do."""
+    found = []
+    for process in root.children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if title in " ".join(process.cmdline()[:1]):
+                found.append(process)
+    return found
 
 
 def summary(run: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from subprocess import Popen
 import psutil
 import pytest
 
-from tests.command import SMALL, done, ended, outcome, start, until
+from tests.command import SMALL, done, ended, outcome, start, titled, until
 
 LONG = (*SMALL, "--rounds", 100_000, "--checkpoint.every", 5, "--evaluation.every", 100)
 ACTORS = ("--runtime", "actors", "--runtime.workers", 2)
@@ -65,20 +65,14 @@ def test_sigkill_at_any_instant(begin, tmp_path):
     assert outcome(folder) == outcome(uninterrupted(rounds, tmp_path))
 
 
-def is_actor(process: psutil.Process) -> bool:
-    try:
-        return "ray::Host" in "".join(process.cmdline())
-    except psutil.Error:  # it was short-lived
-        return False
-
-
 def family(run: Popen[str]) -> list[psutil.Process]:
     """All the processes that a run on two actors starts, seen as soon as the actors are there."""
     found: list[psutil.Process] = []
 
     def complete() -> bool:
-        found[:] = psutil.Process(run.pid).children(recursive=True)
-        return sum(map(is_actor, found)) == 2
+        root = psutil.Process(run.pid)
+        found[:] = root.children(recursive=True)
+        return len(set(titled(root, "ray::Host")) & set(found)) == 2
 
     until(complete)
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.command import outcome, until
+from tests.command import outcome, titled, until
 
 pytestmark = pytest.mark.nodes
 
@@ -68,18 +68,6 @@ def answers(environment: dict[str, str]) -> bool:
 def raylets(head: psutil.Process) -> list[psutil.Process]:
     """The nodes, one process of each."""
     return titled(head, "raylet/raylet")
-
-
-def titled(head: psutil.Process, title: str) -> list[psutil.Process]:
-    """Processes of the head and its nodes with this in their title."""
-    found = []
-    for process in head.children(recursive=True):
-        try:
-            if title in " ".join(process.cmdline()[:1]):
-                found.append(process)
-        except psutil.Error:  # it has ended meanwhile
-            continue
-    return found
 
 
 def test_nodes_come_for_a_run_and_go_when_they_are_idle(head, environment, tmp_path):

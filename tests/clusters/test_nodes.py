@@ -14,7 +14,7 @@ import yaml
 from ray.cluster_utils import Cluster
 
 from tests.clusters.head import head
-from tests.command import Ended, done, ended, outcome, start, summary, until
+from tests.command import Ended, done, ended, outcome, start, summary, titled, until
 
 pytestmark = pytest.mark.nodes
 
@@ -101,13 +101,7 @@ def finished(process: subprocess.Popen[str]) -> Ended:
 def works(node: Any, title: str) -> bool:
     """Whether an actor does on a node what Ray shows in a process's title."""
     (raylet,) = node.all_processes["raylet"]
-    for process in psutil.Process(raylet.process.pid).children(recursive=True):
-        try:
-            if title in " ".join(process.cmdline()):
-                return True
-        except psutil.Error:  # it has ended meanwhile
-            continue
-    return False
+    return bool(titled(psutil.Process(raylet.process.pid), title))
 
 
 def test_a_run_on_actors_loses_a_node_and_gains_another(cluster, tmp_path):

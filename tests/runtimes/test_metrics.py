@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
@@ -16,6 +15,7 @@ from raydl import Run, run
 from raydl.runtimes.metrics import FIGURES
 from raydl.runtimes.specs import Actors
 from raydl.training import Observer
+from tests.command import titled, until
 
 pytestmark = pytest.mark.usefixtures("cluster")
 DASHBOARD = Path(__file__).parents[2] / "clusters/grafana.json"
@@ -26,10 +26,8 @@ class Killer(Observer):
 
     def rounded(self, row):
         if row["round"] == 1:
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    if "ray::Host" in " ".join(process.cmdline()):
-                        process.kill()
+            for process in titled(psutil.Process(), "ray::Host"):
+                process.kill()
 
 
 def scraped(name: str) -> dict[str, float]:
@@ -44,13 +42,15 @@ def scraped(name: str) -> dict[str, float]:
 
 def scraped_once(name: str, rounds: int) -> dict[str, float]:
     """The metrics as soon as so many rounds are told of; Ray passes them on every 10 s."""
-    deadline = time.monotonic() + 200
-    while True:
+    found: dict[str, float] = {}
+
+    def told() -> bool:
         with suppress(URLError):  # the node's agent is only starting
-            if (found := scraped(name)).get("raydl_rounds") == rounds:
-                return found
-        assert time.monotonic() < deadline
-        time.sleep(1)
+            found.update(scraped(name))
+        return found.get("raydl_rounds") == rounds
+
+    until(told)
+    return found
 
 
 def test_a_node_serves_the_figures_of_a_run(tmp_path):
