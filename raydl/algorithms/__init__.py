@@ -12,7 +12,8 @@ diloco    DiLoCo: many local steps of AdamW, and outer steps of Nesterov momentu
 parameterserver  ParameterServer: workers push gradients, the server's optimizer steps; Downpour
 easgd     EASGD: workers that keep their own parameters, tied to a center by a spring
 
-Under the local methods: ``local``, what they have in common, and ``intervals``, the rules for J;
+Under those whose clients send how far they moved: ``movement``, the message. Under the local
+methods: ``local``, what they have in common, and ``intervals``, the rules for J;
 under DataParallel: ``hooks``, what is done to the gradients that its processes exchange.
 """
 

@@ -97,8 +97,8 @@ def _worker(rule: Rule, lr: float, rate: float) -> Client:
 
     def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
         grads, buffers, metrics = gradient(local["params"], batch)
-        params, inner = rule.update(local["params"], grads, local["inner"], lr)
-        return {"params": params | buffers, "inner": inner}, metrics
+        params, inner = rule.update(local["params"] | buffers, grads, local["inner"], lr)
+        return {"params": params, "inner": inner}, metrics
 
     def final(center: Params, local: Tree) -> tuple[Tree, Tree]:
         pull = tree.scale(tree.sub(local["params"], center), rate)

@@ -32,6 +32,8 @@ class FedAsync:
         batch_size: samples of a client's minibatch (B); null takes all of its samples at once.
         epochs: passes over a client's samples (E).
         steps: minibatches of a client (J); where given, it counts instead of epochs.
+        drop_last: whether the last minibatch of an epoch is left out where it is smaller, unless it
+            is the only one.
         momentum: of the clients' SGD, from 0 each time.
         weight_decay: L2 decay of the clients' SGD.
         mixing: how far the server goes to a client's parameters (α).
@@ -42,6 +44,7 @@ class FedAsync:
     batch_size: int | None = 10
     epochs: int = 1
     steps: int | None = None
+    drop_last: bool = False
     momentum: float = 0.0
     weight_decay: float = 0.0
     mixing: float = 0.6
@@ -58,6 +61,7 @@ class FedAsync:
         client = proximal(fedavg.client, self.mu)
         return fedavg._replace(
             client=client._replace(final=_final),
+            discount=tree.scale,
             reduce=mean(by_samples=False),
             server=lambda state, sent: ({"params": _mixed(self, state["params"], sent)}, {}),
         )
@@ -68,6 +72,7 @@ class FedAsync:
             batch_size=self.batch_size,
             epochs=self.epochs,
             steps=self.steps,
+            drop_last=self.drop_last,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
@@ -79,5 +84,6 @@ def _final(broadcast: Params, local: Tree) -> tuple[Tree, Tree]:
 
 def _mixed(spec: FedAsync, params: Params, sent: Tree) -> Params:
     own = 1 - spec.mixing * sent["weight"]
-    mixed: Params = tree.map(lambda x, w: own * x + spec.mixing * w, params, sent["params"])
-    return mixed
+    mixed = tree.map(lambda x, w: own * x + spec.mixing * w, params, sent["params"])
+    typed: Params = tree.like(mixed, params)
+    return typed

@@ -3,6 +3,8 @@
     wₖ ← SGD from x on client k's own samples
     x ← x + ηₛ Σₖ nₖ (wₖ − x) / Σₖ nₖ
 
+Buffers, such as running statistics, are no parameters: x takes the mean of them.
+
 B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas, "Communication-Efficient Learning of
 Deep Networks from Decentralized Data", AISTATS 2017. The server's rate ηₛ is that of S. Reddi et
 al., "Adaptive Federated Optimization", ICLR 2021; ηₛ = 1 is the plain average.
@@ -11,6 +13,7 @@ al., "Adaptive Federated Optimization", ICLR 2021; ηₛ = 1 is the plain averag
 from dataclasses import dataclass
 from operator import itemgetter
 
+from raydl.algorithms.movement import discounted, movement, untrained
 from raydl.core import tree
 from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import require
@@ -29,6 +32,8 @@ class FedAvg:
         batch_size: samples of a client's minibatch (B); null takes all of its samples at once.
         epochs: passes over a client's samples in a round (E).
         steps: minibatches in a round (J); where given, it counts instead of epochs.
+        drop_last: whether the last minibatch of an epoch is left out where it is smaller, unless it
+            is the only one.
         momentum: of the clients' SGD, from 0 in each round.
         nesterov: whether that momentum looks ahead.
         weight_decay: L2 decay of the clients' SGD.
@@ -39,6 +44,7 @@ class FedAvg:
     batch_size: int | None = 10
     epochs: int = 5
     steps: int | None = None
+    drop_last: bool = False
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -55,7 +61,7 @@ class FedAvg:
 
     def build(self, budget: Budget = OPEN) -> Algorithm:
         """The algorithm with these hyperparameters."""
-        plan = Plan(self.batch_size, self.epochs, self.steps)
+        plan = Plan(self.batch_size, self.epochs, self.steps, drop_last=self.drop_last)
         return Algorithm(
             init=lambda params: {"params": params},
             params=itemgetter("params"),
@@ -63,8 +69,8 @@ class FedAvg:
             broadcast=itemgetter("params"),
             client=_client(self),
             reduce=mean(),
-            server=lambda state, delta: _server(self, state, delta),
-            discount=tree.scale,
+            server=lambda state, mean: _server(self, state, mean),
+            discount=discounted,
         )
 
 
@@ -72,19 +78,23 @@ def _client(spec: FedAvg) -> Client:
     rule = sgd(spec.momentum, spec.nesterov, spec.weight_decay)
 
     def init(broadcast: Params, kept: Tree) -> Tree:
-        return {"params": broadcast, "momentum": rule.init(broadcast)}
+        return {"params": broadcast, "momentum": rule.init(broadcast), "buffers": {}}
 
     def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
         grads, buffers, metrics = gradient(local["params"], batch)
-        params, momentum = rule.update(local["params"], grads, local["momentum"], spec.lr)
-        return {"params": params | buffers, "momentum": momentum}, metrics
+        params = local["params"] | buffers
+        params, momentum = rule.update(params, grads, local["momentum"], spec.lr)
+        untouched = untrained(buffers, grads)
+        return {"params": params, "momentum": momentum, "buffers": untouched}, metrics
 
     def final(broadcast: Params, local: Tree) -> tuple[Tree, Tree]:
-        return tree.sub(local["params"], broadcast), {}
+        return movement(broadcast, local["params"], local["buffers"]), {}
 
     return Client(init, step, final)
 
 
-def _server(spec: FedAvg, state: Tree, delta: Params) -> tuple[Tree, Metrics]:
-    step = delta if spec.server_lr == 1 else tree.scale(delta, spec.server_lr)
-    return {"params": tree.add(state["params"], step)}, {}
+def _server(spec: FedAvg, state: Tree, mean: Tree) -> tuple[Tree, Metrics]:
+    delta = mean["delta"] if spec.server_lr == 1 else tree.scale(mean["delta"], spec.server_lr)
+    params = state["params"]
+    moved = {name: tree.add(params[name], step) for name, step in delta.items()}
+    return {"params": params | moved | tree.like(mean["buffers"], params)}, {}

@@ -80,7 +80,7 @@ def _weights(lr: float) -> Client:
 
     def step(gradient: Gradient, params: Params, batch: Batch) -> tuple[Tree, Metrics]:
         grads, buffers, metrics = gradient(params, batch)
-        return rule.update(params, grads, {}, lr)[0] | buffers, metrics
+        return rule.update(params | buffers, grads, {}, lr)[0], metrics
 
     return Client(
         init=lambda broadcast, kept: broadcast,
@@ -93,11 +93,11 @@ def _descend(lr: float) -> Callable[[Tree, Tree], tuple[Tree, Metrics]]:
     rule = sgd()
 
     def server(state: Tree, mean: Tree) -> tuple[Tree, Metrics]:
-        params, _ = rule.update(state["params"], mean["grads"], {}, lr)
-        return {"params": params | mean["buffers"]}, {}
+        grads, buffers = (tree.like(mean[name], state["params"]) for name in ("grads", "buffers"))
+        return {"params": rule.update(state["params"] | buffers, grads, {}, lr)[0]}, {}
 
     return server
 
 
 def _replace(state: Tree, mean: Params) -> tuple[Tree, Metrics]:
-    return {"params": mean}, {}
+    return {"params": tree.like(mean, state["params"])}, {}

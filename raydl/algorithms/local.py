@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from raydl.algorithms.intervals import Interval, Progress
+from raydl.algorithms.movement import discounted, movement, untrained
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Budget, Client, Plan
 from raydl.core.grad import Batch, Gradient, Metrics
@@ -101,16 +102,15 @@ def local_method(
         return {name: state[name] for name in sent}
 
     def server(state: Tree, reduced: Tree) -> tuple[Tree, Metrics]:
-        inner_rate = rate(state["step"])
-        params, outer_state = outer.step(
-            state["params"], reduced["delta"], state["outer"], inner_rate
-        )
-        before = reduced["loss"] if state["loss"][0].isnan() else state["loss"][0]
+        inner_rate, before = rate(state["step"]), state["params"]
+        delta, buffers = (tree.like(reduced[name], before) for name in ("delta", "buffers"))
+        params, outer_state = outer.step(before, delta, state["outer"], inner_rate)
+        first = reduced["loss"] if state["loss"][0].isnan() else state["loss"][0]
         after = {
-            "params": params | reduced.get("buffers", {}),
+            "params": params | buffers,
             "outer": outer_state,
             "step": state["step"] + plan(state).steps,
-            "loss": torch.stack([before, reduced["loss"]]),
+            "loss": torch.stack([first, reduced["loss"]]),
         }
         after |= {"inner": reduced["inner"]} if at_sync == "average" else {}
         return after, {"lr": torch.as_tensor(inner_rate)}
@@ -123,8 +123,7 @@ def local_method(
         client=_worker(inner, rate, at_sync),
         reduce=mean(by_samples=False),  # all take as many steps of as many samples
         server=server,
-        # The movement alone: the mean loss and the statistics are no step that could be smaller.
-        discount=lambda sent, factor: sent | {"delta": tree.scale(sent["delta"], factor)},
+        discount=discounted,
         elementwise=True,
     )
 
@@ -158,22 +157,19 @@ def _worker(inner: Rule, rate: Schedule, at_sync: AtSync) -> Client:
 
     def step(gradient: Gradient, local: Tree, batch: Batch) -> tuple[Tree, Metrics]:
         grads, buffers, metrics = gradient(local["params"], batch)
-        params, state = inner.update(local["params"], grads, local["inner"], rate(local["step"]))
+        params, lr = local["params"] | buffers, rate(local["step"])
+        params, state = inner.update(params, grads, local["inner"], lr)
         return {
-            "params": params | buffers,
+            "params": params,
             "inner": state,
             "step": local["step"] + 1,
             "loss": local["loss"] + metrics["loss"],
-            "buffers": buffers,
+            "buffers": untrained(buffers, grads),
         }, metrics
 
     def final(broadcast: Tree, local: Tree) -> tuple[Tree, Tree]:
-        moved = {k: each for k, each in local["params"].items() if k not in local["buffers"]}
-        message = {
-            "delta": tree.sub(moved, broadcast["params"]),
-            "loss": local["loss"] / (local["step"] - broadcast["step"]),
-        }
-        message |= {"buffers": local["buffers"]} if local["buffers"] else {}
+        message = movement(broadcast["params"], local["params"], local["buffers"])
+        message |= {"loss": local["loss"] / (local["step"] - broadcast["step"])}
         message |= {"inner": local["inner"]} if at_sync == "average" else {}
         return message, {"inner": local["inner"]} if at_sync == "keep" else {}
 

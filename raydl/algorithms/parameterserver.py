@@ -22,6 +22,7 @@ from operator import itemgetter
 import torch
 
 from raydl.algorithms.local import Schedule, total_steps
+from raydl.algorithms.movement import untrained
 from raydl.core import tree
 from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import SpecError, require
@@ -122,10 +123,13 @@ def _algorithm(rule: Rule, rate: Schedule, updates: int, plan: Plan) -> Algorith
 
     def server(state: Tree, reduced: Tree) -> tuple[Tree, Metrics]:
         lr, count = float(rate(state["trained"])), float(reduced["pushes"])
-        mean = tree.scale({name: reduced[name] for name in ("grads", "buffers")}, 1 / count)
-        params, optimizer = rule.update(state["params"], mean["grads"], state["optimizer"], lr)
+        grads, buffers = (
+            tree.like(tree.scale(reduced[name], 1 / count), state["params"])
+            for name in ("grads", "buffers")
+        )
+        params, optimizer = rule.update(state["params"] | buffers, grads, state["optimizer"], lr)
         return {
-            "params": params | mean["buffers"],
+            "params": params,
             "optimizer": optimizer,
             "step": state["step"] + steps,
             "trained": state["trained"] + steps * count / updates,
@@ -152,13 +156,14 @@ def _worker(steps: int) -> Client:
         grads, buffers, metrics = gradient(local["params"], batch)
         if steps == 1:
             return local | {"grads": grads, "buffers": buffers}, metrics
-        moved = tree.map(lambda g, x: x - local["lr"] * g, grads, local["params"])
-        pushed = tree.add(grads, local["grads"]) if local["grads"] else grads
+        params, before = local["params"] | buffers, local["grads"]
+        moved = tree.map(lambda g, x: x - local["lr"] * g, grads, params)
+        pushed = {name: g + before[name] if name in before else g for name, g in grads.items()}
         return {
-            "params": local["params"] | moved | buffers,
+            "params": params | tree.like(moved, params),
             "lr": local["lr"],
-            "grads": pushed,
-            "buffers": buffers,
+            "grads": before | pushed,
+            "buffers": untrained(buffers, grads),
         }, metrics
 
     def final(broadcast: Tree, local: Tree) -> tuple[Tree, Tree]:

@@ -22,6 +22,7 @@ class Plan(NamedTuple):
         batch_size: samples of a minibatch (B); None takes all of the client's at once.
         epochs: passes over the client's samples (E), each in a new order; the last minibatch of a
             pass may be smaller.
+        drop_last: whether a last minibatch that is smaller is left out, unless it is the only one.
         steps: minibatches (J), drawn from one order after another; where given, it counts instead
             of ``epochs``.
         first: steps that the client took in former rounds: it goes on in its order where it
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
     steps: int | None = None
     first: int | None = None
     exchanges: int = 1
+    drop_last: bool = False
 
     def batch(self, samples: int) -> int:
         """The size of a client's full minibatch: never more than its samples."""
@@ -45,24 +47,36 @@ class Plan(NamedTuple):
         """The minibatches that a client with so many samples takes."""
         if self.steps is not None:
             return self.steps
-        return self.epochs * -(-samples // self.batch(samples))
+        return self.epochs * -(-self.taken(samples) // self.batch(samples))
+
+    def taken(self, samples: int) -> int:
+        """The samples of a pass over so many: all, or those of its full minibatches."""
+        return samples - samples % self.batch(samples) if self.drop_last else samples
 
     def trained(self, samples: int) -> int:
         """The samples that a client with so many trains on, each as often as it does."""
         if self.steps is None:  # the last minibatch of a pass may be smaller
-            return self.epochs * samples
+            return self.epochs * self.taken(samples)
         return self.steps * self.batch(samples)
+
+    def sizes(self, samples: int) -> set[int]:
+        """The sizes of the minibatches of a client with so many samples."""
+        batch, rest = self.batch(samples), samples % self.batch(samples)
+        smaller = self.steps is None and rest and not self.drop_last
+        return {batch, rest} if smaller else {batch}
 
 
 class Work(NamedTuple):
     """What a runtime is asked for: the local training of these clients in this round.
 
-    Where rounds have several exchanges, each of them counts as a round here.
+    Where rounds have several exchanges, each of them counts as a round here. Updates that are stale
+    count for less, if ``discount`` is below 1.
     """
 
     round: int
     clients: tuple[int, ...]
     plan: Plan
+    discount: float = 1.0
 
     def seed_path(self, client: int, step: int) -> tuple[int, int] | None:
         """What the draws of a client's step are folded from; None if they only go on.
@@ -71,7 +85,11 @@ class Work(NamedTuple):
         """
         if self.plan.first is not None:
             return self.plan.first + step, client
-        return (self.round, client) if step == 0 else None
+        return self.turn(client) if step == 0 else None
+
+    def turn(self, client: int) -> tuple[int, int]:
+        """What the draws before and after a client's steps are folded from."""
+        return self.round if self.plan.first is None else self.plan.first, client
 
     def blocks(self, size: int) -> Iterator["Work"]:
         """Cuts the cohort into blocks of ``size`` consecutive clients.
@@ -95,11 +113,13 @@ class Client(NamedTuple):
     """One client's local training, in three parts; all pure, ``step`` also safe under vmap.
 
     Attributes:
-        init: (broadcast, kept) -> local, the state that the local steps pass on.
+        init: (broadcast, kept) -> local, the state that the local steps pass on. Here and in
+            ``start`` and ``final`` torch's global generators are seeded for the client and round.
         step: (gradient, local, batch) -> (local, metrics), one minibatch.
         final: (broadcast, local) -> (message, kept): what is sent, and what the client keeps for
             the next round that it takes part in (``{}`` for most).
-        start: broadcast -> kept, for a client that takes part for the first time.
+        start: broadcast -> kept, for a client that takes part for the first time; of the structure,
+            shapes and types that ``final`` gives.
         view: (broadcast, client) -> what this client receives of it, and ``init``, ``final`` and
             ``start`` are given; None if that is all of it.
     """
@@ -150,7 +170,8 @@ class Algorithm(NamedTuple):
         broadcast: state -> what every client of the cohort receives.
         client: the local training.
         reduce: how the cohort's updates become one.
-        server: (state, reduced) -> (state, metrics).
+        server: (state, reduced) -> (state, metrics). Torch's global generators are seeded for the
+            round, as they are for ``broadcast``.
         hook: for an algorithm whose only client is a group of processes that share each of its
             minibatches: what is done to the gradients that they exchange. A runtime without such
             a group trains the client in one process.

@@ -1,8 +1,8 @@
 """A model's loss and its gradient: the one place where a model meets an algorithm.
 
 A `Gradient` takes parameters and a minibatch and gives the gradient of the mean loss. There are two
-of them, with the same numbers up to rounding: `eager` records the graph with autograd, which costs
-least for one client at a time; `functional` is made of ``torch.func`` and works under ``vmap``.
+of them, with the same numbers up to rounding: `eager` has the module itself make a pass forward and
+one backward, as a plain loop does; `functional` is made of ``torch.func`` and works under ``vmap``.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import grad_and_value
 
+from raydl.core.module import Bound, carried
 from raydl.core.tree import Params
 
 Precision: TypeAlias = Literal["float32", "bf16"]
@@ -38,9 +39,12 @@ class Gradients(NamedTuple):
     """What a `Gradient` gives.
 
     Attributes:
-        grads: the mean loss's gradient, for each trainable parameter.
-        buffers: the new values of the model's floating-point buffers (running statistics); they
-            are part of the parameters that travel, but not trained.
+        grads: the mean loss's gradient, of the parameters that have one. The others, which the
+            pass did not come by, are to be left alone, by decay and momentum too.
+        buffers: what the pass itself changed of the parameters that were given: the model's
+            buffers (running statistics, counters), which are not trained; and parameters that it
+            writes to by itself (an embedding with ``max_norm``). A step is made from these values:
+            ``params | buffers`` comes before the optimizer.
         metrics: ``loss`` and ``accuracy``, means over the minibatch.
     """
 
@@ -61,12 +65,19 @@ class Task(NamedTuple):
         precision: ``float32``, or ``bf16`` for autocast with float32 parameters.
         microbatch: at most so many samples go through the model at once; the gradients of the
             pieces of a larger minibatch are averaged by size.
+        rewritten: parameters that a training pass writes to by itself.
+        idle: parameters that a training pass does not come by, which ``torch.func`` cannot tell
+            from those whose gradient is zero.
+        host_draws: whether a training pass draws from Python's or numpy's generators.
     """
 
     model: nn.Module
     loss: Loss
     precision: Precision = "float32"
     microbatch: int | None = None
+    rewritten: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
+    host_draws: bool = False
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -77,14 +88,16 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def parameters(model: nn.Module) -> Params:
-    """Copies of the model's parameters and floating-point buffers: what training changes."""
-    named = {**dict(model.named_parameters()), **_buffers(model)}
-    return {name: tensor.detach().clone() for name, tensor in named.items()}
+    """Copies of what training changes: parameters that are not frozen, and buffers as carried."""
+    values: Params = {n: each for n, each in model.named_parameters() if each.requires_grad}
+    values |= {name: carried(each) for name, each in model.named_buffers()}
+    return {name: each.detach().clone() for name, each in values.items()}
 
 
 def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
-    return _outputs(task, _with(task, params), inputs)
+    with Bound(task.model, task.rewritten).holding(params):
+        return _outputs(task, task.model, inputs)
 
 
 def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[Tensor, Metrics]:
@@ -107,43 +120,69 @@ def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[
 
 
 def eager(task: Task) -> Gradient:
-    """The gradient by autograd, for one client at a time."""
-    trained, buffered = _names(task.model)
+    """The gradient by the module's own backward pass, for one client at a time."""
+    bound = Bound(task.model, task.rewritten)
 
-    def piece(params: Params, batch: Batch) -> Gradients:
-        inner = {name: params[name].detach().requires_grad_() for name in trained}
-        buffers = {name: params[name].detach().clone() for name in buffered}
-        loss, metrics = means(task, _with(task, inner | buffers), batch)
-        grads = torch.autograd.grad(loss, list(inner.values()), materialize_grads=True)
-        return Gradients(dict(zip(inner, grads, strict=True)), buffers, metrics)
+    def gradient(params: Params, batch: Batch) -> Gradients:
+        with bound.holding(params):
+            metrics = backward(task, task.model, batch)
+            return Gradients(bound.grads(), bound.left(), metrics)
 
-    return _accumulated(piece, task.microbatch)
+    return gradient
+
+
+def backward(
+    task: Task,
+    model: Callable[[Tensor], Tensor],
+    batch: Batch,
+    portion: float = 1.0,
+    unsynchronized: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Metrics:
+    """Adds the gradient of the mean loss to that of the parameters, piece by piece.
+
+    Args:
+        task: what is learned.
+        model: inputs -> outputs, with the parameters in it.
+        batch: the minibatch; over ``task.microbatch`` it goes through the model in pieces.
+        portion: what the gradient and the metrics are multiplied by.
+        unsynchronized: the context of all pieces but the last.
+
+    Returns:
+        The metrics, times the portion.
+    """
+    parts = list(pieces(batch, task.microbatch or len(batch.targets)))
+    total: Metrics = {}
+    for number, (part, share) in enumerate(parts, 1):
+        with nullcontext() if number == len(parts) else unsynchronized():
+            loss, metrics = means(task, model, part)
+            if len(parts) == 1 and portion == 1:
+                loss.backward()  # type: ignore[no-untyped-call]
+                return metrics
+            (loss * (share * portion)).backward()  # type: ignore[no-untyped-call]
+        for name, value in metrics.items():
+            total[name] = total.get(name, 0.0) + value * (share * portion)
+    return total
 
 
 def functional(task: Task) -> Gradient:
-    """The gradient by ``torch.func.grad``, for many clients under ``vmap``.
+    """The gradient by ``torch.func.grad``, for many clients under ``vmap``."""
+    bound = Bound(task.model)
+    trained = [name for name in bound.trained if name not in task.idle]
 
-    Running statistics change in place, which ``vmap`` cannot follow: a model that has any is the
-    caller's to refuse.
-    """
-    trained, buffered = _names(task.model)
-
-    def loss(inner: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Metrics]:
-        return means(task, _with(task, inner | buffers), batch)
+    def loss(inner: Params, outer: Params, batch: Batch) -> tuple[Tensor, tuple[Metrics, Params]]:
+        with bound.swapped(inner | outer) as left:
+            value, metrics = means(task, task.model, batch)
+            return value, (metrics, left())
 
     differentiate = grad_and_value(loss, has_aux=True)
 
     def piece(params: Params, batch: Batch) -> Gradients:
-        buffers = {name: params[name] for name in buffered}
         inner = {name: params[name] for name in trained}
-        grads, (_, metrics) = differentiate(inner, buffers, batch)
+        outer = {name: each for name, each in params.items() if name not in bound.trained}
+        grads, (_, (metrics, buffers)) = differentiate(inner, outer, batch)
         return Gradients(grads, buffers, metrics)
 
     return _accumulated(piece, task.microbatch)
-
-
-def _with(task: Task, params: Params) -> Callable[[Tensor], Tensor]:
-    return lambda inputs: functional_call(task.model, params, (inputs,))
 
 
 def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
@@ -196,14 +235,6 @@ def _sum(a: Gradients, b: Gradients) -> Gradients:
         b.buffers,
         {name: a.metrics[name] + value for name, value in b.metrics.items()},
     )
-
-
-def _names(model: nn.Module) -> tuple[list[str], list[str]]:
-    return [name for name, _ in model.named_parameters()], list(_buffers(model))
-
-
-def _buffers(model: nn.Module) -> Params:
-    return {name: each for name, each in model.named_buffers() if each.is_floating_point()}
 
 
 def _autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -37,7 +37,8 @@ def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
 def mean(by_samples: bool = True) -> Reduce:
     """The mean of the messages.
 
-    result = Σₖ nₖ mₖ / Σₖ nₖ; of no updates at all, the empty tree.
+    result = Σₖ nₖ mₖ / Σₖ nₖ; of no updates at all, the empty tree. What a message does not name
+    counts as zero in it. Half-precision messages are added up, and given back, in float32.
 
     Args:
         by_samples: whether nₖ is the number of client k's samples; otherwise it is 1.
@@ -49,18 +50,18 @@ def mean(by_samples: bool = True) -> Reduce:
     def add(accumulator: Tree, update: Update) -> Tree:
         weight = update.samples if by_samples else 1
         accumulator["weight"] += weight
-        if accumulator["sum"]:
-            tree.axpy_(accumulator["sum"], weight, update.message)
+        if _is_empty(accumulator["sum"]):
+            accumulator["sum"] = tree.scale(tree.map(_wide, update.message), weight)
         else:
-            accumulator["sum"] = tree.scale(update.message, weight)
+            accumulator["sum"] = tree.axpy_(accumulator["sum"], weight, update.message)
         return accumulator
 
     def merge(accumulator: Tree, other: Tree) -> Tree:
-        if not accumulator["sum"]:
+        if _is_empty(accumulator["sum"]):
             return tree.map(torch.clone, other)
-        if other["sum"]:
+        if not _is_empty(other["sum"]):
             accumulator["weight"] += other["weight"]
-            tree.axpy_(accumulator["sum"], 1.0, other["sum"])
+            accumulator["sum"] = tree.axpy_(accumulator["sum"], 1, other["sum"])
         return accumulator
 
     def result(accumulator: Tree) -> Tree:
@@ -68,12 +69,36 @@ def mean(by_samples: bool = True) -> Reduce:
 
     def stacked(messages: Tree, samples: Tensor) -> Tree:
         weights = samples if by_samples else torch.ones_like(samples)
-        sums = tree.map(lambda leaf: torch.tensordot(weights.to(leaf), leaf, 1), messages)
+
+        def weighted(leaf: Tensor) -> Tensor:
+            together: Tensor = torch.tensordot(weights.to(leaf), leaf, 1)
+            return together
+
+        sums = tree.map(lambda leaf: weighted(_wide(leaf)), messages)
         return {"weight": weights.sum(dtype=torch.float64), "sum": sums}
 
     return Reduce(zero, add, merge, result, stacked, additive=True)
 
 
+def sole() -> Reduce:
+    """The one message that there is, as it was sent; of no update at all, the empty tree."""
+    return Reduce(
+        zero=dict,
+        add=lambda accumulator, update: update.message,
+        merge=lambda accumulator, other: other or accumulator,
+        result=lambda accumulator: accumulator,
+    )
+
+
 def total() -> Reduce:
     """The sum of the messages; of no updates at all, the empty tree."""
     return mean(by_samples=False)._replace(result=itemgetter("sum"))
+
+
+def _is_empty(value: Tree) -> bool:
+    return isinstance(value, dict) and not value
+
+
+def _wide(leaf: Tensor) -> Tensor:
+    """The leaf in a type in which many of its like can be added up."""
+    return leaf.float() if leaf.is_floating_point() and leaf.itemsize < 4 else leaf

@@ -6,6 +6,10 @@ which blocks run, or whether one had to run twice.
 """
 
 import hashlib
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -35,26 +39,58 @@ def generator(seed: int, *path: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(fold_in(seed, *path))
 
 
-def seed_dropout(seed: int, *path: int | str) -> None:
-    """Seeds the global generators that dropout draws from, on the CPU and on the current GPU.
+def seed_draws(seed: int, *path: int | str, host: bool = False) -> None:
+    """Seeds the global generators that models and algorithms draw from: torch's, on CPU and GPU.
 
-    The callers are the runtimes, once for each client; they wrap the block in
-    ``torch.random.fork_rng`` so that the user's own draws are left alone.
+    The callers are the runtimes; they wrap what draws in `forked`, so that the user's own draws are
+    left alone.
+
+    Args:
+        seed: of the run.
+        path: names what is drawn.
+        host: whether Python's and numpy's global generators are seeded as well, which costs 10 µs.
     """
-    _seed_dropout(fold_in(seed, *path))
+    _seed(fold_in(seed, *path), host)
 
 
-def part_dropout(part: int) -> None:
-    """Gives each process that draws dropout for a part of the same minibatch draws of its own.
+def part_draws(part: int, host: bool = False) -> None:
+    """Gives each process that draws for a part of the same minibatch draws of its own.
 
     Args:
         part: of the minibatch; 0 keeps the draws that one process has for all of it.
+        host: as `seed_draws` has it.
     """
     if part:
-        _seed_dropout(fold_in(torch.default_generator.initial_seed(), part))
+        _seed(fold_in(torch.default_generator.initial_seed(), part), host)
 
 
-def _seed_dropout(seed: int) -> None:
+@contextmanager
+def forked(cuda: bool = False, host: bool = False) -> Iterator[None]:
+    """Puts the global generators back as they were, after what draws from them.
+
+    Args:
+        cuda: whether those of the current GPU as well.
+        host: whether Python's and numpy's as well.
+    """
+    numpy = sys.modules.get("numpy.random") if host else None
+    states = random.getstate() if host else None, numpy.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng([torch.cuda.current_device()] if cuda else []):
+            yield
+    finally:
+        if states[0] is not None:
+            random.setstate(states[0])
+        if numpy is not None:
+            numpy.set_state(states[1])
+
+
+def _seed(seed: int, host: bool) -> None:
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would take 400 µs
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed(seed)
+    if host:
+        random.seed(seed)
+        if numpy := sys.modules.get(
+            "numpy.random"
+        ):  # who has not imported it does not draw from it
+            numpy.seed(seed % 2**32)

@@ -1,8 +1,9 @@
 """Trees of tensors.
 
 A tree is a tensor or a dictionary from names to trees; ``{}`` is the empty tree. Parameters,
-messages and states are trees, so a checkpoint needs no pickling: its names are joined by ``/``.
-Order never matters: wherever leaves stand in a row, they stand sorted by name.
+messages and states are trees, so a checkpoint needs no pickling: its names are joined by ``/``, and
+escaped as JSON pointers are (RFC 6901) where they hold one. Order never matters: wherever leaves
+stand in a row, they stand sorted by name.
 """
 
 import hashlib
@@ -37,14 +38,16 @@ def map(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:  # 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yields (path, tensor) sorted by name at every level; a path's names are joined by ``/``.
 
-    An empty tree inside of another yields its path with a ``/`` behind it, and a tensor of nothing,
-    so that `from_leaves` finds it again.
+    In a name itself ``/`` is written ``~1``, ``~`` is ``~0``, and no name at all ``~2``. An empty
+    tree inside of another yields its path with a ``/`` behind it, and a tensor of nothing, so that
+    `from_leaves` finds it again.
     """
     if isinstance(tree, dict):
         if prefix and not tree:
             yield f"{prefix}/", torch.empty(0, dtype=torch.uint8)
         for name in sorted(tree):
-            yield from leaves(tree[name], f"{prefix}/{name}" if prefix else name)
+            own = _escaped(name)
+            yield from leaves(tree[name], f"{prefix}/{own}" if prefix else own)
     else:
         yield prefix, tree
 
@@ -58,15 +61,29 @@ def from_leaves(leaves: Mapping[str, Tensor]) -> Tree:
         *parents, name = path.split("/")
         node = tree
         for parent in parents:
-            node = node.setdefault(parent, {})
+            node = node.setdefault(unescaped(parent), {})
         if name:
-            node[name] = tensor
+            node[unescaped(name)] = tensor
     return tree
 
 
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1") or "~2"
+
+
+def unescaped(name: str) -> str:
+    """The name that stands so in a path."""
+    return "" if name == "~2" else name.replace("~1", "/").replace("~0", "~")
+
+
+def layout(tree: Tree) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """The shape and type of each leaf, by path: what two trees of one structure have in common."""
+    return {path: (tuple(leaf.shape), leaf.dtype) for path, leaf in leaves(tree)}
+
+
 def add(a: Tree, b: Tree) -> Tree:
-    """The sum a + b, leaf by leaf."""
-    return map(torch.add, a, b)
+    """The sum a + b, leaf by leaf, in the types of ``a``."""
+    return map(lambda leaf, other: torch.add(leaf, other).to(leaf.dtype), a, b)
 
 
 def sub(a: Tree, b: Tree) -> Tree:
@@ -80,8 +97,20 @@ def scale(tree: Tree, factor: float | Tensor) -> Tree:
 
 
 def axpy_(y: Tree, alpha: float, x: Tree) -> Tree:
-    """Y + alpha · x, written into ``y``'s own tensors, which the caller must own."""
-    return map(lambda leaf, other: leaf.add_(other, alpha=alpha), y, x)
+    """Y + alpha · x, written into ``y``'s own tensors and dictionaries, which the caller must own.
+
+    What ``y`` does not name is zero: it takes it up.
+    """
+    if not isinstance(x, dict):
+        return y.add_(x, alpha=alpha)
+    for name, child in x.items():
+        y[name] = axpy_(y[name], alpha, child) if name in y else scale(child, alpha)
+    return y
+
+
+def like(tree: Tree, other: Tree) -> Tree:
+    """The tree in the types of the leaves at the same place in ``other``."""
+    return map(lambda leaf, model: leaf.to(model.dtype), tree, other)
 
 
 def zeros_like(tree: Tree) -> Tree:
@@ -95,23 +124,50 @@ def nbytes(tree: Tree) -> int:
 
 
 def is_finite(tree: Tree) -> Tensor:
-    """True (a boolean tensor []) if no leaf holds a NaN or an infinity."""
-    flags = [leaf.sum().isfinite() for _, leaf in leaves(tree) if leaf.is_floating_point()]
-    if not flags:
+    """True (a boolean tensor []) if no leaf, of whatever type, holds a NaN or an infinity."""
+    values = [_countable(leaf) for _, leaf in leaves(tree) if _may_overflow(leaf)]
+    if not values:
         return torch.tensor(True)
-    finite = torch.stack(flags).all()
+    finite = torch.stack([each.sum().isfinite() for each in values]).all()
     if not finite:  # a sum of large finite numbers can overflow: look at each element
-        finite = torch.stack(
-            [leaf.isfinite().all() for _, leaf in leaves(tree) if leaf.is_floating_point()]
-        ).all()
+        finite = torch.stack([each.isfinite().all() for each in values]).all()
     return finite
 
 
+def are_finite(stacked: Tree, rows: int) -> Tensor:
+    """Which rows hold no NaN and no infinity, bool [rows], of leaves [rows, ...]."""
+    finite = torch.ones(rows, dtype=torch.bool)
+    for _, leaf in leaves(stacked):
+        if _may_overflow(leaf):
+            values = _countable(leaf).reshape(rows, -1)
+            sums = values.sum(1).isfinite()
+            finite &= (sums if sums.all() else values.isfinite().all(1)).cpu()
+    return finite
+
+
+def _may_overflow(leaf: Tensor) -> bool:
+    return leaf.is_floating_point() or leaf.is_complex()
+
+
+def _countable(leaf: Tensor) -> Tensor:
+    """The leaf in a type that can be added up, which floats of 8 bits cannot."""
+    return leaf.float() if leaf.itemsize == 1 else leaf
+
+
 def fingerprint(tree: Tree) -> str:
-    """The sha256 of the leaves in name order, each flattened as little-endian float32."""
+    """The sha256 of the leaves in name order, each flattened, in little-endian numbers.
+
+    Floats of 32 bits or fewer are hashed as float32, wider ones as float64, integers and booleans
+    as int64; of a complex number the real part comes first, then the imaginary one.
+    """
     digest = hashlib.sha256()
     for _, leaf in leaves(tree):
-        digest.update(leaf.detach().float().cpu().contiguous().numpy().astype("<f4").tobytes())
+        values = torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
+        wide, kind = torch.int64, "<i8"
+        if values.is_floating_point():
+            wide, kind = (torch.float64, "<f8") if values.itemsize > 4 else (torch.float32, "<f4")
+        values = values.detach().to(wide).cpu().contiguous()
+        digest.update(values.numpy().astype(kind, copy=False).tobytes())
     return digest.hexdigest()
 
 

@@ -169,8 +169,8 @@ def passes(samples: int, draws: torch.Generator) -> Iterator[Tensor]:
 def minibatches(samples: int, plan: Plan, orders: Iterator[Tensor]) -> Iterator[Tensor]:
     """A client's minibatches as positions among its samples, int64 [B].
 
-    With epochs, each pass is a new order and its last minibatch may be smaller. With steps, the
-    orders follow one another without a gap, and every minibatch is full.
+    With epochs, each pass is a new order, and its last minibatch may be smaller or left out. With
+    steps, the orders follow one another without a gap, and every minibatch is full.
 
     Args:
         samples: how many the client has.
@@ -186,7 +186,7 @@ def minibatches(samples: int, plan: Plan, orders: Iterator[Tensor]) -> Iterator[
             yield torch.arange(samples)
     elif plan.steps is None:
         for _ in range(plan.epochs):
-            yield from next(orders).split(batch)
+            yield from next(orders)[: plan.taken(samples)].split(batch)
     else:
         start = (plan.first or 0) * batch % samples
         stop = start + plan.steps * batch

@@ -20,7 +20,7 @@ from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
 from raydl.optim.foreach import Tensors, foreach, scale_, shift_
-from raydl.optim.rule import Rate, Rule
+from raydl.optim.rule import Rate, Rule, real_views
 
 Betas: TypeAlias = tuple[float, float]
 
@@ -100,7 +100,9 @@ def adamw(betas: Betas = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 
 
 
 def with_moments(step_: Callable[..., None], check: Callable[[Params], None] | None = None) -> Rule:
-    """The rule whose state is two moments and a count of steps.
+    """The rule whose state is two moments of each parameter, and the count of its steps.
+
+    Complex parameters are taken as pairs of real ones, as torch does.
 
     Args:
         step_: (params, grads, firsts, seconds, steps, lr), in place on lists.
@@ -110,18 +112,20 @@ def with_moments(step_: Callable[..., None], check: Callable[[Params], None] | N
     def init(params: Params) -> Tree:
         if check is not None:
             check(params)
-        count = next(iter(params.values())).new_zeros((), dtype=torch.float32)
+        count = {name: w.new_zeros((), dtype=torch.float32) for name, w in params.items()}
         return {"first": tree.zeros_like(params), "second": tree.zeros_like(params), "step": count}
 
     def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+        if not grads:
+            return params, state
         stepped, first, second = (
             {name: each[name].clone() for name in grads}
             for each in (params, state["first"], state["second"])
         )
-        count = state["step"] + 1
-        lists = ([*each.values()] for each in (stepped, grads, first, second))
-        step_(*lists, [count] * len(grads), lr)
-        moments = {"first": state["first"] | first, "second": state["second"] | second}
-        return params | stepped, moments | {"step": count}
+        counted = foreach("add", [state["step"][name] for name in grads], 1)
+        step = dict(zip(grads, counted, strict=True))
+        step_(*([*each.values()] for each in (stepped, grads, first, second, step)), lr)
+        after = {"first": first, "second": second, "step": step}
+        return params | stepped, {name: state[name] | each for name, each in after.items()}
 
-    return Rule(init, update)
+    return real_views(Rule(init, update))

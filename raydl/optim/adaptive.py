@@ -23,7 +23,7 @@ from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
 from raydl.optim.adamw import Betas
-from raydl.optim.rule import Rate, Rule
+from raydl.optim.rule import Rate, Rule, real_views
 
 Second: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # v, g² -> v
 
@@ -94,4 +94,4 @@ def _adaptive(beta: float, tau: float, second: Second) -> Rule:
         moments = {"first": state["first"] | first, "second": state["second"] | seconds}
         return params | stepped, moments
 
-    return Rule(init, update)
+    return real_views(Rule(init, update))

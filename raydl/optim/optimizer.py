@@ -62,7 +62,8 @@ class AdaptiveOptimizer(Optimizer, ABC):
                 loss = closure()
         groups = [(group, _trained(group["params"])) for group in self.param_groups]
         for group, (params, grads) in groups:
-            self._update(params, grads, **self._options(group))
+            if params:
+                self._update(params, grads, **self._options(group))
         return loss
 
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 from raydl.core.tree import Params, Tree
@@ -16,7 +17,8 @@ class Rule(NamedTuple):
     Attributes:
         init: parameters -> state.
         update: (params, grads, state, lr) -> (params, state), one step. ``grads`` may name fewer
-            parameters than ``params``; the others stay as they are.
+            parameters than ``params``, or none; the others stay as they are, and so does what is
+            kept of them.
         elementwise: whether it treats every entry by itself, so that a step on a part of the
             parameters is that part of the step; a trust ratio does not.
     """
@@ -24,3 +26,28 @@ class Rule(NamedTuple):
     init: Callable[[Params], Tree]
     update: Callable[[Params, Params, Tree, Rate], tuple[Params, Tree]]
     elementwise: bool = True
+
+
+def real_views(rule: Rule) -> Rule:
+    """The rule for parameters of which complex ones are pairs of real numbers."""
+
+    def init(params: Params) -> Tree:
+        return rule.init(_real(params))
+
+    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+        if not any(each.is_complex() for each in params.values()):
+            return rule.update(params, grads, state, lr)
+        stepped, state = rule.update(_real(params), _real(grads), state, lr)
+        return {
+            name: torch.view_as_complex(each) if params[name].is_complex() else each
+            for name, each in stepped.items()
+        }, state
+
+    return rule._replace(init=init, update=update)
+
+
+def _real(params: Params) -> Params:
+    return {
+        name: torch.view_as_real(each.resolve_conj()) if each.is_complex() else each
+        for name, each in params.items()
+    }

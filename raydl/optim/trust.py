@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from raydl.core.errors import SpecError
+from raydl.core.errors import SpecError, require
 from raydl.optim.foreach import Tensors
 
 Adapt: TypeAlias = bool | None
@@ -49,11 +49,14 @@ def ratio(norms: Tensor, others: Tensor, quotient: Tensor) -> Tensor:
 
 
 def require_adapted(name: str, adapt: Adapt, params: Iterable[Tensor]) -> None:
-    """Refuses parameters none of which would have a trust ratio, unless that was asked for.
+    """Refuses complex parameters, and those of which none would have a trust ratio unasked.
 
     Raises:
-        SpecError: if ``adapt`` is None and no tensor has two dimensions or more.
+        SpecError: if a tensor is complex, or ``adapt`` is None and none has two dimensions or more.
     """
+    params = list(params)
+    for each in params:
+        require(not each.is_complex(), "a parameter's dtype", each.dtype, f"real for {name}")
     if adapt is None and not any(_adapts(adapt, each) for each in params):
         raise SpecError(
             f"{name} is given no parameter of two or more dimensions, so that none would decay or "

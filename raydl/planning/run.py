@@ -5,6 +5,7 @@ So the bytes are those of the algorithm's own messages, and of no second descrip
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from raydl.core.algorithm import Work
 from raydl.core.cost import Communication
 from raydl.core.errors import SpecError
 from raydl.core.grad import Batch, Gradient, Gradients, eager
+from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params, Tree
 from raydl.data.batches import ClientData
 from raydl.planning.forecast import Comparison, Forecast, schemes
@@ -162,8 +164,9 @@ def _fold(problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int,
     plan = algorithm.plan(state)._replace(batch_size=1, steps=1)
     data = ClientData(problem.dataset, problem.partition, problem.seed)
     broadcast = algorithm.broadcast(state)
-    with torch.random.fork_rng([]):
-        return fold_eager(algorithm, gradient, data, Work(0, clients, plan), broadcast, {})
+    draws = partial(seed_draws, problem.seed, host=problem.task.host_draws)
+    with forked(host=problem.task.host_draws):
+        return fold_eager(algorithm, gradient, data, draws, Work(0, clients, plan), broadcast, {})
 
 
 def _still(params: Params, batch: Batch) -> Gradients:

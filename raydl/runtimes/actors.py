@@ -80,7 +80,7 @@ class ActorPool(Runtime):
         # In this process, too: more threads than that only wait for each other as it merges.
         torch.set_num_threads(threads)
         keep_freed_memory()
-        self._problem, self._workers = problem, workers
+        self._problem, self._workers, self.seed = problem, workers, problem.seed
         self._kept: dict[int, ray.ObjectRef] = {}
         self._metrics = Metrics()
         shared = share(problem)

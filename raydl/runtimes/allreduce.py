@@ -9,8 +9,8 @@ and the processes share each of its minibatches instead.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Set
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,20 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Traffic
 
 Clients = TypeVar("Clients", int, np.ndarray)
+
+
+class _Agreed(NamedTuple):
+    """What the processes add up.
+
+    Attributes:
+        zeros: the leaves of an accumulator, all 0.
+        names: of the columns.
+        own: paths of this process's own accumulator, when that was agreed on.
+    """
+
+    zeros: dict[str, Tensor]
+    names: tuple[str, ...]
+    own: Set[str]
 
 
 class AllReduce(InProcess):
@@ -62,7 +76,7 @@ class AllReduce(InProcess):
         self._exchange = hook.open() if hook is not None and self._size > 1 else None
         gradient = SharedGradient(problem.task, self._exchange) if self._exchange else None
         super().__init__(problem, threads, batched, device, gradient)
-        self._like: tuple[dict[str, Tensor], tuple[str, ...]] | None = None
+        self._like: _Agreed | None = None
         self.leads = self._rank == 0
         self._metrics = Metrics()
 
@@ -83,19 +97,18 @@ class AllReduce(InProcess):
         if self._like is None:
             self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
-        like, names = self._agreed(own)
-        leaves = {path: leaf for path, leaf in tree.leaves(own.accumulator) if path in like}
-        message = summand(tree.from_leaves(like | leaves), len(work.clients), len(names))
-        if mine:
-            message["columns"][mine] = torch.stack([own.clients[name] for name in names], dim=1)
-        if self._exchange:  # each process has a part of every client, and of its metrics
-            message["columns"] /= self._size
-        total = _summed(message)
+        if self._like is None:
+            self._like = self._agree_on(own)
+        total, nbytes = self._total(own, mine, len(work.clients))
+        while total["changed"]:  # a gradient, say, that nobody had before, or nobody has any more
+            self._like = self._agree_on(own)
+            total, again = self._total(own, mine, len(work.clients))
+            nbytes += again
         return Reduced(
             total["folded"],
-            dict(zip(names, total["columns"].unbind(1), strict=True)),
+            dict(zip(self._like.names, total["columns"].unbind(1), strict=True)),
             own.merge_seconds,
-            self._traffic(tree.nbytes(message)),
+            self._traffic(nbytes),
         )
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
@@ -148,19 +161,32 @@ class AllReduce(InProcess):
             return Reduced(self._problem.algorithm.reduce.zero(), {}, 0.0)
         return super().map_reduce(broadcast, share)
 
-    def _agreed(self, own: Reduced) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-        """An accumulator's leaves, all 0, and the columns' names: a process may lack some."""
-        if self._like is None:
-            zeros = dict(tree.leaves(tree.zeros_like(own.accumulator)))
-            everyone = [(zeros, tuple(own.clients))] * self._size
-            dist.all_gather_object(everyone, everyone[0])
-            parts, names = zip(*everyone, strict=True)
-            paths = dict(ChainMap(*parts))
-            # An empty tree's path is the beginning of others' where a process has it filled.
-            filled = {path.rpartition("/")[0] + "/" for path in paths if not path.endswith("/")}
-            like = {path: leaf for path, leaf in paths.items() if path not in filled}
-            self._like = like, max(names, key=len)
-        return self._like
+    def _total(self, own: Reduced, mine: list[int], clients: int) -> tuple[Tree, int]:
+        """Adds up everyone's part; also the bytes of it."""
+        assert self._like is not None
+        leaves = dict(tree.leaves(own.accumulator))
+        like = self._like.zeros
+        known = {path: leaf for path, leaf in leaves.items() if path in like}
+        message = summand(tree.from_leaves(like | known), clients, len(self._like.names))
+        if mine:
+            columns = [own.clients[name] for name in self._like.names]
+            message["columns"][mine] = torch.stack(columns, dim=1)
+            message["changed"] += leaves.keys() != self._like.own
+        if self._exchange:  # each process has a part of every client, and of its metrics
+            message["columns"] /= self._size
+        return _summed(message), tree.nbytes(message)
+
+    def _agree_on(self, own: Reduced) -> "_Agreed":
+        """What everyone's accumulators and columns have: a process may lack some of it."""
+        zeros = dict(tree.leaves(tree.zeros_like(own.accumulator)))
+        everyone = [(zeros, tuple(own.clients))] * self._size
+        dist.all_gather_object(everyone, everyone[0])
+        parts, names = zip(*everyone, strict=True)
+        paths = dict(ChainMap(*parts))
+        # An empty tree's path is the beginning of others' where a process has it filled.
+        filled = {path.rpartition("/")[0] + "/" for path in paths if not path.endswith("/")}
+        like = {path: leaf for path, leaf in paths.items() if path not in filled}
+        return _Agreed(like, max(names, key=len), zeros.keys())
 
 
 def owner(client: Clients, processes: int, clients: int) -> Clients:
@@ -178,8 +204,14 @@ def check_additive(algorithm: Algorithm) -> None:
 
 
 def summand(folded: Tree, clients: int, columns: int) -> Tree:
-    """What a process adds: what it folded, and the columns over the cohort, of zeros as yet."""
-    return {"folded": folded, "columns": torch.zeros(clients, columns, dtype=torch.float64)}
+    """What a process adds: what it folded; of zeros as yet, the columns over the cohort, and
+    whether what it folded has other names than what was agreed on.
+    """
+    return {
+        "folded": folded,
+        "columns": torch.zeros(clients, columns, dtype=torch.float64),
+        "changed": torch.zeros((), dtype=torch.float64),
+    }
 
 
 def _summed(value: Tree) -> Tree:

@@ -1,21 +1,22 @@
 """One block of clients, trained and folded into one accumulator: eagerly, or as one vmap."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Reduce, Update, Work
+from raydl.core.errors import SpecError
 from raydl.core.grad import Gradient
-from raydl.core.rng import seed_dropout
 from raydl.core.tree import Tree
 from raydl.data.batches import ClientData
 
 Kept: TypeAlias = dict[int, Tree]  # what clients keep between rounds, by client
+Seeding: TypeAlias = Callable[..., None]  # seeds what is drawn for a path of numbers and words
 
 
 class Folded(NamedTuple):
@@ -38,6 +39,7 @@ def fold_eager(
     algorithm: Algorithm,
     gradient: Gradient,
     data: ClientData,
+    seed: Seeding,
     work: Work,
     broadcast: Tree,
     kept: Mapping[int, Tree],
@@ -46,25 +48,29 @@ def fold_eager(
     accumulator, keeps, rows = algorithm.reduce.zero(), {}, []
     for client in work.clients:
         started = perf_counter()
-        received = algorithm.client.received(broadcast, client)
-        local = algorithm.client.init(received, _start(algorithm, received, kept, client))
+        received, turn = algorithm.client.received(broadcast, client), work.turn(client)
+        seed(*turn, "init")
+        start = _start(algorithm, received, kept, client)
+        local = algorithm.client.init(received, start)
         row = {"samples": 0.0, "steps": 0.0}
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(data.batches(work, client)):
             if path := work.seed_path(client, step):
-                seed_dropout(data.seed, *path, "dropout")
+                seed(*path, "dropout")
             local, metrics = algorithm.client.step(gradient, local, batch)
             size = len(batch.targets)
             row["samples"] += size
             row["steps"] += 1
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value * size
+        seed(*turn, "final")
         message, keep = algorithm.client.final(received, local)
+        check_kept(start, keep)
         row |= {name: float(total) / row["samples"] for name, total in sums.items()}
         row |= {"client": client, "bytes_up": tree.nbytes(message)}
         row["finite"] = float(tree.is_finite(message))
         if row["finite"]:
-            update = Update(message, data.samples(client), client)
+            update = Update(_discounted(algorithm, message, work), data.samples(client), client)
             accumulator = algorithm.reduce.add(accumulator, update)
             if keep:
                 keeps[client] = keep
@@ -78,6 +84,7 @@ def fold_vmapped(
     algorithm: Algorithm,
     gradient: Gradient,
     data: ClientData,
+    seed: Seeding,
     work: Work,
     broadcast: Tree,
     kept: Mapping[int, Tree],
@@ -85,6 +92,8 @@ def fold_vmapped(
     """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
     started = perf_counter()
     views = [algorithm.client.received(broadcast, client) for client in work.clients]
+    turn = work.turn(work.clients[0])
+    seed(*turn, "init")
     starts = [
         _start(algorithm, view, kept, client)
         for view, client in zip(views, work.clients, strict=True)
@@ -93,16 +102,19 @@ def fold_vmapped(
     shared = algorithm.client.view is None
     received = broadcast if shared else _stacked(views)
     dims = (0, None if shared else 0, 0)
-    local = torch.vmap(lambda _, view, start: algorithm.client.init(view, start), dims)(
-        each, received, _stacked(starts)
+    for start in starts[1:]:
+        check_kept(starts[0], start)
+    together = _stacked(starts)
+    local = _vmapped(lambda _, view, start: algorithm.client.init(view, start), dims)(
+        each, received, together
     )
-    step = torch.vmap(partial(algorithm.client.step, gradient), randomness="different")
+    step = _vmapped(partial(algorithm.client.step, gradient))
     samples = torch.zeros(len(each), dtype=torch.float64)
     steps = torch.zeros_like(samples)
     sums: dict[str, Tensor] = {}
     for number, (batch, active) in enumerate(data.stacked(work)):
         if path := work.seed_path(work.clients[0], number):
-            seed_dropout(data.seed, *path, "dropout")
+            seed(*path, "dropout")
         stepped, metrics = step(local, batch)
         local = stepped if active.all() else _where(active, stepped, local)
         sizes = batch.weights.sum(1).double().cpu()
@@ -110,12 +122,15 @@ def fold_vmapped(
         steps += active.cpu()
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
-    final = torch.vmap(lambda _, view, local: algorithm.client.final(view, local), dims)
+    seed(*turn, "final")
+    final = _vmapped(lambda _, view, local: algorithm.client.final(view, local), dims)
     messages, keeps = final(each, received, local)
+    check_kept(together, keeps)
 
-    finite = _finite_each(messages, len(each))
+    finite = tree.are_finite(messages, len(each))
     sizes = [data.samples(client) for client in work.clients]
-    accumulator = _reduced(algorithm.reduce, messages, work.clients, torch.tensor(sizes), finite)
+    sent = _discounted(algorithm, messages, work)
+    accumulator = _reduced(algorithm.reduce, sent, work.clients, torch.tensor(sizes), finite)
     kept_now = {
         client: tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
         for position, client in enumerate(work.clients)
@@ -134,6 +149,35 @@ def fold_vmapped(
 
 def _start(algorithm: Algorithm, broadcast: Tree, kept: Mapping[int, Tree], client: int) -> Tree:
     return kept[client] if client in kept else algorithm.client.start(broadcast)
+
+
+def check_kept(start: Tree, keep: Tree) -> None:
+    """Raises a SpecError unless what a client keeps has the structure that it began with."""
+    if not start and not keep:
+        return
+    was, now = tree.layout(start), tree.layout(keep)
+    for path in was.keys() | now.keys():
+        if was.get(path) != now.get(path):
+            raise SpecError(
+                f"what a client keeps must have one structure in all rounds, but {path} is "
+                f"{_spoken(was.get(path))} at the start (client.start), and "
+                f"{_spoken(now.get(path))} after a round (client.final)"
+            )
+
+
+def _spoken(leaf: tuple[tuple[int, ...], torch.dtype] | None) -> str:
+    return "not there" if leaf is None else f"{leaf[1]} {list(leaf[0])}"
+
+
+def _discounted(algorithm: Algorithm, message: Tree, work: Work) -> Tree:
+    """The message of an update, as much of it as counts."""
+    if work.discount == 1 or algorithm.discount is None:
+        return message
+    return algorithm.discount(message, work.discount)
+
+
+def _vmapped(function: Callable[..., Any], dims: Any = 0) -> Callable[..., Any]:
+    return torch.vmap(function, dims, randomness="different")
 
 
 def _stacked(values: Sequence[Tree]) -> Tree:
@@ -160,13 +204,3 @@ def _where(active: Tensor, stepped: Tree, local: Tree) -> Tree:
         return torch.where(active.view(-1, *(1,) * (new.dim() - 1)), new, old)
 
     return tree.map(choose, stepped, local)
-
-
-def _finite_each(messages: Tree, clients: int) -> Tensor:
-    finite = torch.ones(clients, dtype=torch.bool)
-    for _, leaf in tree.leaves(messages):
-        if leaf.is_floating_point():
-            rows = leaf.reshape(clients, -1)
-            sums = rows.sum(1).isfinite()  # a sum of large finite numbers can overflow, though
-            finite &= (sums if sums.all() else rows.isfinite().all(1)).cpu()
-    return finite

@@ -31,7 +31,7 @@ class InProcess(Runtime):
         device: str = "cpu",
         gradient: Gradient | None = None,
     ) -> None:
-        self._problem = problem
+        self._problem, self.seed = problem, problem.seed
         self._worker = Worker(problem, threads, batched, device, gradient)
         self._kept: Kept = {}
 

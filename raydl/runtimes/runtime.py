@@ -12,6 +12,7 @@ from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Reduce, Work
 from raydl.core.cost import Communication
 from raydl.core.grad import Metrics
+from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score
@@ -91,9 +92,11 @@ class Runtime(Protocol):
 
     Attributes:
         leads: whether this process writes the run down: where several do the run together, one.
+        seed: the run's, which the server's draws are folded from.
     """
 
     leads: bool = True
+    seed: int = 0
 
     def agree(self, number: int) -> int:
         """The largest of the numbers that the processes of the run give, the same in each."""
@@ -197,14 +200,18 @@ def _exchange(
     runtime: Runtime, algorithm: Algorithm, state: Tree, number: int, clients: tuple[int, ...]
 ) -> Advanced:
     began = perf_counter()
-    broadcast = algorithm.broadcast(state)
+    with forked():
+        seed_draws(runtime.seed, number, "broadcast")
+        broadcast = algorithm.broadcast(state)
     work = Work(number, clients, algorithm.plan(state))
     prepared = perf_counter()
     reduced = runtime.map_reduce(broadcast, work)
     returned = perf_counter()
     metrics: Metrics = {}
     if reduced.clients["finite"].any():  # of no updates there is nothing to make a step from
-        state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
+        with forked():
+            seed_draws(runtime.seed, number, "server")
+            state, metrics = algorithm.server(state, algorithm.reduce.result(reduced.accumulator))
     traffic = reduced.traffic or star(algorithm, broadcast, reduced.clients)
     seconds = reduced.seconds
     if seconds is None:

@@ -8,6 +8,7 @@ needs every worker's push, it does not count.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ import torch
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Update
-from raydl.core.tree import Tree
+from raydl.core.rng import fold_in, seed_draws
+from raydl.core.tree import Tree, unescaped
 from raydl.runtimes.consistency import Consistency
 from raydl.runtimes.memory import keep_freed_memory
 from raydl.runtimes.messages import Header, MessageError, Progress, Snapshot
@@ -29,7 +31,7 @@ class _Push(NamedTuple):
     """What a worker sent, until a step is made of it; nothing if it was not finite."""
 
     worker: int
-    folded: Tree | None
+    message: Tree | None
     weight: float
     rows: list[dict[str, float]]
 
@@ -40,6 +42,7 @@ class Shard:
     Args:
         number: of the shard.
         algorithm: whose server makes the steps.
+        seed: of the run.
         pieces: what the shard holds of the parameters.
         samples: of each of the K workers.
         consistency: when a step is made.
@@ -51,6 +54,7 @@ class Shard:
         self,
         number: int,
         algorithm: Algorithm,
+        seed: int,
         pieces: dict[str, Piece],
         samples: Sequence[int],
         consistency: Consistency,
@@ -62,6 +66,8 @@ class Shard:
         self._number, self._algorithm, self._consistency = number, algorithm, consistency
         self._shapes = {name: piece.shape for name, piece in pieces.items()}
         self._enough = consistency.enough(len(samples))
+        # The only shard draws what one process would; of several, each draws for its own part.
+        self._seed = partial(seed_draws, fold_in(seed, "shard", number) if number else seed)
         self._samples, self._every, self._vault = samples, every, vault
         self._open, self._goal, self._next = False, Progress(0, 0), 0
 
@@ -70,7 +76,7 @@ class Shard:
         self._progress, self._rows = snapshot.progress, snapshot.rows
         self._state = tree.map(torch.clone, received(snapshot.state))
         self._reply: Any = None
-        self._layout: dict[str, Any] | None = None
+        self._layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         self._clocks: dict[int, int] = {}
         self._gathered: list[_Push] = []
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -189,12 +195,13 @@ class Shard:
 
     def _verified(self, header: Header, update: Tree) -> Tree:
         """What was sent, or a MessageError."""
-        leaves = dict(tree.leaves(update))
-        layout = {path: (tuple(leaf.shape), leaf.dtype) for path, leaf in leaves.items()}
-        own = [(path, self._shapes.get(path.rpartition("/")[2])) for path in leaves]
-        fits = all(shape is None or shape == layout[path][0] for path, shape in own)
-        self._layout = self._layout or (layout if fits else None)
-        if not fits or layout != self._layout or tree.nbytes(update) != header.length:
+        layout = tree.layout(update)
+        due = {path: self._shapes.get(unescaped(path.rpartition("/")[2])) for path in layout}
+        fits = all(shape is None or shape == layout[path][0] for path, shape in due.items())
+        fits &= all(self._layout.get(path, each) == each for path, each in layout.items())
+        if fits:  # a gradient that nobody had yet may come later
+            self._layout |= layout
+        if not fits or tree.nbytes(update) != header.length:
             fault = f"of {tree.nbytes(update)} bytes is not of the size announced or due"
         elif header.begun is not None and header.begun > self._progress.version:
             fault = f"began from version {header.begun}, which there is not yet"
@@ -215,24 +222,27 @@ class Shard:
         reduce, accumulator = self._algorithm.reduce, self._algorithm.reduce.zero()
         if barrier:
             self._gathered.sort(key=attrgetter("worker"))
-        finite = [push for push in self._gathered if push.folded is not None]
+        finite = [push for push in self._gathered if push.message is not None]
         for push in finite:
-            if push.weight == 1 and len(finite) == 1:
-                accumulator = push.folded  # which spares a copy
-            elif push.weight == 1:
-                accumulator = reduce.merge(accumulator, push.folded)
-            else:
-                assert self._algorithm.discount is not None
-                message = self._algorithm.discount(reduce.result(push.folded), push.weight)
-                update = Update(message, self._samples[push.worker], push.worker)
-                accumulator = reduce.add(accumulator, update)
+            folded = reduce.add(reduce.zero(), self._update(push))
+            # Of one alone a merge would be a copy.
+            accumulator = folded if len(finite) == 1 else reduce.merge(accumulator, folded)
         self._rows += chain.from_iterable(push.rows for push in self._gathered)
         if finite:
+            self._seed(self._progress.version, "server")
             self._state, _ = self._algorithm.server(self._state, reduce.result(accumulator))
         self._gathered, self._reply = [], None
         self._progress = self._progress._replace(version=self._progress.version + 1)
         if self._vault is not None and self._progress.version % self._every == 0:
             self._vault.keep.remote(self._number, sealed(self._snapshot()))
+
+    def _update(self, push: _Push) -> Update:
+        """A push as an update, of which as much counts as its age lets it."""
+        message = push.message
+        if push.weight != 1:
+            assert self._algorithm.discount is not None
+            message = self._algorithm.discount(message, push.weight)
+        return Update(message, self._samples[push.worker], push.worker)
 
     def _answer(self) -> None:
         """Answers everybody who need not wait any longer."""
@@ -250,6 +260,7 @@ class Shard:
 
     def _broadcast(self) -> Any:
         if self._reply is None:
+            self._seed(self._progress.version, "broadcast")
             wire = wired(self._algorithm.broadcast(self._state))
             self._reply = posted(wire, wire.nbytes)
         return self._reply

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from raydl.core import tree
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import parameters
 from raydl.core.tree import Params, Tree
@@ -28,8 +27,9 @@ class Sharding:
     """How the parameters, in the order of their names, are cut over shards of as many bytes.
 
     Trees are cut and joined with them: any dictionary in a tree that has parameters' names and
-    shapes (gradients, moments, running statistics) is cut in the same places, and all else, such
-    as a count of steps, goes to every shard. A parameter at a border is flattened; one that falls
+    shapes (gradients, moments, running statistics) is cut in the same places; where it has a number
+    for each of them (steps), that goes with the parameter; and all else, such as the server's count
+    of steps, goes to every shard. A parameter at a border is flattened; one that falls
     to a single shard keeps its shape.
 
     Args:
@@ -44,10 +44,9 @@ class Sharding:
         entries = sum(leaf.numel() for leaf in params.values())
         allowed = f"1 or larger, and at most the {entries} parameters"
         require(1 <= shards <= entries, "runtime.shards", shards, allowed)
-        self.shapes = {name: tuple(leaf.shape) for name, leaf in tree.leaves(params)}
-        self.shards = [
-            _pieces(params, start, stop) for start, stop in _borders(params, shards, entries)
-        ]
+        self.shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
+        borders = _borders(params, shards, entries)
+        self.shards = [_pieces(params, *border, last=border == borders[-1]) for border in borders]
 
     def cut(self, value: Tree) -> list[Tree]:
         """What each shard has of a tree; views of it where that can be."""
@@ -59,7 +58,7 @@ class Sharding:
                 return {name: part(child, pieces) for name, child in node.items()}
             return {
                 name: node[name].reshape(-1)[piece.start : piece.stop].view(piece.shape)
-                if piece.shape != self.shapes[name]
+                if piece.shape != self.shapes[name] and node[name].dim()
                 else node[name]
                 for name, piece in pieces.items()
                 if name in node
@@ -85,7 +84,9 @@ class Sharding:
             for name, leaf in part.items():
                 held.setdefault(name, []).append(leaf)
         return {
-            name: leaves[0] if len(leaves) == 1 else torch.cat(leaves).view(self.shapes[name])
+            name: torch.cat(leaves).view(self.shapes[name])
+            if len(leaves) > 1 and leaves[0].dim()
+            else leaves[0]
             for name, leaves in held.items()
         }
 
@@ -112,16 +113,16 @@ def sharding(problem: Problem, shards: int, consistency: Consistency) -> Shardin
 
 
 def _fits(node: Tree, shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Whether a dictionary holds nothing but parameters, or parts of them, of these shapes."""
+    """Whether a dictionary is by parameter: parts of them of these shapes, or a number for each."""
     return isinstance(node, dict) and all(
-        isinstance(leaf, Tensor) and shapes.get(name) == tuple(leaf.shape)
+        isinstance(leaf, Tensor) and name in shapes and tuple(leaf.shape) in ((), shapes[name])
         for name, leaf in node.items()
     )
 
 
 def _borders(params: Params, shards: int, entries: int) -> list[tuple[int, int]]:
     """The stretches of the shards, in entries: even in bytes, and none empty."""
-    leaves = [leaf for _, leaf in tree.leaves(params)]
+    leaves = [leaf for _, leaf in sorted(params.items())]
     ends = [0, *accumulate(leaf.numel() for leaf in leaves)]
     ends_bytes = [0, *accumulate(leaf.numel() * leaf.element_size() for leaf in leaves)]
     borders = [0]
@@ -133,11 +134,12 @@ def _borders(params: Params, shards: int, entries: int) -> list[tuple[int, int]]
     return list(zip(borders, [*borders[1:], entries], strict=True))
 
 
-def _pieces(params: Params, start: int, stop: int) -> dict[str, Piece]:
+def _pieces(params: Params, start: int, stop: int, last: bool) -> dict[str, Piece]:
     pieces, passed = {}, 0
-    for name, leaf in tree.leaves(params):
+    for name, leaf in sorted(params.items()):
         own = max(start - passed, 0), min(stop - passed, leaf.numel())
-        if own[0] < own[1]:
+        empty = not leaf.numel() and start <= passed and (passed < stop or last)
+        if own[0] < own[1] or empty:
             whole = own == (0, leaf.numel())
             pieces[name] = Piece(*own, tuple(leaf.shape) if whole else (own[1] - own[0],))
         passed += leaf.numel()

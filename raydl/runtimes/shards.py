@@ -54,6 +54,7 @@ class Shards:
         self._start: Callable[[int], Any] = lambda number: shard.remote(
             number,
             problem.algorithm,
+            problem.seed,
             sharding.shards[number],
             sizes,
             consistency,

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Plan, Update, Work
+from raydl.core.algorithm import Plan, Work
 from raydl.core.errors import SpecError
 from raydl.core.tree import Tree
 from raydl.runtimes.block import Folded, Kept
@@ -246,7 +246,7 @@ class VirtualTime(InProcess):
 
     def _discounted(self, arrival: Arrival) -> Folded:
         """An update that began from a version of its own, and counts by its staleness."""
-        algorithm, worker = self._problem.algorithm, arrival.worker
+        worker = arrival.worker
         broadcast, plan = self._versions[arrival.version]
         plan = _cut(plan, arrival.steps)
         if plan.first is not None and plan.steps is not None:
@@ -254,13 +254,8 @@ class VirtualTime(InProcess):
             first = first if arrival.first is None else arrival.first
             self._taken[worker] = first + plan.steps
             plan = plan._replace(first=first)
-        folded = self._fold(Work(arrival.version, (worker,), plan), broadcast)
         factor = self._consistency.weight(arrival.applied - arrival.version)
-        if factor == 1 or algorithm.discount is None or not folded.clients["finite"].all():
-            return folded
-        message = algorithm.discount(algorithm.reduce.result(folded.accumulator), factor)
-        update = Update(message, int(self._problem.partition.sizes[worker]), worker)
-        return folded._replace(accumulator=algorithm.reduce.add(algorithm.reduce.zero(), update))
+        return self._fold(Work(arrival.version, (worker,), plan, factor), broadcast)
 
 
 _NONE = -1  # in a tensor, of a number that is not given

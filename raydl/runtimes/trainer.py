@@ -1,6 +1,7 @@
 """A worker of a parameter server: it trains on what it pulls, and pushes what comes of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from ray.exceptions import ObjectLostError, RayActorError
 
 from raydl.core.algorithm import Plan, Work
+from raydl.core.reduce import sole
 from raydl.core.tree import Tree
 from raydl.runtimes.block import Folded
 from raydl.runtimes.evaluation import Score, Stretch
@@ -51,7 +53,9 @@ class Trainer:
         sharding: Sharding,
         **worker: Any,
     ) -> None:
-        self._worker = Worker(attached(problem, arrays), **worker)
+        # A shard reduces what several workers sent: this one's message goes there as it is.
+        algorithm = problem.algorithm._replace(reduce=sole())
+        self._worker = Worker(attached(replace(problem, algorithm=algorithm), arrays), **worker)
         self._number, self._sharding = number, sharding
         self._kept: dict[int, Tree] = {}
         self._finished: tuple[Work, Folded] | None = None  # but not pushed yet

@@ -10,6 +10,7 @@ from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import Gradient, eager, functional
+from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params, Tree
 from raydl.data.batches import ClientData
 from raydl.data.dataset import Split
@@ -53,7 +54,8 @@ class Worker:
         )
         fold, usual = (fold_vmapped, functional) if batched else (fold_eager, eager)
         gradient = gradient or usual(problem.task)
-        self._fold = partial(fold, problem.algorithm, gradient, self._data)
+        self._seed = partial(seed_draws, problem.seed, host=problem.task.host_draws)
+        self._fold = partial(fold, problem.algorithm, gradient, self._data, self._seed)
 
     def fold(self, work: Work, broadcast: Tree, kept: Mapping[int, Tree]) -> Folded:
         """Trains a block of clients; ``kept`` holds what those of them that took part keep.
@@ -61,18 +63,20 @@ class Worker:
         Whatever the device, trees come and go in the CPU's memory.
         """
         self._problem.task.model.train()
-        devices = [self._device] if self._device.type == "cuda" else []
+        cuda, host = self._device.type == "cuda", self._problem.task.host_draws
         kept = {client: self._here(kept[client]) for client in work.clients if client in kept}
-        with torch.random.fork_rng(devices):
+        with forked(cuda, host):
             folded = self._fold(work, self._here(broadcast), kept)
         keeps = {client: _on_cpu(keep) for client, keep in folded.kept.items()}
         return Folded(_on_cpu(folded.accumulator), keeps, folded.clients)
 
     def evaluate(self, params: Params, stretch: Stretch) -> Score:
         """Scores the model with these parameters on a stretch of a split."""
-        whole = getattr(self._problem.dataset, stretch.split)
+        whole, task = getattr(self._problem.dataset, stretch.split), self._problem.task
         part = Split(*(each[stretch.start : stretch.stop].to(self._device) for each in whole))
-        return evaluate(self._problem.task, self._here(params), part, self._data.prepare)
+        with forked(self._device.type == "cuda", task.host_draws):
+            self._seed(stretch.split, stretch.start, "evaluation")
+            return evaluate(task, self._here(params), part, self._data.prepare)
 
     def _here(self, value: Tree) -> Tree:
         """The tree on this worker's device, convolutions' weights in the images' memory format."""

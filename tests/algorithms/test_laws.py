@@ -262,7 +262,7 @@ def test_fedavg_averages_by_samples():
     assert len(cohort) == 3
     for client in cohort:
         alone = runtime.map_reduce(start, Work(0, (client,), plan))
-        delta = problem.algorithm.reduce.result(alone.accumulator)
+        delta = problem.algorithm.reduce.result(alone.accumulator)["delta"]
         sizes.append(int(problem.partition.sizes[client]))
         expected = tree.add(expected, tree.scale(delta, sizes[-1]))
     assert len(set(sizes)) == 3

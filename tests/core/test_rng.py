@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from raydl.core.rng import fold_in, generator, seed_dropout, uniform
+from raydl.core.rng import fold_in, generator, seed_draws, uniform
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_uniform_numbers_are_uniform_and_never_0_or_1(monkeypatch):
         assert 0 < uniform(0) < 1
 
 
-def test_seed_dropout_decides_what_dropout_draws():
+def test_seed_draws_decides_what_dropout_draws():
     def drop(*path):
-        seed_dropout(0, *path)
+        seed_draws(0, *path)
         return torch.nn.functional.dropout(torch.ones(100))
 
     with torch.random.fork_rng([]):

@@ -72,14 +72,16 @@ def test_leaves_are_sorted_at_every_level():
     assert [path for path, _ in tree.leaves(value)] == ["a/c", "a/d", "a.b", "b"]
 
 
-def test_fingerprint_is_sha256_of_little_endian_float32_in_name_order():
+def test_fingerprint_is_sha256_of_little_endian_numbers_in_name_order():
     value = {
         "b": torch.tensor([[1.0, -2.5]]),
         "a": torch.tensor([3, 4]),
         "c": {"y": torch.tensor(0.1, dtype=torch.float64), "x": torch.tensor([0.5]).bfloat16()},
+        "d": torch.tensor([1 + 2j]),
+        "e": torch.tensor(True),
     }
-    numbers = [3.0, 4.0, 1.0, -2.5, 0.5, 0.1]
-    expected = hashlib.sha256(struct.pack("<6f", *numbers)).hexdigest()
+    content = struct.pack("<2q3fd2fq", 3, 4, 1.0, -2.5, 0.5, 0.1, 1.0, 2.0, 1)
+    expected = hashlib.sha256(content).hexdigest()
     assert tree.fingerprint(value) == expected
     assert tree.fingerprint(dict(reversed(value.items()))) == expected
 

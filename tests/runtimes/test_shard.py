@@ -30,14 +30,14 @@ ADDING = Algorithm(
 
 
 async def opened(consistency, workers=3, goal=100):
-    shard = Shard(0, ADDING, Sharding(PARAMS, 1).shards[0], [1] * workers, consistency)
+    shard = Shard(0, ADDING, 0, Sharding(PARAMS, 1).shards[0], [1] * workers, consistency)
     await shard.load(Snapshot(Progress(0, 0), wired({"params": PARAMS}), []))
     await shard.open(Progress(goal, 10**9), 0, list(range(workers)), fresh=True)
     return shard
 
 
 def pushing(shard, worker, value, begun=0, ticket=None, **changes):
-    part = wired({"weight": torch.ones(()).double(), "sum": {"w": torch.full((3,), value)}})
+    part = wired({"w": torch.full((3,), value)})
     row = {"client": worker}
     header = Header(worker, ticket, begun, part.nbytes, row)._replace(**changes)
     return asyncio.ensure_future(shard.exchange(header, part))
@@ -177,40 +177,34 @@ def test_a_goal_ends_the_round():
 
 
 def wrong_size(header):
-    return header, wired({"weight": torch.ones(()).double(), "sum": {"w": torch.ones(4)}})
+    return header, wired({"w": torch.ones(4)})
 
 
 def with_nan(header):
-    return header, wired(
-        {"weight": torch.ones(()).double(), "sum": {"w": torch.full((3,), torch.nan)}}
-    )
+    return header, wired({"w": torch.full((3,), torch.nan)})
 
 
 def other_length(header):
-    return header._replace(length=7), wired(
-        {"weight": torch.ones(()).double(), "sum": {"w": torch.ones(3)}}
-    )
+    return header._replace(length=7), wired({"w": torch.ones(3)})
 
 
 def from_the_future(header):
-    return header._replace(begun=5), wired(
-        {"weight": torch.ones(()).double(), "sum": {"w": torch.ones(3)}}
-    )
+    return header._replace(begun=5), wired({"w": torch.ones(3)})
 
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (wrong_size, "of 24 bytes is not of the size announced or due"),
+        (wrong_size, "of 16 bytes is not of the size announced or due"),
         (with_nan, "holds a NaN or an infinity"),
-        (other_length, "of 20 bytes is not of the size announced or due"),
+        (other_length, "of 12 bytes is not of the size announced or due"),
         (from_the_future, "began from version 5, which there is not yet"),
     ],
 )
 def test_what_cannot_be_verified_is_not_applied(spoil, told):
     async def scene():
         shard = await opened(Synchronous(), workers=1)
-        header, part = spoil(Header(0, None, 0, 24 if spoil is wrong_size else 20, {"client": 0}))
+        header, part = spoil(Header(0, None, 0, 16 if spoil is wrong_size else 12, {"client": 0}))
         with pytest.raises(MessageError, match=f"worker 0 to shard 0, .*{told}.*; it was not"):
             await shard.exchange(header, part)
         snapshot = await shard.gather()

@@ -60,7 +60,7 @@ def test_an_update_is_trained_from_the_version_that_it_began_from():
     versions = [problem.algorithm.init(parameters(problem.task.model))["params"]]
     for applied, (worker, began) in enumerate([(0, 0), (1, 0), (0, 1), (1, 2)]):
         reduced = alone.map_reduce(versions[began], Work(began, (worker,), plan))
-        delta = problem.algorithm.reduce.result(reduced.accumulator)
+        delta = problem.algorithm.reduce.result(reduced.accumulator)["delta"]
         discounted = tree.scale(delta, 1 / (1 + applied - began))
         versions.append(tree.add(versions[-1], discounted))
         torch.testing.assert_close(got[applied].state["params"], versions[-1])
@@ -83,7 +83,7 @@ def test_a_buffer_is_the_mean_of_discounted_movements():
             reduced = alone.map_reduce(versions[arrival.version], work)
             size = int(problem.partition.sizes[arrival.worker])
             factor = size * (1 + applied - arrival.version) ** -0.5
-            delta = problem.algorithm.reduce.result(reduced.accumulator)
+            delta = problem.algorithm.reduce.result(reduced.accumulator)["delta"]
             total, samples = tree.add(total, tree.scale(delta, factor)), samples + size
         assert len(taken) == 2
         versions.append(tree.add(versions[-1], tree.scale(total, 0.7 / samples)))
@@ -158,7 +158,8 @@ def test_partial_work_is_training_for_as_many_steps():
         plan = problem.algorithm.plan({})._replace(steps=steps)
         alone = InProcess(problem).map_reduce(sent, Work(0, (client,), plan))
         size = int(problem.partition.sizes[client])
-        delta = tree.scale(problem.algorithm.reduce.result(alone.accumulator), size)
+        delta = problem.algorithm.reduce.result(alone.accumulator)["delta"]
+        delta = tree.scale(delta, size)
         total, weights = delta if total is None else tree.add(total, delta), weights + size
     expected = tree.add(sent, tree.scale(total, 1 / weights))
     torch.testing.assert_close(final(problem, [got]), expected)
