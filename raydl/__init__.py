@@ -1,7 +1,7 @@
 """raydl: distributed and federated learning on Ray.
 
 An algorithm is a value; where it runs is somebody else's business. ``raydl.run(Run(...))`` does a
-whole run; ``raydl.rounds`` is the loop under it, which needs no Ray.
+whole run, ``raydl.load(RUN)`` gives the model of one; ``raydl.rounds`` is the loop under it, which needs no Ray.
 """
 
 from importlib import import_module
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from raydl.core.errors import SpecError
 
 if TYPE_CHECKING:
+    from raydl.loading import load
     from raydl.spec import Checkpointing, Evaluation, Model, Run
     from raydl.training import History, run
 
 __version__ = "0.1.0"
-__all__ = ["Checkpointing", "Evaluation", "History", "Model", "Run", "SpecError", "run"]
+__all__ = ["Checkpointing", "Evaluation", "History", "Model", "Run", "SpecError", "load", "run"]
 
-_HOMES = {"History": "training", "run": "training"}
+_HOMES = {"History": "training", "run": "training", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """Checkpoints: safetensors and JSON with checksums; nothing is ever unpickled.
 
 ``checkpoints/NNNNNN/`` holds the state after round NNNNNN, ``best/`` the parameters that did best
-on the validation set. ``checkpoint.json`` is written last, and only with it is the checkpoint
-there: it says the checksum of the rest.
+on the validation set. In ``model.safetensors`` the model is complete, as ``load_state_dict`` takes
+it; ``state.safetensors`` is all else. ``checkpoint.json`` is written last, and only with it is the
+checkpoint there: it says the checksums of the others, and which leaves of the state are the model's.
 """
 
 import hashlib
@@ -12,17 +13,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
 
 from raydl.core import tree
 from raydl.core.errors import Notice
+from raydl.core.module import Complete, complete
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
 from raydl.storage import Folder
 
-_TENSORS, _ABOUT = "state.safetensors", "checkpoint.json"
+_STATE, _MODEL, _ABOUT = "state.safetensors", "model.safetensors", "checkpoint.json"
 _DAMAGE = (OSError, ValueError, KeyError, SafetensorError)
 
 
@@ -33,11 +37,13 @@ class Checkpoint(NamedTuple):
         round: how many rounds are done.
         state: the server's, or the parameters.
         kept: what the clients keep.
+        model: the model's tensors, with the state's parameters.
     """
 
     round: int
     state: Tree
     kept: Kept = {}  # noqa: RUF012
+    model: Complete = Complete({}, {})
 
 
 def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
@@ -62,6 +68,14 @@ def newest(folder: Folder) -> Checkpoint | None:
                 stacklevel=2,
             )
     return None
+
+
+def best(folder: Folder) -> Checkpoint | None:
+    """The parameters of a run that did best in validation; None if there are none, or damaged."""
+    try:
+        return _load(folder / "best")
+    except _DAMAGE:
+        return None
 
 
 class Best:
@@ -93,10 +107,11 @@ class Best:
         if self._better(row):
             self.params = params
 
-    def write(self) -> None:
-        """Writes them down, unless they are."""
+    def write(self, model: nn.Module) -> None:
+        """Writes them down, unless they are; ``model`` is whose parameters they are."""
         if self.row is not self._written and self.row and self.params:
-            _write(self._place, Checkpoint(self.row["round"], self.params))
+            saved = Checkpoint(self.row["round"], self.params, {}, complete(model, self.params))
+            _write(self._place, saved)
             self._written = self.row
 
     def _better(self, row: Mapping[str, Any]) -> bool:
@@ -109,19 +124,45 @@ class Best:
 
 def _write(place: Folder, checkpoint: Checkpoint) -> None:
     kept = {str(client): each for client, each in checkpoint.kept.items()}
-    leaves = tree.leaves({"state": checkpoint.state, "kept": kept})
-    tensors = {path: leaf.detach().cpu().clone().contiguous() for path, leaf in leaves}
-    content = save_tensors(tensors)
-    about = {"round": checkpoint.round, "sha256": {_TENSORS: hashlib.sha256(content).hexdigest()}}
-    place.write(_TENSORS, content)
+    model, transient = checkpoint.model
+    parts = {"state": checkpoint.state, "kept": kept, "transient": transient}
+    leaves = dict(tree.leaves(parts))
+    of_model = {
+        path: name
+        for path, leaf in leaves.items()
+        if (name := tree.unescaped(path.rpartition("/")[2])) in model and _same(leaf, model[name])
+    }
+    own = {path: leaf for path, leaf in leaves.items() if path not in of_model}
+    contents = {_STATE: _saved(own)} | ({_MODEL: save_tensors(model)} if model else {})
+    sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    about = {"round": checkpoint.round, "sha256": sums, "of_model": of_model}
+    for file, content in contents.items():
+        place.write(file, content)
     place.write(_ABOUT, json.dumps(about, indent=2).encode())
+
+
+def _saved(tensors: Params) -> bytes:
+    return save_tensors(
+        {name: leaf.detach().cpu().clone().contiguous() for name, leaf in tensors.items()}
+    )
+
+
+def _same(leaf: Tensor, other: Tensor) -> bool:
+    alike = (leaf.dtype, leaf.shape) == (other.dtype, other.shape)
+    return alike and torch.equal(leaf.detach().cpu(), other)
 
 
 def _load(place: Folder) -> Checkpoint:
     about = json.loads(place.read(_ABOUT))
-    content = place.read(_TENSORS)
-    if hashlib.sha256(content).hexdigest() != about["sha256"][_TENSORS]:
-        raise ValueError(f"the checksum of {_TENSORS} is not what {_ABOUT} says")
-    everything = tree.from_leaves(load_tensors(content))
+    tensors: dict[str, Params] = {_MODEL: {}}
+    for file, digest in about["sha256"].items():
+        content = place.read(file)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(f"the checksum of {file} is not what {_ABOUT} says")
+        tensors[file] = load_tensors(content)
+    model = tensors[_MODEL]
+    of_model = {path: model[name] for path, name in about.get("of_model", {}).items()}
+    everything = tree.from_leaves(tensors[_STATE] | of_model)
     kept = {int(client): each for client, each in everything.get("kept", {}).items()}
-    return Checkpoint(about["round"], everything.get("state", {}), kept)
+    whole = Complete(model, everything.get("transient", {}))
+    return Checkpoint(about["round"], everything.get("state", {}), kept, whole)

@@ -9,10 +9,12 @@ import yaml
 
 from raydl import options
 from raydl.core.errors import SpecError
+from raydl.data.dataset import Dataset
 from raydl.spec import Run
 from raydl.storage import Folder
 
 _PACKAGES = ("raydl", "ray", "torch", "numpy")
+BESIDE = ("versions", "sample")  # what run.yaml holds beside the spec
 # What a run may be taken up with, changed: its numbers do not depend on it.
 FREE = {"rounds", "epochs", "storage", "name", "checkpoint.every", "checkpoint.keep"}
 
@@ -33,14 +35,24 @@ def stored_settings(folder: Folder, run: Run, resume: bool) -> dict[str, Any] | 
 def read_settings(folder: Folder) -> dict[str, Any]:
     """The spec in a run's folder, without what else ``run.yaml`` says."""
     settings = options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
-    settings.pop("versions", None)
+    for each in BESIDE:
+        settings.pop(each, None)
     return settings
 
 
-def described(run: Run) -> str:
-    """The spec as ``run.yaml`` holds it, with the versions of what it runs on."""
-    versions = {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
-    return yaml.safe_dump(options.to_mapping(run) | {"versions": versions}, sort_keys=False)
+def described(run: Run, dataset: Dataset | None = None) -> str:
+    """The spec as ``run.yaml`` holds it, with the versions of what it runs on.
+
+    Args:
+        run: the spec.
+        dataset: whose samples' shape and classes are noted, which the model is made for.
+    """
+    beside = {
+        "versions": {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
+    }
+    if dataset is not None:
+        beside["sample"] = {"shape": list(dataset.shape), "classes": dataset.classes}
+    return yaml.safe_dump(options.to_mapping(run) | beside, sort_keys=False)
 
 
 def check_same(run: Run, stored: Mapping[str, Any]) -> None:

@@ -3,18 +3,23 @@
 from typing import NamedTuple
 
 import torch
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from raydl.core.algorithm import Budget
 from raydl.core.errors import SpecError
-from raydl.core.grad import Task, cross_entropy, forward, parameters
+from raydl.core.grad import Task, cross_entropy, parameters
 from raydl.core.rng import generator
 from raydl.core.tree import Params
-from raydl.data.batches import Preparation
+from raydl.data.batches import two_samples
 from raydl.data.dataset import Dataset
 from raydl.data.partitions import Partition
+from raydl.fitting import check_client, check_minibatches, check_processes
+from raydl.runtimes.batchable import check_batchable
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.serving import ParameterServer
 from raydl.spec import Model, Run
+from raydl.trial import tried
 
 _USUAL_MODELS = {(1, 28, 28): "MnistCNN", (3, 32, 32): "CifarCNN"}
 
@@ -46,11 +51,15 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
         module = usual_model(run, dataset).build(dataset.shape, dataset.classes)
-    task = Task(module, cross_entropy, run.precision, run.microbatch)
-    _check_outputs(task, dataset)
+        _materialize(module, dataset)
+    task, hidden = tried(
+        Task(module, cross_entropy, run.precision, run.microbatch), dataset, run.seed
+    )
     _check_shards(run, partition)
+    algorithm = run.algorithm.build(budget(run, dataset))
+    check_processes(run.runtime, algorithm, task, hidden)
     problem = Problem(
-        algorithm=run.algorithm.build(budget(run, dataset)),
+        algorithm=algorithm,
         task=task,
         dataset=dataset,
         partition=partition,
@@ -60,7 +69,11 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
         fan_in=run.fan_in,
     )
     params = parameters(module)
-    problem.algorithm.init(params)  # refuses parameters that its optimizer cannot take
+    state = algorithm.init(params)  # refuses parameters that its optimizer cannot take
+    check_minibatches(run, problem, algorithm.plan(state))
+    if getattr(run.runtime, "batched", False):
+        check_batchable(problem)
+    check_client(problem, state)
     return Setup(problem, params)
 
 
@@ -103,21 +116,8 @@ def _check_shards(run: Run, partition: Partition) -> None:
         )
 
 
-def _check_outputs(task: Task, dataset: Dataset) -> None:
-    inputs = Preparation.of(dataset, torch.device("cpu"))(dataset.train.inputs[:2])
-    name = type(task.model).__name__
-    task.model.eval()
-    try:
+def _materialize(module: nn.Module, dataset: Dataset) -> None:
+    """Has lazy modules make their parameters, which they do as samples come by."""
+    if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
         with torch.no_grad():
-            outputs = forward(task, parameters(task.model), inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise SpecError(
-            f"model {name} cannot take the samples of {dataset.name}, of shape {dataset.shape}: "
-            f"{error}"
-        ) from error
-    if outputs.shape[-1] != dataset.classes or len(outputs) != len(inputs):
-        raise SpecError(
-            f"model {name} gives outputs of shape {tuple(outputs.shape)} for {len(inputs)} samples "
-            f"of {dataset.name}; it must give one for each of the {dataset.classes} classes: "
-            f"({len(inputs)}, {dataset.classes})"
-        )
+            module.eval()(two_samples(dataset).inputs)

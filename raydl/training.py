@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
 from raydl import checkpoint, options
 from raydl.core import tree
-from raydl.core.errors import Notice, require
+from raydl.core.errors import Notice, SpecError, require
+from raydl.core.module import complete, frozen
 from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
 from raydl.interrupt import Interrupted, Stop, stoppable
@@ -37,7 +39,7 @@ class History(NamedTuple):
         table: a row for each round; the columns are those of `raydl.record.COLUMNS`.
         summary: the last row's totals, the final accuracies and the parameters' fingerprint.
         path: of the run's folder.
-        params: the final parameters.
+        params: the final parameters and buffers, all of the model's ``state_dict``.
     """
 
     table: pd.DataFrame
@@ -103,7 +105,7 @@ def run(
         if folder.has("summary.json") and spec.over(done, epochs):
             saved = checkpoint.newest(folder)
             if saved and saved.round == done:
-                return _finished(folder, rows, setup.problem.algorithm.params(saved.state))
+                return _finished(folder, rows, saved.model.state)
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
     with stoppable() as stop:
@@ -165,10 +167,11 @@ class _Course:
         run, algorithm, saved = self._run, self._problem.algorithm, checkpoint.newest(self._folder)
         start, state = 0, algorithm.init(params)
         if saved:
+            self._check_frozen(saved)
             start, state = saved.round, saved.state
         self._runtime.restore(saved.kept if saved else {})
         if self._runtime.leads:
-            self._folder.write("run.yaml", described(run).encode())
+            self._folder.write("run.yaml", described(run, self._problem.dataset).encode())
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
@@ -222,9 +225,12 @@ class _Course:
 
     def _save(self, number: int, state: tree.Tree) -> None:
         self._record.write()  # first, so that there is a row for every round of a checkpoint
-        saved = checkpoint.Checkpoint(number, state, self._runtime.kept())
+        kept = self._runtime.kept()
         if self._runtime.leads:
-            self._best.write()
+            model = self._problem.task.model
+            whole = complete(model, self._problem.algorithm.params(state))
+            saved = checkpoint.Checkpoint(number, state, kept, whole)
+            self._best.write(model)
             checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
 
     def _summarize(self, state: tree.Tree) -> History:
@@ -242,7 +248,17 @@ class _Course:
             **self._best_scores(test),
         }
         self._record.summarize(settings, summary)
-        return History(table_of(self._record.rows), summary, self._folder.uri, params)
+        whole = complete(self._problem.task.model, params).state
+        return History(table_of(self._record.rows), summary, self._folder.uri, whole)
+
+    def _check_frozen(self, saved: checkpoint.Checkpoint) -> None:
+        """Raises a SpecError if the model's frozen parameters are not those of the run so far."""
+        for name, each in frozen(self._problem.task.model).items():
+            if not torch.equal(saved.model.state.get(name, each).to(each.device), each):
+                raise SpecError(
+                    f"the model's frozen parameter {name} is not what the run began with; what "
+                    "makes the model must give the same frozen parameters each time"
+                )
 
     def _best_scores(self, last: Row) -> Row:
         """What the parameters score that did best in validation; ``last`` are the last ones'."""

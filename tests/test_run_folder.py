@@ -101,12 +101,15 @@ def test_metrics(history, folder, spec):
 
 
 def test_the_fingerprint_by_hand(history, folder):
-    file = folder / "checkpoints/000005/state.safetensors"
-    about = json.loads((file.parent / "checkpoint.json").read_text())
+    place = folder / "checkpoints/000005"
+    about = json.loads((place / "checkpoint.json").read_text())
     assert about["round"] == 5
-    assert about["sha256"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest()}
-    tensors = load_file(file)
-    params = [f"state/params/{layer}.{kind}" for layer in (1, 3) for kind in ("bias", "weight")]
+    assert about["sha256"] == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in place.glob("*.safetensors")
+    }
+    tensors = load_file(place / "model.safetensors")
+    params = [f"{layer}.{kind}" for layer in (1, 3) for kind in ("bias", "weight")]
     digest = hashlib.sha256()
     for name in params:
         digest.update(tensors[name].astype("<f4").tobytes())
@@ -175,8 +178,8 @@ def test_a_run_on_a_remote_file_system(history, spec, memory, tmp_path):
     folder = Folder(remote.path)
     assert folder.local is None
     assert json.loads(folder.read("summary.json")) == remote.summary
-    saved = load(folder.read("checkpoints/000005/state.safetensors"))
-    assert saved["state/params/1.weight"].shape == (16, 64)
+    saved = load(folder.read("checkpoints/000005/model.safetensors"))
+    assert saved["1.weight"].shape == (16, 64)
     for name in (folder / "tensorboard").names():
         (tmp_path / name).write_bytes(folder.read(f"tensorboard/{name}"))
     assert len(events(tmp_path).Scalars("val/val_accuracy")) == 5

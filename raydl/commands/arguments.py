@@ -4,7 +4,7 @@ from pathlib import Path
 
 from raydl import options
 from raydl.core.errors import SpecError
-from raydl.resumption import read_settings
+from raydl.resumption import BESIDE, read_settings
 from raydl.spec import Run
 from raydl.storage import Folder, found
 
@@ -53,5 +53,5 @@ def _read_config(file: str) -> dict:
         settings = options.from_yaml(Path(file).read_text(), file)
     except OSError as error:
         raise SpecError(f"--config {file!r} cannot be read: {error.strerror}") from error
-    settings.pop("versions", None)  # so that a run's own run.yaml will do
-    return settings
+    # So that a run's own run.yaml will do.
+    return {key: each for key, each in settings.items() if key not in BESIDE}

@@ -35,23 +35,50 @@ def frozen(model: nn.Module) -> Params:
     return {name: each.detach() for name, each in named if not each.requires_grad}
 
 
-def state_dict(model: nn.Module, params: Params) -> Params:
-    """All of the module's ``state_dict``, with these parameters and buffers, in its own types.
+class Complete(NamedTuple):
+    """A module's tensors, on the CPU, each in memory of its own and of the module's type.
+
+    Attributes:
+        state: its ``state_dict``, for ``load_state_dict(strict=True)``.
+        transient: its buffers that are not persistent, by name.
+    """
+
+    state: Params
+    transient: Params
+
+
+def complete(model: nn.Module, params: Params) -> Complete:
+    """All tensors of a module, frozen ones and tied names included, with these parameters.
 
     Args:
         model: gives the names, the types, and what is frozen.
         params: as `raydl.core.grad.parameters` has them.
-
-    Returns:
-        New tensors on the CPU, each in memory of its own, for ``load_state_dict(strict=True)``.
     """
     bound = Bound(model)
-    with bound.holding(params):
-        state = model.state_dict()
+    homes = {name: each.device for name, each in [*bound.trained.items(), *model.named_buffers()]}
+    with bound.holding({name: params[name].to(device) for name, device in homes.items()}):
+        state = {k: each for k, each in model.state_dict().items() if isinstance(each, Tensor)}
+        others = {name: each for name, each in model.named_buffers() if name not in state}
+        return Complete(_copied(state), _copied(others))
+
+
+def restore(model: nn.Module, given: Complete) -> None:
+    """Gives a module all its tensors.
+
+    Raises:
+        RuntimeError: if they are not those of such a module.
+    """
+    model.load_state_dict(given.state)
+    buffers = dict(model.named_buffers())
+    with torch.no_grad():
+        for name, value in given.transient.items():
+            buffers[name].copy_(value)
+
+
+def _copied(tensors: Params) -> Params:
     return {
         name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, each in state.items()
-        if isinstance(each, Tensor)
+        for name, each in tensors.items()
     }
 
 
@@ -194,3 +221,33 @@ def _places(
             if id(parameter) in names:
                 places[names[id(parameter)]].append((owner, key))
     return places
+
+
+def submodule(model: nn.Module, failing: Callable[[], object]) -> str:
+    """Where in the model a call fails, as `` (in NAME, a CLASS)``; empty if that is not known.
+
+    Args:
+        model: of which modules are named.
+        failing: a call that failed before, and is made again.
+    """
+    names = {each: name for name, each in model.named_modules()}
+    inside: list[nn.Module] = []
+
+    def leave(*_: object) -> None:
+        inside.pop()
+
+    module = nn.modules.module
+    hooks = (
+        module.register_module_forward_pre_hook(lambda each, inputs: inside.append(each)),
+        module.register_module_forward_hook(leave),
+    )
+    try:
+        failing()
+    except Exception:
+        innermost = next((each for each in reversed(inside) if names.get(each)), None)
+        if innermost is not None:
+            return f" (in {names[innermost]}, a {type(innermost).__name__})"
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ""

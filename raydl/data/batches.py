@@ -53,6 +53,24 @@ class Preparation:
         return inputs.movedim(-1, -3) if self.images else inputs
 
 
+def two_samples(dataset: Dataset) -> Batch:
+    """Two training samples as the model takes them; of tokens the smallest and the largest id."""
+    prepare, train = Preparation.of(dataset, torch.device("cpu")), dataset.train
+    if train.inputs.dtype != torch.int64:
+        return Batch(prepare(train.inputs[:2]), train.targets[:2])
+    splits = [each for each in (train, dataset.validation, dataset.test) if len(each.targets)]
+    low = min(splits, key=lambda split: int(split.inputs.min()))
+    high = max(splits, key=lambda split: int(split.inputs.max()))
+    rows = [
+        (split, int(torch.unravel_index(at, split.inputs.shape)[0]))
+        for split, at in ((low, low.inputs.argmin()), (high, high.inputs.argmax()))
+    ]
+    return Batch(
+        torch.stack([split.inputs[row] for split, row in rows]),
+        torch.stack([split.targets[row] for split, row in rows]),
+    )
+
+
 class ClientData:
     """Minibatches of the training split, by client and round.
 

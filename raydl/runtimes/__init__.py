@@ -2,6 +2,7 @@
 
 runtime     Runtime, Reduced: the one method that every runtime has
 problem     Problem: what is to be learned, and how a cohort is cut into blocks
+batchable   whether many clients can train as one vmap
 block       one block of clients, trained and folded: eagerly, or as one vmap
 evaluation  scoring a split in stretches whose sums add up
 worker      Worker: what one process needs for both

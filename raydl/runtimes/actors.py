@@ -19,6 +19,7 @@ from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 
 from raydl.core.algorithm import Work
 from raydl.core.tree import Packed, Params, Tree
+from raydl.runtimes.batchable import check_batchable
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, Stretch, stretches
 from raydl.runtimes.host import Host, Row
@@ -28,7 +29,6 @@ from raydl.runtimes.pool import Call, Pool, Task
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import ClusterError, KeptLostError, Reduced, Runtime, merge
 from raydl.runtimes.shared import arrived, as_tensor, packed, share, travelling, unpacked
-from raydl.runtimes.worker import check_batchable
 
 _CALL_OPERATIONS = 5e8  # about 50 ms of one core, beside which a call's millisecond is little
 _CALL_BLOCKS = 8  # of one call at most, since a block has costs that operations do not count
@@ -76,7 +76,7 @@ class ActorPool(Runtime):
         timeout: float | None = None,
     ) -> None:
         if batched:
-            check_batchable(problem.task.model)
+            check_batchable(problem)
         # In this process, too: more threads than that only wait for each other as it merges.
         torch.set_num_threads(threads)
         keep_freed_memory()

@@ -11,6 +11,7 @@ import torch
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import parameters
+from raydl.runtimes.batchable import check_batchable
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.specs import Actors, Batched, RuntimeSpec, Sequential
 from raydl.runtimes.worker import Worker
@@ -52,6 +53,7 @@ class Auto:
         blocks = problem.blocks(work)
         seconds = {False: self._measure(problem, state, blocks[0], batched=False)}
         try:
+            check_batchable(problem)
             seconds[True] = self._measure(problem, state, blocks[0], batched=True)
         except (SpecError, RuntimeError):  # a model that vmap cannot follow is trained eagerly
             seconds[True] = float("inf")

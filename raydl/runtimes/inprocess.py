@@ -5,6 +5,7 @@ from collections.abc import Callable
 from raydl.core.algorithm import Work
 from raydl.core.grad import Gradient
 from raydl.core.tree import Params, Tree
+from raydl.runtimes.batchable import check_batchable
 from raydl.runtimes.block import Folded, Kept
 from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.problem import Problem
@@ -21,6 +22,9 @@ class InProcess(Runtime):
         batched: whether the clients of a block train as one ``vmap``.
         device: where they train.
         gradient: of their minibatches; by default this process's own.
+
+    Raises:
+        SpecError: if the block cannot be a ``vmap``, see `check_batchable`.
     """
 
     def __init__(
@@ -31,6 +35,8 @@ class InProcess(Runtime):
         device: str = "cpu",
         gradient: Gradient | None = None,
     ) -> None:
+        if batched:
+            check_batchable(problem)
         self._problem, self.seed = problem, problem.seed
         self._worker = Worker(problem, threads, batched, device, gradient)
         self._kept: Kept = {}

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 
 import torch
-from torch import nn
 
 from raydl.core import tree
 from raydl.core.algorithm import Work
-from raydl.core.errors import SpecError
 from raydl.core.grad import Gradient, eager, functional
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params, Tree
@@ -29,9 +27,6 @@ class Worker:
         batched: whether the clients of a block train as one ``vmap``.
         device: ``cpu``, ``cuda`` or another of torch's.
         gradient: of the minibatches of single clients; by default this process's own.
-
-    Raises:
-        SpecError: if the block cannot be a ``vmap`` because the model has running statistics.
     """
 
     def __init__(
@@ -44,8 +39,6 @@ class Worker:
     ) -> None:
         torch.set_num_threads(threads)
         keep_freed_memory()
-        if batched:
-            check_batchable(problem.task.model)
         self._problem, self._batched = problem, batched
         self._device = torch.device(device)
         problem.task.model.to(self._device)
@@ -91,20 +84,3 @@ class Worker:
 
 def _on_cpu(value: Tree) -> Tree:
     return tree.map(torch.Tensor.cpu, value)
-
-
-def check_batchable(model: nn.Module) -> None:
-    """Raises a SpecError if the model cannot run under ``vmap`` over clients."""
-    norm = nn.modules.batchnorm
-    for name, module in model.named_modules():
-        if isinstance(module, norm._NormBase) and module.track_running_stats:
-            hindrance = "running statistics change in place, which a vmap cannot follow"
-        elif isinstance(module, norm._BatchNorm):
-            hindrance = "statistics would count the samples that pad a smaller client's minibatch"
-        else:
-            continue
-        raise SpecError(
-            f"the model's {name or 'root'} is a {type(module).__name__}, whose {hindrance}; use "
-            "GroupNorm or another normalization within each sample, or train one client at a time: "
-            "--runtime sequential, or actors without --runtime.batched"
-        )

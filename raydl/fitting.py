@@ -1,0 +1,98 @@
+"""Whether model, algorithm and runtime fit each other: told before any work."""
+
+from torch import nn
+
+from raydl.core.algorithm import Algorithm, Plan
+from raydl.core.errors import SpecError
+from raydl.core.grad import Task, eager
+from raydl.core.rng import forked, seed_draws
+from raydl.core.tree import Tree
+from raydl.data.batches import two_samples
+from raydl.runtimes.block import check_kept
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.specs import AllReduce, OnRay, RuntimeSpec
+from raydl.spec import Run
+from raydl.trial import trains_on_one
+
+
+def check_processes(
+    runtime: RuntimeSpec, algorithm: Algorithm, task: Task, hidden: list[str]
+) -> None:
+    """Raises a SpecError if the model cannot go to other processes, or be shared by them.
+
+    Args:
+        runtime: where the run is to be.
+        algorithm: what runs there.
+        task: whose model it is.
+        hidden: parameters whose gradient comes from inside of another backward pass.
+    """
+    hooked = [name for name, each in task.model.named_parameters() if _has_hooks(each)]
+    if isinstance(runtime, OnRay) and hooked:
+        raise SpecError(
+            f"the model's parameter {hooked[0]} has hooks of its own, which do not travel to other "
+            "processes; hook its module (register_full_backward_hook), or train in this process: "
+            "--runtime sequential"
+        )
+    if isinstance(runtime, AllReduce) and algorithm.hook and runtime.bounds() != (1, 1) and hidden:
+        raise SpecError(
+            f"the gradient of the model's {hidden[0]} comes from inside of another backward pass, "
+            "as reentrant activation checkpointing has it, which DDP cannot follow; set "
+            "use_reentrant=False, or train in one process: --runtime sequential"
+        )
+
+
+def _has_hooks(parameter: nn.Parameter) -> bool:
+    own = parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None)
+    return any(own)
+
+
+def check_minibatches(run: Run, problem: Problem, plan: Plan) -> None:
+    """Raises a SpecError if a model that cannot train on a single sample is given one."""
+    ones = [
+        (client, size)
+        for client, size in enumerate(problem.partition.sizes.tolist())
+        if 1 in _sizes(run, problem, plan.sizes(size))
+    ]
+    if not ones or (reason := trains_on_one(problem.task, problem.dataset)) is None:
+        return
+    client, size = ones[0]
+    left_out = (
+        "leave it out (--algorithm.drop_last true), "
+        if hasattr(run.algorithm, "drop_last") and size > 1
+        else ""
+    )
+    who = f"client {client} and {len(ones) - 1} others have" if ones[1:] else f"client {client} has"
+    raise SpecError(
+        f"model {type(problem.task.model).__name__} cannot train on a minibatch of one sample "
+        f"({reason}), but {who} one: of {size} samples in minibatches of {plan.batch(size)}"
+        + (f", in pieces of {run.microbatch}" if run.microbatch else "")
+        + f"; {left_out}choose another --algorithm.batch_size, or a model that normalizes each "
+        "sample by itself, such as with GroupNorm"
+    )
+
+
+def _sizes(run: Run, problem: Problem, minibatches: set[int]) -> set[int]:
+    """The numbers of samples that go through the model at once."""
+    sizes = set(minibatches)
+    if isinstance(run.runtime, AllReduce) and problem.algorithm.hook:
+        _, most = run.runtime.bounds() or (1, 1)
+        sizes = {size // most for size in sizes} | {-(-size // most) for size in sizes}
+    if run.microbatch:
+        pieces = {size % run.microbatch for size in sizes if size > run.microbatch}
+        sizes = {min(size, run.microbatch) for size in sizes} | pieces
+    return sizes
+
+
+def check_client(problem: Problem, state: Tree) -> None:
+    """Raises a SpecError if what a client keeps changes its structure from round to round."""
+    client, gradient = problem.algorithm.client, eager(problem.task)
+    problem.task.model.train()
+    with forked(host=True):
+        seed_draws(problem.seed, "trial", host=True)
+        received = client.received(problem.algorithm.broadcast(state), 0)
+        kept = client.start(received)
+        for _ in range(2):
+            local = client.init(received, kept)
+            local, _ = client.step(gradient, local, two_samples(problem.dataset))
+            before, (_, kept) = kept, client.final(received, local)
+            check_kept(before, kept)

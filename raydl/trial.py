@@ -1,0 +1,311 @@
+"""Training passes over two samples, before any work: what a model does, and whether it can be run.
+
+A model is the user's own code, which may keep state where no checkpoint would find it, draw from
+generators that nobody seeds, or leave parameters out. Here it makes a few passes from the same
+parameters and seeds, and what differs between them is told.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raydl.core.errors import SpecError
+from raydl.core.grad import Batch, Task, means, parameters
+from raydl.core.module import Bound, ModuleError, frozen, submodule
+from raydl.core.rng import forked, seed_draws
+from raydl.core.tree import Params
+from raydl.data.batches import two_samples
+from raydl.data.dataset import Dataset
+
+_TORCHS_OWN = {"_parameters", "_buffers", "_modules", "training"}  # of a module's attributes
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_CODE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module)
+
+
+class Trial(NamedTuple):
+    """What was tried.
+
+    Attributes:
+        task: with what is known of its model now.
+        hidden: parameters whose gradient came from inside of another backward pass.
+    """
+
+    task: Task
+    hidden: list[str]
+
+
+class _Pass(NamedTuple):
+    """What a training pass did.
+
+    Attributes:
+        loss: the mean loss.
+        trained: parameters that have a gradient.
+        hidden: those of them whose gradient came from inside of another backward pass.
+        written: parameters that it wrote to.
+        host_draws: whether it drew from Python's or numpy's generators.
+        left: what it left of parameters and buffers.
+        attributes: what it left of the modules' Python attributes, by name.
+    """
+
+    loss: Tensor
+    trained: set[str]
+    hidden: set[str]
+    written: set[str]
+    host_draws: bool
+    left: Params
+    attributes: dict[str, Any]
+
+
+def tried(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
+    """The task, with what a few passes over two samples show of its model.
+
+    Raises:
+        SpecError: if the model cannot take the samples, gives what the loss cannot take, has no
+            parameter that can be trained, or changes from pass to pass what is no buffer.
+    """
+    batch, model = two_samples(dataset), task.model
+    name = type(model).__name__
+    with forked(host=True), _attributes_kept(model):
+        seed_draws(seed, "trial", host=True)
+        _check_tensors(model)
+        _check_outputs(task, batch, dataset)
+        model.train()
+        _warm_up(task, batch, dataset)
+        try:
+            first, second = (_pass(task, batch, seed) for _ in range(2))
+        except (SpecError, ModuleError) as error:
+            raise SpecError(str(error)) from error
+        except Exception as error:
+            raise SpecError(
+                f"model {name} cannot make a training pass over samples of {dataset.name}: "
+                f"{_sentence(error)}"
+            ) from error
+    _check_repeats(name, first, second)
+    if astray := sorted(first.written - first.trained):
+        raise SpecError(
+            f"the model writes to its parameter {astray[0]} in forward, which has no gradient; "
+            "register it as a buffer, or leave it alone"
+        )
+    task = task._replace(
+        rewritten=frozenset(first.written),
+        idle=frozenset(Bound(model).trained.keys() - first.trained),
+        host_draws=first.host_draws,
+    )
+    return Trial(task, sorted(first.hidden))
+
+
+def trains_on_one(task: Task, dataset: Dataset) -> str | None:
+    """Why the model cannot train on a minibatch of a single sample; None if it can."""
+    one = Batch(*(each[:1] for each in two_samples(dataset)[:2]))
+    with forked(host=True), _attributes_kept(task.model):
+        task.model.train()
+        try:
+            _pass(task, one, 0)
+        except (RuntimeError, ValueError, IndexError) as error:
+            return _sentence(error)
+    return None
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_tensors(model: nn.Module) -> None:
+    for name, each in [*model.named_buffers(), *model.named_parameters()]:
+        if each.layout != torch.strided or each.is_quantized or each.is_meta:
+            raise SpecError(
+                f"the model's {name} is of type {each.dtype} and layout {each.layout}, on "
+                f"{each.device}; parameters and buffers must be dense tensors with values"
+            )
+
+
+def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
+    name, model = type(task.model).__name__, task.model
+    model.eval()
+    with torch.no_grad(), Bound(model, Bound(model).trained).holding(parameters(model)):
+        try:
+            outputs = model(batch.inputs)
+        except Exception as error:
+            raise SpecError(
+                f"model {name} cannot take the samples of {dataset.name}, of shape "
+                f"{dataset.shape} and type {batch.inputs.dtype}: {_sentence(error)}"
+                f"{submodule(model, lambda: model(batch.inputs))}{_hint(batch.inputs)}"
+            ) from error
+    if not isinstance(outputs, Tensor) or outputs.is_complex():
+        kind = outputs.dtype if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise SpecError(
+            f"model {name} gives {kind}; it must give one real tensor, the logits: wrap it in a "
+            "module that does"
+        )
+    due = (*batch.targets.shape, dataset.classes)
+    if tuple(outputs.shape) != due:
+        raise SpecError(
+            f"model {name} gives outputs of shape {tuple(outputs.shape)} for {len(batch.targets)} "
+            f"samples of {dataset.name}; it must give one for each of the {dataset.classes} "
+            f"classes: {due}"
+        )
+
+
+def _hint(inputs: Tensor) -> str:
+    if inputs.dtype != torch.int64:
+        return ""
+    low, high = int(inputs.min()), int(inputs.max())
+    return (
+        f". The samples hold integers from {low} to {high}, which are token ids; give features "
+        "as floating-point numbers"
+    )
+
+
+def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
+    """Makes a first pass, in which a model may still make parts of itself."""
+    model = task.model
+    with Bound(model, Bound(model).trained).holding(parameters(model)):
+        try:
+            loss, _ = means(task, model, batch)
+        except Exception as error:
+            raise SpecError(
+                f"model {type(model).__name__} and its loss cannot take the samples of "
+                f"{dataset.name} in training, with targets of shape "
+                f"{tuple(batch.targets.shape)}: {_sentence(error)}"
+            ) from error
+    if not loss.requires_grad:
+        raise SpecError(
+            f"model {type(model).__name__} has no parameter that requires a gradient and has an "
+            "influence on its outputs: there is nothing to train"
+        )
+
+
+def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
+    """A training pass from the module's own parameters, which are copied."""
+    bound = Bound(task.model, Bound(task.model).trained)
+    stay = {name: each.clone() for name, each in frozen(task.model).items()}
+    seed_draws(seed, "trial", host=True)
+    drawn, given = _host_states(), parameters(task.model)
+    with bound.holding(given):
+        versions = {name: each._version for name, each in bound.trained.items()}
+        loss, _ = means(task, task.model, batch)
+        seen = _reachable(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        trained, left = set(bound.grads()), bound.left()
+        attributes = _attributes(task.model)
+        written = {
+            name
+            for name, each in bound.trained.items()
+            if each._version != versions[name] or not torch.equal(each, given[name])
+        }
+    for name, each in frozen(task.model).items():
+        if not torch.equal(each, stay[name]):
+            raise SpecError(
+                f"the model's parameter {name} is frozen (requires_grad=False), but a training "
+                "pass writes to it; register it as a buffer"
+            )
+    of_graph = {name for name in trained if id(bound.trained[name]) in seen}
+    host_draws = not _same(drawn, _host_states())
+    return _Pass(loss.detach(), trained, trained - of_graph, written, host_draws, left, attributes)
+
+
+def _reachable(loss: Tensor) -> set[int]:
+    """The ids of the parameters that the graph of a loss names."""
+    found: set[int] = set()
+    nodes, seen = [loss.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if (variable := getattr(node, "variable", None)) is not None:
+            found.add(id(variable))
+        nodes += [each for each, _ in node.next_functions]
+    return found
+
+
+def _check_repeats(model: str, first: _Pass, second: _Pass) -> None:
+    for name, was in first.attributes.items():
+        if not _same(was, second.attributes.get(name)):
+            raise SpecError(
+                f"{model}'s attribute {name} changes from one training pass to the next, but is no "
+                "buffer: it would stay in the process, and the numbers would depend on the number "
+                "of workers; make it one (register_buffer), in a tensor that passes write to"
+            )
+    if not _same(first.loss, second.loss) or not _same(first.left, second.left):
+        raise SpecError(
+            f"two training passes of {model} over the same samples, from the same parameters and "
+            "seeds, differ: it keeps state that is neither a parameter nor a buffer, or draws from "
+            "a generator of its own; keep state in buffers, and draw from the global generators of "
+            "torch, numpy or random, which are seeded"
+        )
+
+
+def _host_states() -> Any:
+    return random.getstate(), np.random.get_state()
+
+
+def _attributes(model: nn.Module) -> dict[str, Any]:
+    """What the modules keep besides parameters, buffers and modules; tensors are copied."""
+    return {
+        f"{path}.{key}" if path else key: _kept(value, set())
+        for path, module in model.named_modules()
+        for key, value in vars(module).items()
+        if key not in _TORCHS_OWN
+    }
+
+
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Puts attributes that a pass sets, such as a map of attention, back to what they were."""
+    before = [(vars(module), dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for own, was in before:
+            for key in own.keys() - was.keys() - _TORCHS_OWN:
+                del own[key]
+            own.update({key: value for key, value in was.items() if key not in _TORCHS_OWN})
+
+
+def _kept(value: Any, above: set[int]) -> Any:
+    """A value to compare later ones with: of what can change, a copy."""
+    if isinstance(value, (*_PLAIN, *_CODE)) or id(value) in above:
+        return value if isinstance(value, _PLAIN) else None
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.Generator):
+        return _kept(value.bit_generator.state, above)
+    if isinstance(value, np.random.RandomState):
+        return value.get_state()
+    inside = above | {id(value)}
+    if isinstance(value, Mapping):
+        return {key: _kept(each, inside) for key, each in list(value.items())}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_kept(each, inside) for each in value]
+    if hasattr(value, "__dict__"):
+        return {key: _kept(each, inside) for key, each in list(vars(value).items())}
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values that were kept are equal, up to the rounding of floats."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        exact = not (one.is_floating_point() or one.is_complex())
+        return torch.equal(one, other) if exact else torch.allclose(one, other, equal_nan=True)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and (one == other or one != one)
