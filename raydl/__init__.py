@@ -1,7 +1,8 @@
 """raydl: distributed and federated learning on Ray.
 
 An algorithm is a value; where it runs is somebody else's business. ``raydl.run(Run(...))`` does a
-whole run, ``raydl.load(RUN)`` gives the model of one; ``raydl.rounds`` is the loop under it, which needs no Ray.
+whole run, and ``raydl.load(RUN)`` gives the model of one; ``raydl.rounds`` is the loop under it,
+which needs no Ray.
 """
 
 from importlib import import_module

@@ -3,7 +3,7 @@
 ``checkpoints/NNNNNN/`` holds the state after round NNNNNN, ``best/`` the parameters that did best
 on the validation set. In ``model.safetensors`` the model is complete, as ``load_state_dict`` takes
 it; ``state.safetensors`` is all else. ``checkpoint.json`` is written last, and only with it is the
-checkpoint there: it says the checksums of the others, and which leaves of the state are the model's.
+checkpoint there: it says the checksums of the others, and which leaves of the state the model has.
 """
 
 import hashlib

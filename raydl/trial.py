@@ -6,7 +6,7 @@ parameters and seeds, and what differs between them is told.
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raydl.core.errors import SpecError
+from raydl.core.errors import SpecError, told
 from raydl.core.grad import Batch, Task, means, parameters
 from raydl.core.module import Bound, ModuleError, frozen, submodule
 from raydl.core.rng import forked, seed_draws
@@ -26,6 +26,16 @@ from raydl.data.dataset import Dataset
 _TORCHS_OWN = {"_parameters", "_buffers", "_modules", "training"}  # of a module's attributes
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _CODE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module)
+
+
+_COPIES: dict[type, Callable[[Any], Any]] = {
+    Tensor: lambda tensor: tensor.detach().clone(),
+    np.ndarray: np.copy,
+    torch.Generator: torch.Generator.get_state,
+    random.Random: random.Random.getstate,
+    np.random.RandomState: np.random.RandomState.get_state,
+    np.random.Generator: lambda draws: _kept(draws.bit_generator.state, set()),
+}
 
 
 class Trial(NamedTuple):
@@ -84,7 +94,7 @@ def tried(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
         except Exception as error:
             raise SpecError(
                 f"model {name} cannot make a training pass over samples of {dataset.name}: "
-                f"{_sentence(error)}"
+                f"{told(error)}"
             ) from error
     _check_repeats(name, first, second)
     if astray := sorted(first.written - first.trained):
@@ -108,12 +118,8 @@ def trains_on_one(task: Task, dataset: Dataset) -> str | None:
         try:
             _pass(task, one, 0)
         except (RuntimeError, ValueError, IndexError) as error:
-            return _sentence(error)
+            return told(error)
     return None
-
-
-def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_tensors(model: nn.Module) -> None:
@@ -134,7 +140,7 @@ def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
         except Exception as error:
             raise SpecError(
                 f"model {name} cannot take the samples of {dataset.name}, of shape "
-                f"{dataset.shape} and type {batch.inputs.dtype}: {_sentence(error)}"
+                f"{dataset.shape} and type {batch.inputs.dtype}: {told(error)}"
                 f"{submodule(model, lambda: model(batch.inputs))}{_hint(batch.inputs)}"
             ) from error
     if not isinstance(outputs, Tensor) or outputs.is_complex():
@@ -172,7 +178,7 @@ def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
             raise SpecError(
                 f"model {type(model).__name__} and its loss cannot take the samples of "
                 f"{dataset.name} in training, with targets of shape "
-                f"{tuple(batch.targets.shape)}: {_sentence(error)}"
+                f"{tuple(batch.targets.shape)}: {told(error)}"
             ) from error
     if not loss.requires_grad:
         raise SpecError(
@@ -271,28 +277,18 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
 
 def _kept(value: Any, above: set[int]) -> Any:
     """A value to compare later ones with: of what can change, a copy."""
-    if isinstance(value, (*_PLAIN, *_CODE)) or id(value) in above:
-        return value if isinstance(value, _PLAIN) else None
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, random.Random):
-        return value.getstate()
-    if isinstance(value, np.random.Generator):
-        return _kept(value.bit_generator.state, above)
-    if isinstance(value, np.random.RandomState):
-        return value.get_state()
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, _CODE) or id(value) in above:
+        return None
+    for kind, copy in _COPIES.items():
+        if isinstance(value, kind):
+            return copy(value)
     inside = above | {id(value)}
-    if isinstance(value, Mapping):
-        return {key: _kept(each, inside) for key, each in list(value.items())}
     if isinstance(value, list | tuple | set | frozenset):
         return [_kept(each, inside) for each in value]
-    if hasattr(value, "__dict__"):
-        return {key: _kept(each, inside) for key, each in list(vars(value).items())}
-    return None
+    held = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    return {key: _kept(each, inside) for key, each in list(held.items())}
 
 
 def _same(one: Any, other: Any) -> bool:

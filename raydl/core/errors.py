@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONG = 300  # letters
+
 
 class SpecError(ValueError):
     """Something was asked for that cannot be run.
@@ -28,6 +30,13 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> SpecError:
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     hint = f"; did you mean {lowered[near[0]]!r}?" if near else "."
     return SpecError(f"unknown {kind} {name!r}{hint} Allowed: {', '.join(allowed)}")
+
+
+def told(error: BaseException) -> str:
+    """What an error of other people's code says, in a line: its first sentence, if it has many."""
+    text = " ".join(str(error).split())
+    first = text.partition(". ")[0].rstrip(".")
+    return (first if len(first) <= _LONG else f"{first[:_LONG]} ...") or type(error).__name__
 
 
 def require(condition: bool, field: str, given: object, allowed: str) -> None:

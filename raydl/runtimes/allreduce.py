@@ -204,8 +204,9 @@ def check_additive(algorithm: Algorithm) -> None:
 
 
 def summand(folded: Tree, clients: int, columns: int) -> Tree:
-    """What a process adds: what it folded; of zeros as yet, the columns over the cohort, and
-    whether what it folded has other names than what was agreed on.
+    """What a process adds: what it folded, and as yet of zeros the columns over the cohort.
+
+    ``changed`` is whether what it folded has other names than what was agreed on.
     """
     return {
         "folded": folded,

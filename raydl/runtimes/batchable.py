@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from raydl.core.errors import SpecError
+from raydl.core.errors import SpecError, told
 from raydl.core.grad import Batch, Gradients, eager, functional, parameters
 from raydl.core.module import submodule
 from raydl.core.rng import forked, seed_draws
@@ -39,10 +39,9 @@ def check_batchable(problem: Problem) -> None:
         try:
             batched = together()
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise SpecError(
                 f"the model {type(model).__name__} cannot train under vmap"
-                f"{submodule(model, together)}: {reason}; {_MENDS}"
+                f"{submodule(model, together)}: {told(error)}; {_MENDS}"
             ) from error
         seed()
         alone = eager(task)(params, batch)
@@ -53,9 +52,9 @@ def check_batchable(problem: Problem) -> None:
         for name in sorted(one.keys() | two.keys()):
             if name not in one or name not in two or not _close(two[name][0], one[name]):
                 raise SpecError(
-                    f"under vmap the model {type(model).__name__} gives other {kind} of {name} than "
-                    f"by itself: it has hooks, or changes by the way, what vmap does not follow; "
-                    f"{_MENDS}"
+                    f"under vmap the model {type(model).__name__} gives other {kind} of {name} "
+                    f"than by itself: it has hooks on parameters, or changes by the way, what vmap "
+                    f"does not follow; {_MENDS}"
                 )
 
 
@@ -68,8 +67,10 @@ def _draws(problem: Problem, alone: Gradients) -> bool:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
+    """Whether two gradients are equal up to rounding, beside the largest of their entries."""
     scale = float(other.abs().max()) if other.numel() else 0.0
-    return torch.allclose(one, other, rtol=1e-2, atol=1e-3 * scale + 1e-7, equal_nan=True)
+    rounding = 0.1 if other.itemsize < 4 else 1e-3
+    return torch.allclose(one, other, rtol=rounding, atol=rounding * scale + 1e-7, equal_nan=True)
 
 
 def _check_normalization(model: nn.Module) -> None:
