@@ -33,11 +33,19 @@ def check_processes(
             "processes; hook its module (register_full_backward_hook), or train in this process: "
             "--runtime sequential"
         )
-    if isinstance(runtime, AllReduce) and algorithm.hook and runtime.bounds() != (1, 1) and hidden:
+    if not (isinstance(runtime, AllReduce) and algorithm.hook and runtime.bounds() != (1, 1)):
+        return
+    if hidden:
         raise SpecError(
             f"the gradient of the model's {hidden[0]} comes from inside of another backward pass, "
-            "as reentrant activation checkpointing has it, which DDP cannot follow; set "
-            "use_reentrant=False, or train in one process: --runtime sequential"
+            "as reentrant activation checkpointing has it, which processes that share minibatches "
+            "cannot follow; set use_reentrant=False, or train in one: --runtime sequential"
+        )
+    if task.rewritten:
+        raise SpecError(
+            f"the model writes to its parameter {min(task.rewritten)} in forward, as an embedding "
+            "with max_norm does, so that processes that share minibatches would drift apart; train "
+            "in one: --runtime sequential"
         )
 
 
@@ -56,18 +64,21 @@ def check_minibatches(run: Run, problem: Problem, plan: Plan) -> None:
     if not ones or (reason := trains_on_one(problem.task, problem.dataset)) is None:
         return
     client, size = ones[0]
-    left_out = (
-        "leave it out (--algorithm.drop_last true), "
-        if hasattr(run.algorithm, "drop_last") and size > 1
-        else ""
-    )
+    mends = [
+        "another --algorithm.batch_size",
+        "a model that normalizes each sample by itself, such as with GroupNorm",
+    ]
+    if run.microbatch:
+        mends.insert(0, "another --microbatch")
+    dropped = _sizes(run, problem, plan._replace(drop_last=True).sizes(size))
+    if hasattr(run.algorithm, "drop_last") and 1 not in dropped:
+        mends.insert(0, "to leave it out (--algorithm.drop_last true)")
     who = f"client {client} and {len(ones) - 1} others have" if ones[1:] else f"client {client} has"
+    pieces = f", in pieces of {run.microbatch}" if run.microbatch else ""
     raise SpecError(
         f"model {type(problem.task.model).__name__} cannot train on a minibatch of one sample "
         f"({reason}), but {who} one: of {size} samples in minibatches of {plan.batch(size)}"
-        + (f", in pieces of {run.microbatch}" if run.microbatch else "")
-        + f"; {left_out}choose another --algorithm.batch_size, or a model that normalizes each "
-        "sample by itself, such as with GroupNorm"
+        f"{pieces}; choose {', '.join(mends[:-1])}, or {mends[-1]}"
     )
 
 
