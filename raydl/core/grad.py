@@ -91,7 +91,7 @@ def parameters(model: nn.Module) -> Params:
     """Copies of what training changes: parameters that are not frozen, and buffers as carried."""
     values: Params = {n: each for n, each in model.named_parameters() if each.requires_grad}
     values |= {name: carried(each) for name, each in model.named_buffers()}
-    return {name: each.detach().clone() for name, each in values.items()}
+    return {name: values[name].detach().clone() for name in sorted(values)}
 
 
 def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:

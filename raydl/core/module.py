@@ -8,6 +8,7 @@ up to 16 bits and float64 for more. On their way into a module they are rounded 
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -113,11 +114,12 @@ class Bound:
 
     def __init__(self, model: nn.Module, rewritten: Collection[str] = ()) -> None:
         self._rewritten = rewritten
-        named = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        self.trained: dict[str, nn.Parameter] = named
-        self._data = [(name, each, each.data) for name, each in named.items()]
+        named = sorted(model.named_parameters(), key=itemgetter(0))
+        self.trained = {name: each for name, each in named if each.requires_grad}
+        self._data = [(name, each, each.data) for name, each in self.trained.items()]
         owners = {name: module._buffers for name, module in model.named_modules()}
-        self._slots = {name: _slot(owners, name, each) for name, each in model.named_buffers()}
+        buffers = sorted(model.named_buffers(), key=itemgetter(0))
+        self._slots = {name: _slot(owners, name, each) for name, each in buffers}
         self._places = _places(model, self.trained)
 
     @contextmanager

@@ -3,11 +3,13 @@
 A tree is a tensor or a dictionary from names to trees; ``{}`` is the empty tree. Parameters,
 messages and states are trees, so a checkpoint needs no pickling: its names are joined by ``/``, and
 escaped as JSON pointers are (RFC 6901) where they hold one. Order never matters: wherever leaves
-stand in a row, they stand sorted by name.
+stand in a row, or are gone through one after another, that is by name; so what is drawn for them
+does not depend on whether a tree was just made, or came from a wire or a checkpoint.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -29,8 +31,8 @@ def map(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:  # 
     """
     if isinstance(tree, dict):
         return {
-            name: map(function, child, *(other[name] for other in others))
-            for name, child in tree.items()
+            name: map(function, tree[name], *(other[name] for other in others))
+            for name in sorted(tree)
         }
     return function(tree, *others)
 
@@ -55,7 +57,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 def from_leaves(leaves: Mapping[str, Tensor]) -> Tree:
     """The tree whose ``leaves`` these are; the inverse of ``dict(leaves(tree))``."""
     tree: dict[str, Any] = {}
-    for path, tensor in leaves.items():
+    for path, tensor in sorted(leaves.items(), key=itemgetter(0)):
         if not path:
             return tensor
         *parents, name = path.split("/")

@@ -125,7 +125,7 @@ def fold_vmapped(
     seed(*turn, "final")
     final = _vmapped(lambda _, view, local: algorithm.client.final(view, local), dims)
     messages, keeps = final(each, received, local)
-    check_kept(together, keeps)
+    check_kept(*(tree.map(lambda leaf: leaf[0], each) for each in (together, keeps)))
 
     finite = tree.are_finite(messages, len(each))
     sizes = [data.samples(client) for client in work.clients]

@@ -20,6 +20,7 @@ from torch import Tensor
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.errors import require
+from raydl.core.rng import forked
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.block import Kept
 from raydl.runtimes.consistency import Consistency, Synchronous
@@ -110,7 +111,8 @@ class ShardedServer(Runtime):
             raise WorkerLostError(f"a round could not be ended in {_ATTEMPTS} attempts")
         clients = _columns(self._shards.gather(), barrier)
         state = self._shards.state
-        traffic = star(algorithm, algorithm.broadcast(state), clients)
+        with forked():  # of what the shards sent, the driver needs the size alone
+            traffic = star(algorithm, algorithm.broadcast(state), clients)
         traffic = traffic._replace(
             messages=traffic.messages * len(self._shards),
             lost=self.lost - lost,
