@@ -1,7 +1,5 @@
 """Whether model, algorithm and runtime fit each other: told before any work."""
 
-from torch import nn
-
 from raydl.core.algorithm import Algorithm, Plan
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, eager
@@ -10,7 +8,7 @@ from raydl.core.tree import Tree
 from raydl.data.batches import two_samples
 from raydl.runtimes.block import check_kept
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.specs import AllReduce, OnRay, RuntimeSpec
+from raydl.runtimes.specs import AllReduce, RuntimeSpec
 from raydl.spec import Run
 from raydl.trial import trains_on_one
 
@@ -18,7 +16,7 @@ from raydl.trial import trains_on_one
 def check_processes(
     runtime: RuntimeSpec, algorithm: Algorithm, task: Task, hidden: list[str]
 ) -> None:
-    """Raises a SpecError if the model cannot go to other processes, or be shared by them.
+    """Raises a SpecError if processes cannot share the model's minibatches.
 
     Args:
         runtime: where the run is to be.
@@ -26,13 +24,6 @@ def check_processes(
         task: whose model it is.
         hidden: parameters whose gradient comes from inside of another backward pass.
     """
-    hooked = [name for name, each in task.model.named_parameters() if _has_hooks(each)]
-    if isinstance(runtime, OnRay) and hooked:
-        raise SpecError(
-            f"the model's parameter {hooked[0]} has hooks of its own, which do not travel to other "
-            "processes; hook its module (register_full_backward_hook), or train in this process: "
-            "--runtime sequential"
-        )
     if not (isinstance(runtime, AllReduce) and algorithm.hook and runtime.bounds() != (1, 1)):
         return
     if hidden:
@@ -47,11 +38,6 @@ def check_processes(
             "with max_norm does, so that processes that share minibatches would drift apart; train "
             "in one: --runtime sequential"
         )
-
-
-def _has_hooks(parameter: nn.Parameter) -> bool:
-    own = parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None)
-    return any(own)
 
 
 def check_minibatches(run: Run, problem: Problem, plan: Plan) -> None:

@@ -1,15 +1,16 @@
 """From a run's spec to the values that it is made of, with every check that needs them."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from raydl.core.algorithm import Budget
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, cross_entropy, parameters
-from raydl.core.rng import generator
+from raydl.core.rng import forked, generator, seed_draws
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.dataset import Dataset
@@ -48,10 +49,9 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     partition = assign(run, dataset)
     if run.augmentation is not None:  # refuses what it cannot change
         run.augmentation(dataset.train.inputs[:2], generator(run.seed, "augmentation"))
-    with torch.random.fork_rng():
-        torch.manual_seed(run.seed)
-        module = usual_model(run, dataset).build(dataset.shape, dataset.classes)
-        _materialize(module, dataset)
+    model, like = usual_model(run, dataset), two_samples(dataset).inputs
+    make = partial(_made, model, dataset.shape, dataset.classes, run.seed, like)
+    module = make()
     task, hidden = tried(
         Task(module, cross_entropy, run.precision, run.microbatch), dataset, run.seed
     )
@@ -67,6 +67,7 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
         augmentation=run.augmentation,
         block_size=run.block_size,
         fan_in=run.fan_in,
+        make=make,
     )
     params = parameters(module)
     state = algorithm.init(params)  # refuses parameters that its optimizer cannot take
@@ -116,8 +117,13 @@ def _check_shards(run: Run, partition: Partition) -> None:
         )
 
 
-def _materialize(module: nn.Module, dataset: Dataset) -> None:
-    """Has lazy modules make their parameters, which they do as samples come by."""
-    if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
-        with torch.no_grad():
-            module.eval()(two_samples(dataset).inputs)
+def _made(model: Model, shape: tuple[int, ...], classes: int, seed: int, like: Tensor) -> nn.Module:
+    """The module, with the first parameters of a seed; lazy ones are made for such inputs."""
+    with forked(host=True), torch.random.fork_rng():
+        seed_draws(seed, host=True)  # Python's and numpy's
+        torch.manual_seed(seed)
+        module = model.build(shape, classes)
+        if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
+            with torch.no_grad():
+                module.eval()(like)
+    return module

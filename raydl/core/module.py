@@ -76,6 +76,14 @@ def restore(model: nn.Module, given: Complete) -> None:
             buffers[name].copy_(value)
 
 
+def has_hooks(model: nn.Module) -> bool:
+    """Whether parameters have hooks of their own, which are lost where a module is pickled."""
+    return any(
+        each._backward_hooks or getattr(each, "_post_accumulate_grad_hooks", None)
+        for each in model.parameters()
+    )
+
+
 def _copied(tensors: Params) -> Params:
     return {
         name: each.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,6 +1,9 @@
 """What is to be learned, by what, from which data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from torch import nn
 
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.grad import Task, parameters
@@ -24,6 +27,8 @@ class Problem:
         augmentation: of training minibatches; none by default.
         block_size: clients of a block; by default it follows from the model and the cohort.
         fan_in: blocks whose accumulators are merged before they are merged with the others'.
+        make: makes the task's module anew, for processes that it cannot be sent to; None if nobody
+            knows how.
     """
 
     algorithm: Algorithm
@@ -34,6 +39,7 @@ class Problem:
     augmentation: Augmentation | None = None
     block_size: int | None = None
     fan_in: int = 1
+    make: Callable[[], nn.Module] | None = None
 
     def blocks(self, work: Work) -> list[Work]:
         """The cohort in blocks; no worker, and no number of workers, has a say in their size.

@@ -6,6 +6,7 @@ as arrays, and what is small as bytes.
 
 import pickle
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,8 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 import torch
+from ray import cloudpickle
+from torch import nn
 
 from raydl.core import tree
+from raydl.core.grad import parameters
+from raydl.core.module import Complete, complete, has_hooks, restore
 from raydl.core.tree import Leaf, Packed, Tree
 from raydl.data.dataset import Dataset, Split
 from raydl.runtimes.problem import Problem
@@ -131,12 +136,43 @@ def share(problem: Problem) -> tuple[ray.ObjectRef, ray.ObjectRef]:
     """References to a problem without its samples, and to the samples: for `attached`."""
     dataset = stored(problem.dataset)
     without = replace(problem, dataset=replace(emptied(dataset), owners=None))
-    return ray.put(without), dataset.arrays
+    if problem.make is None:
+        return ray.put(without), dataset.arrays
+    if not has_hooks(problem.task.model):
+        try:
+            return ray.put(without), dataset.arrays
+        except Exception as error:  # whatever the user's module says of being pickled
+            if not _is_of_pickling(without.task.model):
+                raise error from None
+    model = problem.task.model
+    remade = Remade(problem.make, complete(model, parameters(model)))
+    task = problem.task._replace(model=remade)  # type: ignore[arg-type]
+    return ray.put(replace(without, task=task)), dataset.arrays
+
+
+class Remade(NamedTuple):
+    """A module on its way to where it is made anew, since it cannot be pickled whole."""
+
+    make: Callable[[], nn.Module]
+    tensors: Complete
 
 
 def attached(problem: Problem, arrays: dict[str, np.ndarray]) -> Problem:
-    """The problem with its samples, see `filled`."""
-    return replace(problem, dataset=filled(problem.dataset, arrays))
+    """The problem with its samples, see `filled`, and its module."""
+    task = problem.task
+    if isinstance(task.model, Remade):
+        model = task.model.make()
+        restore(model, task.model.tensors)
+        task = task._replace(model=model)
+    return replace(problem, dataset=filled(problem.dataset, arrays), task=task)
+
+
+def _is_of_pickling(model: nn.Module) -> bool:
+    try:
+        cloudpickle.dumps(model)
+    except Exception:
+        return True
+    return False
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
