@@ -70,7 +70,7 @@ def from_leaves(leaves: Mapping[str, Tensor]) -> Tree:
 
 
 def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1") or "~2"
+    return str(name).replace("~", "~0").replace("/", "~1") or "~2"
 
 
 def unescaped(name: str) -> str:
