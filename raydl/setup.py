@@ -7,10 +7,17 @@ import torch
 from raydl.core.algorithm import Budget
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, cross_entropy, forward, parameters
-from raydl.core.rng import generator
 from raydl.core.tree import Params
 from raydl.data.batches import Preparation
+from raydl.data.checks import (
+    check_augmentation,
+    check_dataset,
+    check_participation,
+    check_partition,
+)
 from raydl.data.dataset import Dataset
+from raydl.data.own import loaded
+from raydl.data.participation import Skewed, Uniform
 from raydl.data.partitions import Partition
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.serving import ParameterServer
@@ -39,10 +46,13 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
         SpecError: if any part of the run does not fit another.
     """
     _check_workers(run)
-    dataset = run.data.load() if dataset is None else dataset
+    dataset = loaded(run.data) if dataset is None else dataset
+    check_dataset(dataset)
     partition = assign(run, dataset)
+    if not isinstance(run.participation, Uniform | Skewed):
+        check_participation(run.cohorts(), run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
-        run.augmentation(dataset.train.inputs[:2], generator(run.seed, "augmentation"))
+        check_augmentation(run.augmentation, dataset, run.seed)
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
         module = usual_model(run, dataset).build(dataset.shape, dataset.classes)
@@ -67,7 +77,10 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
 def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
-    return run.partition.assign(dataset.train.targets.numpy(), run.population, run.seed, owners)
+    labels = dataset.train.targets.numpy()
+    partition = run.partition.assign(labels, run.population, run.seed, owners)
+    check_partition(partition, run.population, len(labels))
+    return partition
 
 
 def budget(run: Run, dataset: Dataset) -> Budget:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from raydl import checkpoint, options
+from raydl.chosen import title
 from raydl.core import tree
 from raydl.core.errors import Notice, require
 from raydl.core.tree import Params
@@ -89,6 +90,7 @@ def run(
         >>> history.table[["round", "val_accuracy"]]  # doctest: +SKIP
     """
     observer = observer or Observer()
+    described(spec)  # refuses what run.yaml cannot hold
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
     stored = stored_settings(folder, spec, resume)
@@ -266,12 +268,12 @@ class _Course:
         labels = self._problem.dataset.train.targets.numpy()
         if labels.ndim == 1:
             counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
-            title = f"{self._problem.dataset.name}, {type(self._run.partition).__name__}"
-            self._record.figure("data/partition", plot_partition(counts, title))
+            heading = f"{self._problem.dataset.name}, {title(self._run.partition)}"
+            self._record.figure("data/partition", plot_partition(counts, heading))
 
 
 def _new_name(run: Run) -> str:
-    kinds = type(run.algorithm).__name__, type(run.data).__name__
+    kinds = title(run.algorithm), title(run.data)
     unique = secrets.token_hex(2)  # other runs may begin in the same second
     return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S"), unique])
 
