@@ -17,7 +17,6 @@ from raydl.data.checks import (
 )
 from raydl.data.dataset import Dataset
 from raydl.data.own import loaded
-from raydl.data.participation import Skewed, Uniform
 from raydl.data.partitions import Partition
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.serving import ParameterServer
@@ -49,8 +48,7 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     dataset = loaded(run.data) if dataset is None else dataset
     check_dataset(dataset)
     partition = assign(run, dataset)
-    if not isinstance(run.participation, Uniform | Skewed):
-        check_participation(run.cohorts(), run.last_round)
+    check_participation(run.participation, run.population, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
         check_augmentation(run.augmentation, dataset, run.seed)
     with torch.random.fork_rng():

@@ -1,5 +1,6 @@
 """``raydl data``: how a data set falls to the clients, and a data set as Parquet."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -55,5 +56,5 @@ def write(argv: list[str]) -> int:
         )
     uri, *rest = argv
     prepare(options.parse(rest).data, uri)
-    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {uri}")
+    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {shlex.quote(uri)}")
     return 0

@@ -1,6 +1,6 @@
 """Checks of what own sources, partitions, participations and augmentations give."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from raydl.data.dataset import Dataset, Split
 from raydl.data.participation import ParticipationSpec, Skewed, Uniform
 from raydl.data.partitions import Partition
 
+_OURS = (Skewed, Uniform)
 _LOOKED_AT = 1000  # cohorts of an own participation, before the run
 
 
@@ -116,12 +117,16 @@ def checked_cohorts(
         SpecError: when one is empty, has somebody twice or nobody's number, or when they end.
     """
     cohorts = participation.cohorts(clients, seed)
-    if isinstance(participation, Uniform | Skewed):
+    if type(participation) in _OURS:
         return cohorts
+    if not isinstance(cohorts, Iterable):
+        raise SpecError(
+            f"participation.cohorts gave {shown(cohorts)}; it must yield a cohort for each round"
+        )
     return _checked(cohorts, clients)
 
 
-def _checked(cohorts: Iterator[Any], clients: int) -> Iterator[np.ndarray]:
+def _checked(cohorts: Iterable[Any], clients: int) -> Iterator[np.ndarray]:
     number = 0
     for number, given in enumerate(cohorts, 1):
         cohort, name = np.asarray(given), f"participation's cohort of round {number}"
@@ -138,10 +143,25 @@ def _checked(cohorts: Iterator[Any], clients: int) -> Iterator[np.ndarray]:
     )
 
 
-def check_participation(cohorts: Iterator[np.ndarray], rounds: int | None) -> None:
-    """Looks at the cohorts of the run's first rounds, of 1,000 at most, or at the first one."""
-    for _ in islice(cohorts, min(rounds or 1, _LOOKED_AT)):
-        pass
+def check_participation(
+    participation: ParticipationSpec, clients: int, seed: int, rounds: int | None
+) -> None:
+    """Looks at an own participation's cohorts of the first rounds, of 1,000 at most.
+
+    Args:
+        participation: whose cohorts they are.
+        clients: how many there are.
+        seed: of the run.
+        rounds: of the run; None if that is open.
+
+    Raises:
+        SpecError: as `checked_cohorts` does.
+    """
+    if type(participation) not in _OURS:
+        for _ in islice(
+            checked_cohorts(participation, clients, seed), min(rounds or 1, _LOOKED_AT)
+        ):
+            pass
 
 
 def check_augmentation(augmentation: Augmentation, dataset: Dataset, seed: int) -> None:
