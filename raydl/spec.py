@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from itertools import repeat
 from typing import Annotated, Any, Literal
@@ -56,8 +57,11 @@ class Model(Spec, field="model"):
         """As ``--model`` takes it."""
         if isinstance(self.factory, str):
             return self.factory
-        named = getattr(self.factory, "__qualname__", type(self.factory).__qualname__)
-        return f"{self.factory.__module__}:{named}"
+        factory = self.factory
+        while isinstance(factory, partial):  # whose arguments are among the settings
+            factory = factory.func
+        named = getattr(factory, "__qualname__", type(factory).__qualname__)
+        return f"{factory.__module__}:{named}"
 
     def settings(self) -> dict[str, Any]:
         """The options, with those of the factory's defaults that YAML can hold for the others."""

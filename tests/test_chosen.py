@@ -1,6 +1,7 @@
 """What a `Run` takes for the fields that name something, and what run.yaml says of it."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,11 @@ def test_options_of_a_model_in_yaml(act, told):
     mapping = options.to_mapping(Run(model=Model(net, {"act": act})))["model"]
     assert mapping == {"name": "tests.test_chosen:net", "act": told, "width": 1.0}
     assert type(mapping["act"]) is type(told)
+
+
+def test_a_partial_model_is_told_as_what_it_is_made_of():
+    mapping = options.to_mapping(Run(model=partial(net, width=2.5)))["model"]
+    assert mapping == {"name": "tests.test_chosen:net", "act": None, "width": 2.5}
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Spec:
         if field is not None:
             cls._prefix = f"{field}."
         if "__post_init__" in vars(cls):
-            cls.__post_init__ = _after_kinds(cls.__post_init__)  # type: ignore[method-assign,assignment]
+            cls.__post_init__ = _after_kinds(cls.__post_init__)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         _bring_all(self)
@@ -91,12 +91,12 @@ def made(field: str, cls: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _after_kinds(checks: Callable[[Any], None]) -> Callable[[Any], None]:
+def _after_kinds(checks: Callable[..., None]) -> Callable[..., None]:
     @wraps(checks)
-    def post_init(self: Spec) -> None:
+    def post_init(self: Spec, *given: Any) -> None:
         if type(self).__post_init__ is post_init:  # else a subclass's has done it
             _bring_all(self)
-        checks(self)
+        checks(self, *given)
 
     return post_init
 
@@ -116,9 +116,11 @@ def _kinds(cls: type[Spec]) -> Iterator[tuple[str, Bring]]:
     """The fields of a class, each with what brings a value to its kind."""
     try:
         hints = get_type_hints(cls, include_extras=True)
-    except NameError:  # of names that only a type checker knows
+    except (NameError, AttributeError):  # of names that only a type checker knows
         return
     for each in fields(cls):
+        if not each.init:
+            continue
         hint = hints.get(each.name, Any)
         if get_origin(hint) is Annotated:
             yield each.name, get_args(hint)[1]

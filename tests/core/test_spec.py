@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -121,6 +121,18 @@ def test_a_subclass_of_the_users_has_its_kinds_for_nothing():
     there = cloudpickle.loads(cloudpickle.dumps(Own))  # by value, as Ray sends it
     with pytest.raises(SpecError, match=r"outer\.own is 'x'"):
         there(own="x")
+
+
+def test_fields_that_are_not_given_are_left_alone():
+    @dataclass(frozen=True)
+    class Own(Outer):
+        factor: InitVar[int] = 2
+        made: int = field(init=False)
+
+        def __post_init__(self, factor: int) -> None:
+            object.__setattr__(self, "made", factor * self.count)
+
+    assert Own(count=3.0).made == 6
 
 
 def test_values_without_fields_to_compare_stay_what_they_are():
