@@ -8,6 +8,7 @@ from typing import Any
 from raydl import algorithms, data, models
 from raydl.algorithms import hooks, intervals
 from raydl.core.errors import SpecError, unknown
+from raydl.data.own import FUNCTIONS
 from raydl.optim import schedule
 from raydl.optim import specs as optimizers
 from raydl.runtimes import auto, consistency, serving, simulated, specs, speed
@@ -62,7 +63,7 @@ CHOICES: dict[str, dict[str, type]] = {
 
 OPTIONAL = {"model": "what is usual for the data", "augmentation": "none"}  # may be none
 
-_METHOD = {  # what a class must have to be one
+METHODS = {  # what a class, or an object, must have to be one
     "algorithm": "build",
     "data": "load",
     "partition": "assign",
@@ -98,7 +99,8 @@ def find(field: str, name: Any) -> Any:
     """The class that a name chooses: ours in any case of letters, or an importable one.
 
     Returns:
-        A class; of a model also a function that makes one; None if the name is that of none.
+        A class; of a model also a function that makes one; of data, partition, participation and
+        augmentation also a function that is one; None if the name is that of none.
 
     Raises:
         SpecError: if there is none of that name, or it is not what the field needs.
@@ -122,8 +124,8 @@ def find(field: str, name: Any) -> Any:
     return found
 
 
-def name_of(field: str, cls: type) -> str:
-    """The name that chooses a class: the inverse of `find`."""
+def name_of(field: str, cls: Any) -> str:
+    """The name that chooses a class or a function: the inverse of `find`."""
     names = {each: name for name, each in CHOICES[field].items()}
     return names.get(cls, f"{cls.__module__}:{cls.__qualname__}")
 
@@ -134,5 +136,7 @@ def _check(field: str, name: str, found: Any) -> None:
             f"model {name!r} is {found!r}; it must name an nn.Module class, or a function that "
             "makes a module"
         )
-    if field in _METHOD and not (isclass(found) and hasattr(found, _METHOD[field])):
-        raise SpecError(f"{field} {name!r} must name a class with the method {_METHOD[field]}")
+    if isfunction(found) and field in (*FUNCTIONS, "augmentation"):
+        return
+    if field in METHODS and not (isclass(found) and hasattr(found, METHODS[field])):
+        raise SpecError(f"{field} {name!r} must name a class with the method {METHODS[field]}")

@@ -170,6 +170,7 @@ def storage(run: "Run") -> Iterator[Finding]:
 
 def data(run: "Run") -> Iterator[Finding]:
     """Whether the run's data is there and sound; nothing is downloaded."""
+    from raydl.data.own import loaded
     from raydl.data.sources import TorchvisionSource
 
     if isinstance(run.data, TorchvisionSource):
@@ -181,7 +182,7 @@ def data(run: "Run") -> Iterator[Finding]:
             )
             yield Finding("data", "fault", text)
             return
-    dataset = run.data.load()
+    dataset = loaded(run.data)
     samples = len(dataset.train.targets)
     text = f"{dataset.name}: {samples:,} training samples of shape {dataset.shape}"
     yield Finding("data", "ok", text)

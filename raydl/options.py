@@ -12,7 +12,6 @@ On the command line the same reads ``--algorithm FedAvg --algorithm.lr 0.1 --dat
 """
 
 import dataclasses
-import hashlib
 import json
 import re
 from argparse import SUPPRESS
@@ -22,10 +21,10 @@ from typing import Any, TypeAlias
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from torch import Tensor
 
 from raydl.choices import CHOICES, find, inner, name_of
 from raydl.core.errors import SpecError, unknown
+from raydl.plain import plain
 from raydl.spec import SUPPLIED, Model, Run, usual_runtime
 
 
@@ -63,10 +62,12 @@ def to_mapping(run: Run) -> dict[str, Any]:
 
     Own tensors and objects that have no importable name are told by what identifies them; a run
     with them can only be made in Python.
+
+    Raises:
+        SpecError: naming the field, if YAML cannot hold what it is.
     """
     return {
-        field.name: _plain(field.name, getattr(run, field.name))
-        for field in dataclasses.fields(run)
+        field.name: plain(field.name, getattr(run, field.name)) for field in dataclasses.fields(run)
     }
 
 
@@ -144,25 +145,6 @@ def _token(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _plain(field: str, value: Any) -> Any:
-    if isinstance(value, Model):
-        return {
-            "name": value.name,
-            **{key: _plain(key, each) for key, each in value.settings().items()},
-        }
-    if isinstance(value, Tensor):
-        return f"sha256:{hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()}"
-    if dataclasses.is_dataclass(value):
-        own = {
-            each.name: _plain(f"{field}.{each.name}", getattr(value, each.name))
-            for each in dataclasses.fields(value)
-        }
-        return {"name": name_of(field, type(value)), **own} if field in CHOICES else own
-    if isfunction(value) or isclass(value):
-        return f"{value.__module__}:{value.__qualname__}"
-    return list(value) if isinstance(value, tuple) else value
-
-
 def take_names(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Parts ``--algorithm FedAvg`` and its like from the other options."""
     named, options, tokens = {}, [], iter(argv)
@@ -191,7 +173,7 @@ def chosen_groups(
     default = to_mapping(Run())
     for field in CHOICES:
         if field == "runtime":
-            default[field] = _plain(field, usual_runtime(groups["algorithm"][0]))
+            default[field] = plain(field, usual_runtime(groups["algorithm"][0]))
         if "." not in field:
             groups |= _chosen(field, nested.pop(field, default[field]), default[field], named)
     for field in named:
@@ -217,7 +199,7 @@ def _chosen(field: str, given: Any, usual: Any, named: Mapping[str, str]) -> Gro
         group = {key: each for key, each in usual.items() if key != "name"} | group
     found: Groups = {}
     for own, choice in inner(field, cls).items():
-        default = _plain(choice, getattr(cls, own))
+        default = plain(choice, getattr(cls, own))
         found |= _chosen(choice, group.pop(own, default), default, named)
     return {field: (cls, group)} | found
 
@@ -243,6 +225,8 @@ def parser_for(groups: Groups) -> ArgumentParser:
     parser.add_class_arguments(Run, None, skip=set(CHOICES))
     for field, (cls, _) in groups.items():
         skip = SUPPLIED if field == "model" else set(inner(field, cls))
+        if isfunction(cls) and field != "model":
+            continue  # what it is called with is not the user's to say
         if isclass(cls):
             parser.add_class_arguments(cls, field, skip=skip, instantiate=False, fail_untyped=False)
         else:
@@ -259,7 +243,10 @@ def _instantiated(parser: ArgumentParser, parsed: Any, groups: Mapping[str, Any]
         cls, _ = groups[field]
         own = vars(parsed.pop(field, {})) if field in parsed else {}
         own |= {name: values.pop(choice) for name, choice in inner(field, cls).items()}
-        values[field] = Model(name_of(field, cls), own) if field == "model" else cls(**own)
+        if field == "model":
+            values[field] = Model(name_of(field, cls), own)
+        else:
+            values[field] = cls(**own) if isclass(cls) else cls
     return Run(**values, **vars(parser.instantiate(parsed)))
 
 

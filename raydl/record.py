@@ -148,7 +148,12 @@ class Record:
         self._folder.write("summary.json", json.dumps(sound, indent=2).encode())
         self._board.hparams(settings, summary)
         self.write()
-        self._board.close()
+
+    def close(self) -> None:
+        """Ends the events; nothing is written down from here on."""
+        if self._board:
+            self._board.close()
+            self._board = None
 
 
 def score_columns(scores: Mapping[str, Score]) -> Row:

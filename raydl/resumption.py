@@ -1,13 +1,18 @@
 """The spec in a run's folder: written down, read back, and compared with a resumed run's."""
 
+import re
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import yaml
 
 from raydl import options
+from raydl.choices import CHOICES
 from raydl.core.errors import SpecError
 from raydl.data.dataset import Dataset
 from raydl.spec import Run
@@ -25,7 +30,7 @@ def stored_settings(folder: Folder, run: Run, resume: bool) -> dict[str, Any] | 
     if there and not resume:
         raise SpecError(
             f"there is a run named {run.name!r} in {run.storage!r} already; choose another --name, "
-            f"or go on with it: raydl run --resume {folder.uri}"
+            f"or go on with it: {how_to_resume(folder, read_settings(folder))}"
         )
     if resume and not there:
         raise SpecError(f"there is no run to resume at {folder.uri!r}: it has no run.yaml")
@@ -71,3 +76,82 @@ def check_same(run: Run, stored: Mapping[str, Any]) -> None:
             + "\n".join(changed)
             + "\nleave them out, or begin a new run with another --name"
         )
+
+
+def how_to_resume(folder: Folder, settings: Mapping[str, Any]) -> str:
+    """What goes on with a run: a command, or where no command can name its parts a call in Python.
+
+    Args:
+        folder: of the run.
+        settings: as its ``run.yaml`` holds them.
+    """
+    try:
+        options.from_mapping(settings)
+        named = not only_in_python(settings)
+    except SpecError:
+        named = False
+    if named:
+        return f"raydl run --resume {shlex.quote(folder.uri)}"
+    return "raydl.run(spec, resume=True) in Python, with the spec that it began with"
+
+
+def only_in_python(settings: Mapping[str, Any]) -> bool:
+    """Whether a run holds what no word can name: tensors, what a script made, a model's functions.
+
+    Args:
+        settings: as its ``run.yaml`` holds them.
+    """
+    flat = options.flatten(settings)
+    names = [flat.get(field, flat.get(f"{field}.name")) for field in CHOICES]
+    own = any(re.match(r"__main__:|.*<", name) for name in names if isinstance(name, str))
+    values = {field: each if isinstance(each, list) else [each] for field, each in flat.items()}
+    return own or any(
+        str(value).startswith("sha256:")
+        or (field.startswith("model.") and field != "model.name" and _names_function(value))
+        for field, each in values.items()
+        for value in each
+    )
+
+
+def _names_function(value: Any) -> bool:
+    """Whether an option was a function or a class, which is told by its name."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][\w.]*:[\w.<>]+", value):
+        return False
+    module, _, name = value.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return "<" in name
+    return callable(found)
+
+
+@contextmanager
+def freed_if_nothing_is_done(folder: Folder, run: Run) -> Iterator[None]:
+    """Takes the folder of a run that fails away, unless it holds a round to go on from.
+
+    If it does, the error is given a note that says how to go on.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            done = folder.has("metrics.parquet") or bool((folder / "checkpoints").names())
+            if not done:
+                _remove(folder)
+        except (SpecError, OSError):  # the storage is what failed
+            done = True
+        if done:
+            error.add_note(f"go on with it: {how_to_resume(folder, options.to_mapping(run))}")
+        raise
+
+
+def _remove(folder: Folder) -> None:
+    """Takes away what a run without a round has written."""
+    for name in ("run.yaml", "tensorboard", "checkpoints", "best"):
+        if folder.has(name):
+            folder.remove(name)
+    above = Folder(folder.parent)
+    if above.has(folder.name) and not folder.names():
+        above.remove(folder.name)

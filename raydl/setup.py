@@ -10,10 +10,17 @@ from torch.nn.parameter import UninitializedParameter
 from raydl.core.algorithm import Budget
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, cross_entropy, parameters
-from raydl.core.rng import forked, generator, seed_draws
+from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
+from raydl.data.checks import (
+    check_augmentation,
+    check_dataset,
+    check_participation,
+    check_partition,
+)
 from raydl.data.dataset import Dataset
+from raydl.data.own import loaded
 from raydl.data.partitions import Partition
 from raydl.fitting import check_client, check_minibatches, check_processes
 from raydl.runtimes.batchable import check_batchable
@@ -45,10 +52,12 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
         SpecError: if any part of the run does not fit another.
     """
     _check_workers(run)
-    dataset = run.data.load() if dataset is None else dataset
+    dataset = loaded(run.data) if dataset is None else dataset
+    check_dataset(dataset)
     partition = assign(run, dataset)
+    check_participation(run.participation, run.population, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
-        run.augmentation(dataset.train.inputs[:2], generator(run.seed, "augmentation"))
+        check_augmentation(run.augmentation, dataset, run.seed)
     model, like = usual_model(run, dataset), two_samples(dataset).inputs
     make = partial(_made, model, dataset.shape, dataset.classes, run.seed, like)
     module = make()
@@ -81,7 +90,10 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
 def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
-    return run.partition.assign(dataset.train.targets.numpy(), run.population, run.seed, owners)
+    labels = dataset.train.targets.numpy()
+    partition = run.partition.assign(labels, run.population, run.seed, owners)
+    check_partition(partition, run.population, len(labels))
+    return partition
 
 
 def budget(run: Run, dataset: Dataset) -> Budget:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from itertools import repeat
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,19 +14,25 @@ from torch import nn
 from raydl import choices
 from raydl.algorithms import EASGD, DataParallel, FedAvg
 from raydl.algorithms import ParameterServer as Served
+from raydl.chosen import chosen
 from raydl.core.algorithm import AlgorithmSpec
-from raydl.core.errors import SpecError, require
+from raydl.core.errors import SpecError, require, shown
 from raydl.core.grad import Precision
-from raydl.data import IID, CropFlip, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
+from raydl.core.kinds import plain
+from raydl.core.spec import Spec
+from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
+from raydl.data.batches import Augmentation
+from raydl.data.checks import checked_cohorts
 from raydl.runtimes.serving import ParameterServer
 from raydl.runtimes.specs import Actors, AllReduce, RuntimeSpec
 
 SUPPLIED = {"shape", "classes"}  # a model's arguments that the data decides
+_NOT_GIVEN = object()
 _PLAIN = (bool, int, float, str, list, tuple, type(None))
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Spec, field="model"):
     """A model by name or factory, and its options.
 
     Args:
@@ -38,13 +45,23 @@ class Model:
     factory: str | Callable[..., nn.Module]
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.factory, nn.Module):
+            raise SpecError(
+                f"model is {shown(self.factory)}, a module that is made already; give its class, "
+                "or a function that makes it, as Model(factory, options): each process makes one"
+            )
+
     @property
     def name(self) -> str:
         """As ``--model`` takes it."""
         if isinstance(self.factory, str):
             return self.factory
-        named = getattr(self.factory, "__qualname__", type(self.factory).__qualname__)
-        return f"{self.factory.__module__}:{named}"
+        factory = self.factory
+        while isinstance(factory, partial):  # whose arguments are among the settings
+            factory = factory.func
+        named = getattr(factory, "__qualname__", type(factory).__qualname__)
+        return f"{factory.__module__}:{named}"
 
     def settings(self) -> dict[str, Any]:
         """The options, with those of the factory's defaults that YAML can hold for the others."""
@@ -53,7 +70,7 @@ class Model:
         return {
             name: value
             for name, value in (defaults | dict(self.options)).items()
-            if isinstance(value, _PLAIN) or value is not defaults[name]
+            if isinstance(plain(value), _PLAIN) or value is not defaults.get(name, _NOT_GIVEN)
         }
 
     def build(self, shape: Sequence[int], classes: int) -> nn.Module:
@@ -73,7 +90,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Checkpointing:
+class Checkpointing(Spec, field="checkpoint"):
     """When the run is written down.
 
     Args:
@@ -91,7 +108,7 @@ class Checkpointing:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Spec, field="evaluation"):
     """When the model is scored.
 
     Args:
@@ -107,9 +124,6 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         _check_every("evaluation.every", self.every)
-        allowed = ("end", "each", "never")
-        spoken = " or ".join(map(repr, allowed))
-        require(self.test in allowed, "evaluation.test", self.test, spoken)
 
 
 def _check_every(name: str, rounds: int | None) -> None:
@@ -123,9 +137,31 @@ def usual_runtime(algorithm: type) -> RuntimeSpec:
     return ParameterServer() if issubclass(algorithm, (Served, EASGD)) else Actors()
 
 
+def _as_model(_: str, given: Any) -> Model | None:
+    """A model from its name, or from an ``nn.Module`` class or a function that makes a module."""
+    if given is None or isinstance(given, Model):
+        return given
+    if isinstance(given, str):
+        found = choices.find("model", given)
+        return None if found is None else Model(choices.name_of("model", found))
+    if not callable(given):
+        raise SpecError(
+            f"model is {shown(given)}; it must be one of {', '.join(choices.CHOICES['model'])}, by "
+            "name, an nn.Module class or a function that makes a module, or a Model of it with "
+            "options"
+        )
+    return Model(given)
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Spec):
     """What to train, on which data, by which algorithm, and where.
+
+    What is named on the command line may be given by that name here, too: ``Run(data="MNIST",
+    runtime="sequential")``. Data may also be ``(x, y)``, tensors, arrays or lists, or a
+    ``TensorDataset``; a model an ``nn.Module`` class or a function that makes a module. Own data,
+    partitions, participations and augmentations may be objects with the method ``load``,
+    ``assign``, ``cohorts`` or ``__call__``, or functions that do what that does.
 
     Args:
         algorithm: the algorithm.
@@ -156,13 +192,13 @@ class Run:
         name: of the run's folder; by default from algorithm, data and time.
     """
 
-    algorithm: AlgorithmSpec = FedAvg()
-    data: Source = Digits()
-    partition: PartitionSpec = IID()
-    participation: ParticipationSpec = Uniform()
-    model: Model | None = None
-    augmentation: CropFlip | None = None
-    runtime: RuntimeSpec = None  # type: ignore[assignment]
+    algorithm: Annotated[AlgorithmSpec, chosen("algorithm")] = FedAvg()
+    data: Annotated[Source, chosen("data")] = Digits()
+    partition: Annotated[PartitionSpec, chosen("partition")] = IID()
+    participation: Annotated[ParticipationSpec, chosen("participation")] = Uniform()
+    model: Annotated[Model | None, _as_model] = None
+    augmentation: Annotated[Augmentation | None, chosen("augmentation")] = None
+    runtime: Annotated[RuntimeSpec, chosen("runtime")] = None  # type: ignore[assignment]
     clients: int | None = None
     rounds: int | None = None
     epochs: float | None = None
@@ -193,12 +229,6 @@ class Run:
                 "storage holds a password, which would be written to run.yaml; take it out of the "
                 "URI and set it in the environment, such as AWS_SECRET_ACCESS_KEY"
             )
-        for name, allowed in (
-            ("precision", ("float32", "bf16")),
-            ("on_nonfinite", ("fail", "drop")),
-        ):
-            value = getattr(self, name)
-            require(value in allowed, name, value, " or ".join(map(repr, allowed)))
         if self.name is not None:
             sound = self.name and not set(self.name) & set("/\\:") and not self.name.startswith(".")
             require(
@@ -229,7 +259,7 @@ class Run:
         """Who takes part in the first round, int64 [cohort], in the second, and so on."""
         if self.workers is not None:
             return repeat(np.arange(self.workers))
-        return self.participation.cohorts(self.population, self.seed)
+        return checked_cohorts(self.participation, self.population, self.seed)
 
     def due(self, every: int | None, usual: int, rounds: int, before: float, epochs: float) -> bool:
         """Whether something is due after so many rounds and passes over the training set.

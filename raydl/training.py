@@ -5,6 +5,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import pandas as pd
 import torch
 
 from raydl import checkpoint, options
+from raydl.caller import untouched
+from raydl.chosen import title
 from raydl.core import tree
 from raydl.core.errors import Notice, SpecError, require
 from raydl.core.module import complete, frozen
@@ -20,7 +23,13 @@ from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
 from raydl.interrupt import Interrupted, Stop, stoppable
 from raydl.record import COLUMNS, Record, Row, read_rows, score_columns, table_of
-from raydl.resumption import FREE, check_same, described, stored_settings
+from raydl.resumption import (
+    FREE,
+    check_same,
+    described,
+    freed_if_nothing_is_done,
+    stored_settings,
+)
 from raydl.rounds import NonFiniteError, Round, rounds
 from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
@@ -70,6 +79,9 @@ def run(
 ) -> History:
     """Does a run, and leaves its folder under ``spec.storage``.
 
+    The process is left as it was, see `raydl.caller.untouched`. A run that fails before a round of
+    it is written down leaves no folder, so that its name is free again.
+
     Args:
         spec: what to do.
         resume: goes on from the newest sound checkpoint of the run of that name. The numbers are
@@ -90,7 +102,12 @@ def run(
         >>> history = raydl.run(Run(rounds=50, data=Digits()))  # doctest: +SKIP
         >>> history.table[["round", "val_accuracy"]]  # doctest: +SKIP
     """
-    observer = observer or Observer()
+    with untouched():
+        return _whole(spec, resume, observer or Observer(), dataset)
+
+
+def _whole(spec: Run, resume: bool, observer: Observer, dataset: Dataset | None) -> History:
+    described(spec)  # refuses what run.yaml cannot hold
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
     stored = stored_settings(folder, spec, resume)
@@ -108,12 +125,12 @@ def run(
                 return _finished(folder, rows, saved.model.state)
     Folder(spec.storage).make()
     observer.began(spec, setup.problem, folder)
-    with stoppable() as stop:
+    with freed_if_nothing_is_done(folder, spec), stoppable() as stop:
         # Other processes that take the course are in other folders than this one.
         course = partial(_go, spec, folder.absolute, setup.params)
         outcome = spec.runtime.drive(setup.problem, course, observer.rounded, stop)
-    if isinstance(outcome, BaseException):
-        raise outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
     return outcome._replace(path=folder.uri)
 
 
@@ -176,7 +193,14 @@ class _Course:
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
         self._record = Record(self._folder, samples, start, writes=self._runtime.leads)
-        self._best = checkpoint.Best(self._folder, self._record.rows)
+        with closing(self._record):
+            self._best = checkpoint.Best(self._folder, self._record.rows)
+            return self._train(start, state, stop)
+
+    def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
+        """The rounds after ``start``."""
+        run, algorithm = self._run, self._problem.algorithm
+        samples = len(self._problem.dataset.train.targets)
         seen = int(self._record.rows[-1]["samples"]) if start else 0
         endless = rounds(algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite)
         over = run.over(start, seen / samples)
@@ -282,12 +306,12 @@ class _Course:
         labels = self._problem.dataset.train.targets.numpy()
         if labels.ndim == 1:
             counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
-            title = f"{self._problem.dataset.name}, {type(self._run.partition).__name__}"
-            self._record.figure("data/partition", plot_partition(counts, title))
+            heading = f"{self._problem.dataset.name}, {title(self._run.partition)}"
+            self._record.figure("data/partition", plot_partition(counts, heading))
 
 
 def _new_name(run: Run) -> str:
-    kinds = type(run.algorithm).__name__, type(run.data).__name__
+    kinds = title(run.algorithm), title(run.data)
     unique = secrets.token_hex(2)  # other runs may begin in the same second
     return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S"), unique])
 

@@ -154,7 +154,7 @@ def test_a_store_that_goes_away_is_told(spec, store, monkeypatch):
     store.refusals = 0
     assert ended.code == 1
     assert "SLOW_DOWN" in ended.err
-    assert ended.err.endswith("; the run goes on with --resume\n")
+    assert f"\ngo on with it: raydl run --resume '{spec.storage.replace('?', '/c?')}'" in ended.err
     assert "Traceback" not in ended.err
 
 

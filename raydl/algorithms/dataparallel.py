@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import ClassVar
 
-from raydl.algorithms.hooks import Plain
+from raydl.algorithms.hooks import AnyHook, Plain
 from raydl.algorithms.localsgd import LocalSGD
 from raydl.core.algorithm import OPEN, Algorithm, Budget
 from raydl.core.errors import SpecError, require
-from raydl.core.exchange import Hook
+from raydl.core.spec import Spec
 from raydl.optim import schedule
 from raydl.optim.scaling import Scaling, scaled
-from raydl.optim.schedule import ScheduleSpec
-from raydl.optim.specs import SGD, OptimizerSpec
+from raydl.optim.schedule import AnySchedule
+from raydl.optim.specs import SGD, AnyOptimizer
 
 
 @dataclass(frozen=True)
-class DataParallel:
+class DataParallel(Spec, field="algorithm"):
     """Processes that share every minibatch; in one process, centralized training.
 
     Args:
@@ -37,13 +37,13 @@ class DataParallel:
         hook: what is done to the gradients that the processes exchange.
     """
 
-    optimizer: OptimizerSpec = SGD()
-    schedule: ScheduleSpec = schedule.Cosine()
+    optimizer: AnyOptimizer = SGD()
+    schedule: AnySchedule = schedule.Cosine()
     batch_size: int = 64
     steps: int | None = None
     scaling: Scaling = "none"
     base_batch: int = 64
-    hook: Hook = Plain()
+    hook: AnyHook = Plain()
 
     workers: ClassVar[int] = 1
 

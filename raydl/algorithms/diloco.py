@@ -13,7 +13,7 @@ from raydl.core.errors import require
 from raydl.core.tree import Params, Tree
 from raydl.optim import sgd
 from raydl.optim.rule import Rate
-from raydl.optim.specs import AdamW, OptimizerSpec
+from raydl.optim.specs import AdamW, AnyOptimizer
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DiLoCo(LocalSGD):
         outer_momentum: of the outer Nesterov steps, in [0, 1).
     """
 
-    optimizer: OptimizerSpec = AdamW()
+    optimizer: AnyOptimizer = AdamW()
     steps: int = 500
     outer_lr: float = 0.7
     outer_momentum: float = 0.9

@@ -22,13 +22,14 @@ from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import total
+from raydl.core.spec import Spec
 from raydl.core.tree import Params, Tree
 from raydl.optim import Rule
-from raydl.optim.specs import SGD, OptimizerSpec
+from raydl.optim.specs import SGD, AnyOptimizer
 
 
 @dataclass(frozen=True)
-class EASGD:
+class EASGD(Spec, field="algorithm"):
     """Workers that keep their own parameters, and are drawn to a common center.
 
     Args:
@@ -43,7 +44,7 @@ class EASGD:
     """
 
     workers: int = 4
-    optimizer: OptimizerSpec = SGD()
+    optimizer: AnyOptimizer = SGD()
     batch_size: int = 64
     steps: int = 10
     moving_rate: float | None = None

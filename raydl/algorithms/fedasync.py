@@ -20,11 +20,12 @@ from raydl.core import tree
 from raydl.core.algorithm import OPEN, Algorithm, Budget
 from raydl.core.errors import require
 from raydl.core.reduce import mean
+from raydl.core.spec import Spec
 from raydl.core.tree import Params, Tree
 
 
 @dataclass(frozen=True)
-class FedAsync:
+class FedAsync(Spec, field="algorithm"):
     """Clients' parameters, mixed into the server's: for clients that come one at a time.
 
     Args:

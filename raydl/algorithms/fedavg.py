@@ -19,12 +19,13 @@ from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean
+from raydl.core.spec import Spec
 from raydl.core.tree import Params, Tree
 from raydl.optim import sgd
 
 
 @dataclass(frozen=True)
-class FedAvg:
+class FedAvg(Spec, field="algorithm"):
     """Local SGD on each client of the cohort, then the average weighted by samples.
 
     Args:

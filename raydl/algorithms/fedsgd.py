@@ -18,12 +18,13 @@ from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean
+from raydl.core.spec import Spec
 from raydl.core.tree import Params, Tree
 from raydl.optim import sgd
 
 
 @dataclass(frozen=True)
-class FedSGD:
+class FedSGD(Spec, field="algorithm"):
     """One full-batch gradient step a round, averaged over the cohort by samples.
 
     Args:
@@ -36,12 +37,6 @@ class FedSGD:
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "algorithm.lr", self.lr, "above 0")
-        require(
-            self.send in ("gradients", "weights"),
-            "algorithm.send",
-            self.send,
-            "'gradients' or 'weights'",
-        )
 
     def build(self, budget: Budget = OPEN) -> Algorithm:
         """The algorithm with these hyperparameters."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch.distributed.distributed_c10d import _get_default_group
 
 from raydl.core import tree
 from raydl.core.errors import require
-from raydl.core.exchange import Bucket, Exchange, Mean
+from raydl.core.exchange import Bucket, Exchange, Hook, Mean
+from raydl.core.spec import OneOf, Spec
 from raydl.core.tree import Tree
 
 _FLOAT32, _BFLOAT16 = 4, 2  # bytes
@@ -41,7 +43,7 @@ class _Whole(Exchange):
 
 
 @dataclass(frozen=True)
-class Plain:
+class Plain(Spec, field="algorithm.hook"):
     """Gradients are exchanged as they are, in float32."""
 
     def open(self) -> Exchange:
@@ -50,7 +52,7 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class BF16:
+class BF16(Spec, field="algorithm.hook"):
     """Gradients are rounded to bfloat16, averaged, and go on as float32."""
 
     def open(self) -> Exchange:
@@ -59,7 +61,7 @@ class BF16:
 
 
 @dataclass(frozen=True)
-class PowerSGD:
+class PowerSGD(Spec, field="algorithm.hook"):
     """Each gradient that is a matrix is exchanged as two thin ones, with error feedback.
 
     T. Vogels, S. Karimireddy, M. Jaggi, "PowerSGD: Practical Low-Rank Gradient Compression for
@@ -83,6 +85,9 @@ class PowerSGD:
     def open(self) -> Exchange:
         """The exchange of one process."""
         return _LowRank(self)
+
+
+AnyHook: TypeAlias = Annotated[Hook, OneOf("open", Plain, BF16, PowerSGD)]
 
 
 class _LowRank(Exchange):

@@ -7,9 +7,10 @@ when the learning rate is low, the workers drift apart slowly.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, isnan, sqrt
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Annotated, NamedTuple, Protocol, TypeAlias
 
 from raydl.core.errors import require
+from raydl.core.spec import OneOf, Spec
 
 
 class Progress(NamedTuple):
@@ -44,7 +45,7 @@ class IntervalSpec(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Spec, field="algorithm.interval"):
     """The same number of local steps in every round."""
 
     def build(self, steps: int) -> Interval:
@@ -53,7 +54,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class PostLocal:
+class PostLocal(Spec, field="algorithm.interval"):
     """Post-local SGD: synchronizes after every step at first, and after J steps from then on.
 
     T. Lin, S. Stich, K. Patel, M. Jaggi, "Don't Use Large Mini-Batches, Use Local SGD", ICLR 2020.
@@ -73,7 +74,7 @@ class PostLocal:
 
 
 @dataclass(frozen=True)
-class Growing:
+class Growing(Spec, field="algorithm.interval"):
     """J local steps at first, and a multiple of them after each milestone.
 
     Args:
@@ -105,7 +106,7 @@ class Growing:
 
 
 @dataclass(frozen=True)
-class QSR:
+class QSR(Spec, field="algorithm.interval"):
     """The quadratic synchronization rule: as the learning rate η falls, max(J, ⌊(α / η)²⌋) steps.
 
     X. Gu, K. Lyu, S. Arora, J. Zhang, L. Huang, "A Quadratic Synchronization Rule for Distributed
@@ -133,7 +134,7 @@ class QSR:
 
 
 @dataclass(frozen=True)
-class AdaComm:
+class AdaComm(Spec, field="algorithm.interval"):
     """Adaptive communication: J · √(η₀ F / (η F₀)) steps, fewer as the training loss F falls.
 
     J. Wang, G. Joshi, "Adaptive Communication Strategies to Achieve the Best Error-Runtime
@@ -151,6 +152,11 @@ class AdaComm:
             return max(1, ceil(steps * sqrt(ratio)))
 
         return interval
+
+
+AnyInterval: TypeAlias = Annotated[
+    IntervalSpec, OneOf("build", Constant, PostLocal, Growing, QSR, AdaComm)
+]
 
 
 def _total(progress: Progress) -> int:

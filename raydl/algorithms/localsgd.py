@@ -7,17 +7,18 @@ post-local SGD; with J = 1 and plain SGD, synchronous SGD on the workers' miniba
 from dataclasses import dataclass
 
 from raydl.algorithms import intervals
-from raydl.algorithms.intervals import IntervalSpec
+from raydl.algorithms.intervals import AnyInterval
 from raydl.algorithms.local import AtSync, Outer, average, local_method, total_steps
 from raydl.core.algorithm import OPEN, Algorithm, Budget
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import Spec
 from raydl.optim import schedule
-from raydl.optim.schedule import ScheduleSpec
-from raydl.optim.specs import SGD, OptimizerSpec
+from raydl.optim.schedule import AnySchedule
+from raydl.optim.specs import SGD, AnyOptimizer
 
 
 @dataclass(frozen=True)
-class LocalSGD:
+class LocalSGD(Spec, field="algorithm"):
     """Workers that train by themselves for some steps, and then take their average.
 
     Args:
@@ -32,19 +33,17 @@ class LocalSGD:
     """
 
     workers: int = 4
-    optimizer: OptimizerSpec = SGD()
-    schedule: ScheduleSpec = schedule.Cosine()
+    optimizer: AnyOptimizer = SGD()
+    schedule: AnySchedule = schedule.Cosine()
     batch_size: int = 64
     steps: int = 16
-    interval: IntervalSpec = intervals.Constant()
+    interval: AnyInterval = intervals.Constant()
     at_sync: AtSync = "keep"
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, "algorithm.workers", self.workers, "1 or larger")
         require(self.batch_size >= 1, "algorithm.batch_size", self.batch_size, "1 or larger")
         require(self.steps >= 1, "algorithm.steps", self.steps, "1 or larger")
-        allowed = ("keep", "reset", "average")
-        require(self.at_sync in allowed, "algorithm.at_sync", self.at_sync, ", ".join(allowed))
 
     def outer(self) -> Outer:
         """The step that the server makes of the workers' mean movement."""

@@ -28,14 +28,15 @@ from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import total
+from raydl.core.spec import Spec
 from raydl.core.tree import Params, Tree
 from raydl.optim import Rule, schedule
-from raydl.optim.schedule import ScheduleSpec
-from raydl.optim.specs import SGD, OptimizerSpec
+from raydl.optim.schedule import AnySchedule
+from raydl.optim.specs import SGD, AnyOptimizer
 
 
 @dataclass(frozen=True)
-class ParameterServer:
+class ParameterServer(Spec, field="algorithm"):
     """Workers that push gradients to a server, whose optimizer makes the steps.
 
     Args:
@@ -49,8 +50,8 @@ class ParameterServer:
     """
 
     workers: int = 4
-    optimizer: OptimizerSpec = SGD()
-    schedule: ScheduleSpec = schedule.Cosine()
+    optimizer: AnyOptimizer = SGD()
+    schedule: AnySchedule = schedule.Cosine()
     batch_size: int = 64
     steps: int = 1
     exchanges: int | None = None

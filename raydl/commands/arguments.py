@@ -4,7 +4,7 @@ from pathlib import Path
 
 from raydl import options
 from raydl.core.errors import SpecError
-from raydl.resumption import BESIDE, read_settings
+from raydl.resumption import BESIDE, how_to_resume, only_in_python, read_settings
 from raydl.spec import Run
 from raydl.storage import Folder, found
 
@@ -39,7 +39,13 @@ def described(argv: list[str]) -> tuple[Run, bool]:
         raise SpecError("--config and --resume exclude each other: a run goes on with its own spec")
     storage, argv = taken(argv, "--storage")
     folder = run_folder(resumed, storage)
-    settings = read_settings(folder) | {"storage": folder.parent, "name": folder.name}
+    settings = read_settings(folder)
+    if only_in_python(settings):
+        raise SpecError(
+            f"run {resumed!r} holds tensors, functions or classes that no option can name; go on "
+            f"with it by {how_to_resume(folder, settings)}"
+        )
+    settings |= {"storage": folder.parent, "name": folder.name}
     return options.parse(argv, settings), True
 
 

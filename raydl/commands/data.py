@@ -1,14 +1,17 @@
 """``raydl data``: how a data set falls to the clients, and a data set as Parquet."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
 
 from raydl import options
+from raydl.chosen import title
 from raydl.commands import asks_for_help
 from raydl.commands.arguments import taken
 from raydl.core.errors import SpecError
 from raydl.data import label_counts, plot_participation, plot_partition, prepare
+from raydl.data.own import loaded
 from raydl.progress import partition_table
 from raydl.setup import assign
 
@@ -24,21 +27,24 @@ def show(argv: list[str]) -> int:
         return 0
     output, argv = taken(argv, "--output")
     spec = options.parse(argv)
-    dataset = spec.data.load()
+    dataset = loaded(spec.data)
     counts = label_counts(dataset.train.targets.numpy(), assign(spec, dataset), dataset.classes)
     folder = Path(output or ".")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"--output {output!r} cannot be made: {error.strerror}") from error
-    title = f"{dataset.name}, {type(spec.partition).__name__}, {spec.population} clients"
-    plot_partition(counts, title).savefig(folder / "partition.png")
-    probabilities = spec.participation.probabilities(spec.population, spec.seed)
-    kind = type(spec.participation).__name__
-    plot_participation(probabilities, f"{kind} participation").savefig(folder / "participation.png")
+    heading = f"{dataset.name}, {title(spec.partition)}, {spec.population} clients"
+    plot_partition(counts, heading).savefig(folder / "partition.png")
+    drawn = [folder / "partition.png"]
+    if hasattr(spec.participation, "probabilities"):  # an own one may know none
+        probabilities = spec.participation.probabilities(spec.population, spec.seed)
+        drawn.append(folder / "participation.png")
+        caption = f"{title(spec.participation)} participation"
+        plot_participation(probabilities, caption).savefig(drawn[-1])
     console = Console()
-    console.print(partition_table(counts, title))
-    console.print(f"\n{folder / 'partition.png'}\n{folder / 'participation.png'}", highlight=False)
+    console.print(partition_table(counts, heading))
+    console.print("\n" + "\n".join(map(str, drawn)), highlight=False)
     return 0
 
 
@@ -50,5 +56,5 @@ def write(argv: list[str]) -> int:
         )
     uri, *rest = argv
     prepare(options.parse(rest).data, uri)
-    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {uri}")
+    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {shlex.quote(uri)}")
     return 0

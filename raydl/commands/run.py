@@ -1,5 +1,6 @@
 """``raydl run``: a run with its progress, and what to do with it afterwards."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
             history = run(spec, resume=resume, observer=live)
     except Interrupted as stopped:
         console.print(
-            f"\n{stopped}\ngo on with: raydl run --resume {stopped.path}",
+            f"\n{stopped}\ngo on with: raydl run --resume {shlex.quote(stopped.path)}",
             soft_wrap=True,
             highlight=False,
         )
@@ -41,19 +42,20 @@ def main(argv: list[str]) -> int:
         print(f"raydl: {error}", file=sys.stderr)
         return 1
     except (ClusterError, StorageError) as error:
-        print(f"raydl: {error}; the run goes on with --resume", file=sys.stderr)
+        print(*(f"raydl: {error}", *getattr(error, "__notes__", ())), sep="\n", file=sys.stderr)
         return 1
     longer = (
         f"--rounds {2 * history.summary['rounds']}"
         if spec.epochs is None
         else f"--epochs {2 * spec.epochs:g}"
     )
+    path = shlex.quote(history.path)
     console.print(table({"": history.summary}))
     console.print(
         f"\nthe run is in       {history.path}\n"
-        f"look at it with     tensorboard --logdir {history.path}\n"
-        f"compare runs with   raydl show {history.path} ...\n"
-        f"go on with it       raydl run --resume {history.path} {longer}",
+        f"look at it with     tensorboard --logdir {path}\n"
+        f"compare runs with   raydl show {path} ...\n"
+        f"go on with it       raydl run --resume {path} {longer}",
         soft_wrap=True,
         highlight=False,
     )

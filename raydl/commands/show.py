@@ -8,7 +8,7 @@ from raydl import options
 from raydl.commands.arguments import run_folder, taken
 from raydl.core.errors import SpecError
 from raydl.progress import table
-from raydl.resumption import read_settings
+from raydl.resumption import how_to_resume, read_settings
 
 
 def main(argv: list[str]) -> int:
@@ -21,9 +21,8 @@ def main(argv: list[str]) -> int:
     for named in argv:
         folder = run_folder(named, storage)
         if not folder.has("summary.json"):
-            raise SpecError(
-                f"run {named!r} is not finished; go on with it: raydl run --resume {folder.uri}"
-            )
+            how = how_to_resume(folder, read_settings(folder))
+            raise SpecError(f"run {named!r} is not finished; go on with it: {how}")
         summary = json.loads(folder.read("summary.json"))
         runs[named] = {"settings": options.flatten(read_settings(folder)), "summary": summary}
     if as_json:

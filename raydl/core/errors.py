@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+_SHOWN = 80  # characters
 
 _LONG = 300  # letters
 
@@ -50,3 +53,18 @@ def require(condition: bool, field: str, given: object, allowed: str) -> None:
     """
     if not condition:
         raise SpecError(f"{field} is {given!r}; it must be {allowed}")
+
+
+def shown(given: Any) -> str:
+    """What was given, in a line: of tensors and arrays their shape, of anything long the beginning.
+
+    Example:
+        >>> shown("0.1"), shown(range(3))
+        ("'0.1'", 'range(0, 3)')
+    """
+    kind, shape = type(given), getattr(given, "shape", None)
+    if shape is not None and shape != () and not isinstance(given, type):
+        dtype = getattr(given, "dtype", "its columns' types")
+        return f"a {kind.__module__}.{kind.__qualname__} of shape {tuple(shape)} and type {dtype}"
+    text = " ".join(repr(given).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({kind.__qualname__})"

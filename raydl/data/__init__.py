@@ -4,6 +4,9 @@ dataset        Split, Dataset: samples as tensors; the stratified train / valida
 sources        Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100: published image sets
 synthetic      Synthetic: an image set of any size that can be learned, made from a seed
 tensors        Tensors: the user's own
+arrays         arrays and lists as tensors
+own            own sources, partitions and participations that are functions, and what they give
+checks         what is wrong with what own ones give
 parquet        prepare, Parquet: a data set on any file system, written once and read from there
 partitions     Partition: who has which samples; IID, Shards, Natural
 skew           Labels, Dirichlet, Quantity: partitions with a dial

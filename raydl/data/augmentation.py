@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from raydl.core.errors import require
+from raydl.core.spec import Spec
 
 
 @dataclass(frozen=True)
-class CropFlip:
+class CropFlip(Spec, field="augmentation"):
     """A random crop after zero padding, and a horizontal flip of every other image on average.
 
     As usual for CIFAR. The images are padded as stored, before they are normalized: with black.

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import Spec
 from raydl.data.dataset import Dataset, Source, Split
+from raydl.data.own import loaded
 
 if TYPE_CHECKING:
     from pyarrow import Array
@@ -32,7 +34,7 @@ _CHUNK = 1 << 26  # bytes of inputs in a row group, and what is read at a time
 
 
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(Spec, field="data"):
     """A data set that `raydl.data.prepare` wrote as Parquet, read back bit by bit.
 
     Args:
@@ -89,7 +91,7 @@ def prepare(source: Source | Dataset, uri: str) -> None:
     """
     folder = _folder(uri)
     folder.make()
-    dataset = source if isinstance(source, Dataset) else source.load()
+    dataset = source if isinstance(source, Dataset) else loaded(source)
     columns = [_columns(getattr(dataset, part)) for part in _PARTS]
     if dataset.owners is not None:
         columns[0]["owner"] = dataset.owners

@@ -8,6 +8,7 @@ import numpy as np
 
 from raydl.core.errors import require
 from raydl.core.rng import fold_in
+from raydl.core.spec import Spec
 
 
 class ParticipationSpec(Protocol):
@@ -26,7 +27,7 @@ class ParticipationSpec(Protocol):
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Spec, field="participation"):
     """In each round the same fraction of the clients, all equally likely, without replacement.
 
     Args:
@@ -51,7 +52,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class Skewed:
+class Skewed(Spec, field="participation"):
     """Some clients take part more often: their probabilities are drawn once from Dirichlet(gamma).
 
     A cohort is drawn one after another without replacement. A probability too small for a float64

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class PartitionSpec(Protocol):
 
 
 @dataclass(frozen=True)
-class IID:
+class IID(Spec, field="partition"):
     """Samples in random order, cut into parts of equal size (up to one sample)."""
 
     def assign(
@@ -84,7 +85,7 @@ class IID:
 
 
 @dataclass(frozen=True)
-class Shards:
+class Shards(Spec, field="partition"):
     """Samples sorted by label and cut into shards, some for each client: few labels each.
 
     B. McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data",
@@ -117,7 +118,7 @@ class Shards:
 
 
 @dataclass(frozen=True)
-class Natural:
+class Natural(Spec, field="partition"):
     """Each sample belongs to the client that the data set says: a writer, a role, a device."""
 
     def assign(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import Spec
 from raydl.data.partitions import Partition, check_clients, check_labels, even_sizes, ranges
 
 _DRAWS = 100  # of a Dirichlet partition before it is given up, or fewer ...
@@ -13,7 +14,7 @@ _SLACK = 1.1  # how far above its equal share Labels lets a client's size be
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Spec, field="partition"):
     """The same number of classes for each client, with approximately equal client sizes.
 
     The places that clients have for classes are handed out in proportion to the classes' sizes
@@ -60,7 +61,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Dirichlet:
+class Dirichlet(Spec, field="partition"):
     """Each class divided over the clients by proportions drawn from Dirichlet(alpha).
 
     Drawn anew until every client has ``min_size`` samples. M. Yurochkin et al., "Bayesian
@@ -140,7 +141,7 @@ class Dirichlet:
 
 
 @dataclass(frozen=True)
-class Quantity:
+class Quantity(Spec, field="partition"):
     """Client sizes that differ, labels that do not: sizes drawn from Dirichlet(alpha).
 
     Each client has ``min_size`` samples; the rest is divided by the proportions drawn. Q. Li et

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import Spec
 from raydl.data.dataset import Dataset, Split, check_fractions, split_stratified
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Spec, field="data"):
     """1,797 handwritten digits of 8 × 8 pixels, inside scikit-learn: needs no network.
 
     E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998.
@@ -48,7 +49,7 @@ class Digits:
 
 
 @dataclass(frozen=True)
-class TorchvisionSource:
+class TorchvisionSource(Spec, field="data"):
     """An image set that torchvision's class of the same name reads.
 
     Args:

@@ -7,6 +7,7 @@ import torch
 
 from raydl.core.errors import require
 from raydl.core.rng import fold_in
+from raydl.core.spec import Spec
 from raydl.data.dataset import Dataset, Split, check_fractions
 
 _GREY, _CONTRAST = 128.0, 24.0  # mean of the pixels, and how far a class's mosaic departs from it
@@ -15,7 +16,7 @@ _CHUNK = 1 << 20  # pixels made at a time; part of what the seed means
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Spec, field="data"):
     """Images made from a seed: each class is a mosaic of 4 × 4 grey cells, seen through noise.
 
     Classes are equally frequent, up to one sample, in each part.

@@ -1,20 +1,28 @@
 """Own data: tensors that the user already has."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import Spec
+from raydl.data.arrays import as_numbers, as_tensor, as_tensor_or_none
 from raydl.data.dataset import Dataset, Split, check_fractions, split_stratified
+
+_CLASSES = "an integer type: the number of each sample's class, as targets.long()"
+_TOKENS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
 
 
 @dataclass(frozen=True, eq=False)
-class Tensors:
+class Tensors(Spec, field="data"):
     """Own tensors as a data set.
 
-    Inputs are images [n, C, H, W], as torch has them (uint8, or kept as float32); features [n, F]
-    (kept as float32); or tokens [n, T] (int64).
+    Inputs are images [n, C, H, W], as torch has them, kept as uint8 or as float32; features [n, F]
+    of a floating-point type, bool, uint8, int8 or int16, kept as float32; or tokens [n, T], int32
+    or int64, kept as int64. Arrays and lists of numbers become tensors; lists of whole numbers are
+    int64. A tensor that requires a gradient leaves its graph behind.
 
     Args:
         inputs: the samples.
@@ -25,21 +33,21 @@ class Tensors:
         owners: the natural client of each sample, integers [n].
         mean: subtracted from the inputs, in their units, for each channel or feature, or one for
             all; no normalization if not given.
-        std: what the inputs are then divided by.
+        std: what the inputs are then divided by, likewise.
         validation: fraction of the samples held out for validation, stratified by target.
         test: fraction of the samples held out as the test set, if there is no official one.
         split_seed: seeds the choice of the held-out samples.
         name: what tables and figures call the data.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    test_inputs: Tensor | None = None
-    test_targets: Tensor | None = None
+    inputs: Annotated[Tensor, as_tensor]
+    targets: Annotated[Tensor, as_tensor]
+    test_inputs: Annotated[Tensor | None, as_tensor_or_none] = None
+    test_targets: Annotated[Tensor | None, as_tensor_or_none] = None
     classes: int | None = None
-    owners: Tensor | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    owners: Annotated[Tensor | None, as_tensor_or_none] = None
+    mean: Annotated[tuple[float, ...] | None, as_numbers] = None
+    std: Annotated[tuple[float, ...] | None, as_numbers] = None
     validation: float = 0.1
     test: float = 0.2
     split_seed: int = 0
@@ -88,23 +96,27 @@ class Tensors:
 def _check(inputs: Tensor, targets: Tensor, which: str) -> None:
     shape, allowed = tuple(inputs.shape), "[n, C, H, W], [n, F] or [n, T], with n ≥ 1"
     require(len(shape) in (2, 4) and shape[0] > 0, f"data.{which}inputs' shape", shape, allowed)
+    require(not inputs.is_complex(), f"data.{which}inputs' type", inputs.dtype, "real")
     shape, allowed = tuple(targets.shape), f"[{len(inputs)}] or [{len(inputs)}, T]"
     fits = len(shape) in (1, 2) and shape[0] == len(inputs)
     require(fits, f"data.{which}targets' shape", shape, allowed)
     whole = not (targets.is_floating_point() or targets.is_complex())
-    require(whole, f"data.{which}targets' type", targets.dtype, "an integer type, for classes")
+    require(
+        whole,
+        f"data.{which}targets' type",
+        targets.dtype,
+        _CLASSES,
+    )
 
 
 def _stored(inputs: Tensor, targets: Tensor) -> Split:
-    """Images channels last, uint8 or float32; integers [n, T] as tokens; the rest as float32."""
-    inputs = inputs.detach().cpu()
+    """Images channels last, uint8 or float32; int32 or int64 as tokens; the rest as float32."""
+    inputs = inputs.cpu()
     if inputs.ndim == 4:
         inputs = inputs.permute(0, 2, 3, 1)
         inputs = inputs if inputs.dtype == torch.uint8 else inputs.float()
-    elif inputs.dtype == torch.uint8 or inputs.is_floating_point():
-        inputs = inputs.float()
     else:
-        inputs = inputs.long()
+        inputs = inputs.long() if inputs.dtype in _TOKENS else inputs.float()
     return Split(inputs.contiguous(), targets.cpu().long())
 
 

@@ -10,12 +10,13 @@ factor stays what it has become.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from raydl.core.errors import require
+from raydl.core.spec import OneOf, Spec
 
 Real: TypeAlias = float | Tensor
 Schedule: TypeAlias = Callable[[Real], Real]  # step -> factor
@@ -30,7 +31,7 @@ class ScheduleSpec(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Spec, field="schedule"):
     """The full rate throughout.
 
     Args:
@@ -49,7 +50,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Spec, field="schedule"):
     """From the full rate down along half a cosine.
 
     final + (1 − final) (1 + cos π p) / 2 at the part p of the run after the warm-up. I. Loshchilov,
@@ -79,7 +80,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class Polynomial:
+class Polynomial(Spec, field="schedule"):
     """From the full rate down to 0 as (1 − p)ᵖᵒʷᵉʳ at the part p of the run after the warm-up.
 
     Args:
@@ -105,7 +106,7 @@ class Polynomial:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Spec, field="schedule"):
     """The rate is multiplied by gamma at each milestone.
 
     Args:
@@ -139,6 +140,9 @@ class Step:
             return _rise(step, warm) * self.gamma ** sum(step >= drop for drop in drops)
 
         return factor
+
+
+AnySchedule: TypeAlias = Annotated[ScheduleSpec, OneOf("build", Constant, Cosine, Polynomial, Step)]
 
 
 def _check_warmup(warmup: float) -> None:

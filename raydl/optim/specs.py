@@ -1,9 +1,10 @@
 """Optimizers as a user names them: hyperparameters that make the update rule."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 from raydl.core.errors import require
+from raydl.core.spec import OneOf, Spec
 from raydl.optim.adamw import adamw
 from raydl.optim.adaptive import adagrad, adam, yogi
 from raydl.optim.lamb import lamb
@@ -25,7 +26,7 @@ class OptimizerSpec(Protocol):
         ...
 
 
-class Checked(OptimizerSpec):
+class Checked(Spec, OptimizerSpec, field="optimizer"):
     """Hyperparameters that are refused where they are given."""
 
     def __post_init__(self) -> None:
@@ -178,3 +179,8 @@ class Yogi(Checked):
     def rule(self) -> Rule:
         """The update rule with these hyperparameters."""
         return yogi(self.betas, self.tau)
+
+
+AnyOptimizer: TypeAlias = Annotated[
+    OptimizerSpec, OneOf("rule", SGD, AdamW, LARS, LAMB, Adagrad, Adam, Yogi)
+]

@@ -11,6 +11,7 @@ import torch
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import parameters
+from raydl.core.spec import Spec
 from raydl.runtimes.batchable import check_batchable
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.specs import Actors, Batched, RuntimeSpec, Sequential
@@ -28,7 +29,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(Spec, field="runtime"):
     """Measures a few steps, one client at a time and batched, and takes what will be done first.
 
     Args:

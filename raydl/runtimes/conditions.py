@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from math import inf
 
 from raydl.core.errors import SpecError, require
-from raydl.runtimes.consistency import Consistency, Synchronous
-from raydl.runtimes.speed import Lognormal, Speed
+from raydl.core.spec import Spec
+from raydl.runtimes.consistency import AnyConsistency, Synchronous
+from raydl.runtimes.speed import AnySpeed, Lognormal
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Conditions(Spec, field="runtime"):
     """How workers and server keep time.
 
     Every worker has a link of its own: what many links share, such as the server's own bandwidth,
@@ -30,8 +31,8 @@ class Conditions:
             then, as in FedProx; otherwise its work is lost.
     """
 
-    consistency: Consistency = Synchronous()
-    speed: Speed = Lognormal()
+    consistency: AnyConsistency = Synchronous()
+    speed: AnySpeed = Lognormal()
     stragglers: float = 0.0
     slowdown: float = 10.0
     latency: float = 0.0

@@ -1,9 +1,10 @@
 """Consistency: how many updates make a step of the server, and how far workers may drift apart."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 from raydl.core.errors import require
+from raydl.core.spec import OneOf, Spec
 
 
 class Consistency(Protocol):
@@ -32,7 +33,7 @@ class Consistency(Protocol):
 
 
 @dataclass(frozen=True)
-class Synchronous:
+class Synchronous(Spec, field="runtime.consistency"):
     """The server steps when every worker's update is there, or with backup workers the first.
 
     J. Chen, X. Pan, R. Monga, S. Bengio, R. Jozefowicz, "Revisiting Distributed Synchronous SGD",
@@ -62,7 +63,7 @@ class Synchronous:
 
 
 @dataclass(frozen=True)
-class Asynchronous:
+class Asynchronous(Spec, field="runtime.consistency"):
     """The server steps as updates arrive, and who sent one goes on at once.
 
     One at a time, B. Recht, C. Re, S. Wright, F. Niu, "Hogwild!", NeurIPS 2011, and J. Dean et al.,
@@ -97,7 +98,7 @@ class Asynchronous:
 
 
 @dataclass(frozen=True)
-class StaleSynchronous:
+class StaleSynchronous(Spec, field="runtime.consistency"):
     """Updates are applied as they arrive, but nobody may be far ahead of the slowest.
 
     Q. Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server",
@@ -124,6 +125,11 @@ class StaleSynchronous:
     def weight(self, staleness: int) -> float:
         """(1 + τ)⁻ᵃ."""
         return float((1 + staleness) ** -self.discount)
+
+
+AnyConsistency: TypeAlias = Annotated[
+    Consistency, OneOf("enough", Synchronous, Asynchronous, StaleSynchronous)
+]
 
 
 def _check_discount(discount: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raydl.core.errors import require
-from raydl.runtimes.consistency import Consistency, Synchronous
+from raydl.runtimes.consistency import AnyConsistency, Synchronous
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.sharding import sharding
@@ -34,7 +34,7 @@ class ParameterServer(OnRay):
     """
 
     shards: int = 1
-    consistency: Consistency = Synchronous()
+    consistency: AnyConsistency = Synchronous()
     snapshot: int = 10
     threads: int = 1
     cpus: float = 1.0

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import torch
 
 from raydl.core.errors import require
+from raydl.core.spec import Spec
 from raydl.interrupt import Stop
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
@@ -68,7 +69,7 @@ def _check(threads: int, device: str = "cpu") -> None:
 
 
 @dataclass(frozen=True)
-class OneProcess(RuntimeSpec):
+class OneProcess(Spec, RuntimeSpec, field="runtime"):
     """Clients that train in the process that drives the run, without Ray.
 
     Args:
@@ -108,7 +109,7 @@ class Batched(OneProcess):
     batched = True
 
 
-class OnRay(RuntimeSpec):
+class OnRay(Spec, RuntimeSpec, field="runtime"):
     """What the workers of a Ray cluster have in common."""
 
     threads: int

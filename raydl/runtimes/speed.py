@@ -7,9 +7,10 @@ the pace is the worker's own, the factor is drawn anew for each piece.
 from dataclasses import dataclass
 from math import exp, inf, log
 from statistics import NormalDist
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 from raydl.core.errors import SpecError, require
+from raydl.core.spec import OneOf, Spec
 
 _normal = NormalDist().inv_cdf
 
@@ -30,7 +31,7 @@ class Speed(Protocol):
 
 
 @dataclass(frozen=True)
-class Lognormal(Speed):
+class Lognormal(Spec, Speed, field="runtime.speed"):
     """Paces and factors that are lognormal; all alike, unless they are made to vary.
 
     Args:
@@ -59,7 +60,7 @@ class Lognormal(Speed):
 
 
 @dataclass(frozen=True)
-class Exponential(Speed):
+class Exponential(Spec, Speed, field="runtime.speed"):
     """Equal paces, and factors that are exponential with mean 1.
 
     Args:
@@ -81,7 +82,7 @@ class Exponential(Speed):
 
 
 @dataclass(frozen=True)
-class Measured(Speed):
+class Measured(Spec, Speed, field="runtime.speed"):
     """Paces as they are given, for example as they were measured; each piece of work takes that.
 
     Args:
@@ -91,7 +92,6 @@ class Measured(Speed):
     seconds: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", tuple(self.seconds))
         for each in self.seconds:
             _check_seconds(each)
 
@@ -110,6 +110,9 @@ class Measured(Speed):
                 f"runtime.speed.seconds holds {len(self.seconds)} numbers; it must hold one for "
                 f"each of the {workers} workers or clients"
             )
+
+
+AnySpeed: TypeAlias = Annotated[Speed, OneOf("pace", Lognormal, Exponential, Measured)]
 
 
 def _check_seconds(seconds: float) -> None:

@@ -74,7 +74,9 @@ def test_mistakes():
         DataParallel(steps=0)
     with pytest.raises(SpecError, match=r"algorithm.batch_size is 0"):
         DataParallel(batch_size=0)
-    with pytest.raises(SpecError, match=r"unknown scaling 'cubic'. Allowed: linear, none, sqrt"):
+    with pytest.raises(
+        SpecError, match=r"algorithm.scaling is 'cubic'; it must be 'none' or 'linear'"
+    ):
         DataParallel(scaling="cubic")
     with pytest.raises(SpecError, match=r"algorithm.steps is an epoch, whose length is open"):
         DataParallel().build()

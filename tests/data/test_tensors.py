@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from raydl.core.errors import SpecError
 from raydl.data import Tensors
@@ -81,3 +83,80 @@ def test_tensors_that_do_not_fit_are_refused(fields, named):
 def test_values_that_do_not_fit_are_refused(fields, named):
     with pytest.raises(SpecError, match=named):
         Tensors(**{"inputs": IMAGES, "targets": LABELS} | fields).load()
+
+
+@pytest.mark.parametrize("made", [np.asarray, Tensor.tolist, list], ids=["array", "lists", "list"])
+def test_arrays_and_lists_become_tensors(made):
+    given = {"inputs": IMAGES, "targets": LABELS, "owners": LABELS}
+    given |= {"test_inputs": IMAGES[:3], "test_targets": LABELS[:3]}
+    expected = Tensors(**given).load()
+    loaded = Tensors(**{name: made(each) for name, each in given.items()}).load()
+    for one, other in zip(expected.train + expected.test, loaded.train + loaded.test, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(expected.owners, loaded.owners)
+
+
+def test_arrays_that_torch_does_not_take_as_they_are():
+    features = np.arange(40.0).reshape(20, 2)
+    features.flags.writeable = False
+    for odd in (
+        features,
+        features.copy()[::-1][::-1],
+        features.astype(">f4"),
+        np.asfortranarray(features),
+    ):
+        assert torch.equal(Tensors(odd, LABELS).inputs.double(), torch.from_numpy(features.copy()))
+
+
+def test_no_graph_is_kept():
+    given = torch.ones(20, 2, requires_grad=True)
+    kept = Tensors(given * 2, torch.nn.Parameter(torch.zeros(20)).detach().long())
+    assert not kept.inputs.requires_grad
+    assert given.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [
+        (torch.bool, torch.float32),
+        (torch.uint8, torch.float32),
+        (torch.int8, torch.float32),
+        (torch.int16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.int32, torch.int64),
+        (torch.int64, torch.int64),
+    ],
+)
+def test_small_integers_are_features_and_large_ones_tokens(dtype, stored):
+    assert Tensors(torch.ones(20, 2).to(dtype), LABELS).load().train.inputs.dtype == stored
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [2, 2.0, np.float32(2), np.full(3, 2.0), torch.full((3,), 2.0), torch.full((3, 1, 1), 2), [2]],
+    ids=str,
+)
+def test_scales_as_numbers_arrays_and_tensors(scale):
+    kept = Tensors(IMAGES, LABELS, mean=scale, std=scale).load()
+    assert kept.mean.tolist() == kept.std.tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"inputs": [[1.0, 2.0], [3.0]]}, "data.inputs is .* rows of equal length"),
+        (
+            {"inputs": np.array(["a"] * 20)},
+            "data.inputs is a numpy.ndarray of shape .* cannot become",
+        ),
+        ({"inputs": None}, "data.inputs is None"),
+        ({"inputs": torch.ones(20, 2, dtype=torch.complex64)}, "must be real"),
+        ({"inputs": torch.ones(20, 2).to_sparse()}, "it must be dense"),
+        ({"mean": np.ones((2, 2)), "std": 1}, "data.mean is .* one number, or a list of them"),
+        ({"targets": torch.ones(20, 4)}, r"the number of each sample's class"),
+        ({"validation": "0.1"}, "data.validation is '0.1'; it must be float"),
+    ],
+)
+def test_what_is_no_tensor_is_told(fields, told):
+    with pytest.raises(SpecError, match=told):
+        Tensors(**{"inputs": IMAGES, "targets": LABELS} | fields)

@@ -96,7 +96,7 @@ def test_a_milestone_is_the_nearest_step():
 
 
 @pytest.mark.parametrize("spec", [Constant, Cosine, Polynomial, Step])
-@pytest.mark.parametrize("warmup", [-0.1, 1.0, 500])
+@pytest.mark.parametrize("warmup", [-0.1, 1.0, 500.0])
 def test_a_warmup_as_long_as_the_run_is_refused(spec, warmup):
     with pytest.raises(SpecError, match=rf"schedule.warmup is {warmup}; .* shorter than the run"):
         spec(warmup=warmup)

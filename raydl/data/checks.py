@@ -1,0 +1,181 @@
+"""Checks of what own sources, partitions, participations and augmentations give."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raydl.core.errors import SpecError, require, shown
+from raydl.core.rng import generator
+from raydl.data.batches import Augmentation
+from raydl.data.dataset import Dataset, Split
+from raydl.data.participation import ParticipationSpec, Skewed, Uniform
+from raydl.data.partitions import Partition
+
+_OURS = (Skewed, Uniform)
+_LOOKED_AT = 1000  # cohorts of an own participation, before the run
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Raises a SpecError unless each split has inputs and targets that fit, and owners do, too."""
+    for name in ("train", "validation", "test"):
+        split: Split = getattr(dataset, name)
+        samples, targets = len(split.inputs), split.targets
+        require(samples > 0 or name != "train", "data", dataset.name, "one with training samples")
+        fits = len(targets) == samples
+        allowed = f"{samples}, as many as there are inputs"
+        require(fits, f"the number of data's {name} targets", len(targets), allowed)
+        allowed = "torch.int64: the number of each sample's class"
+        require(
+            targets.dtype == torch.int64,
+            f"the type of data's {name} targets",
+            targets.dtype,
+            allowed,
+        )
+        _check_single(name, split)
+        if samples:
+            low, high = int(targets.min()), int(targets.max())
+            allowed = f"in [0, {dataset.classes}): classes count from 0, and data has "
+            allowed += f"{dataset.classes}"
+            wrong = low if low < 0 else high
+            require(
+                0 <= wrong < dataset.classes, f"a class in data's {name} targets", wrong, allowed
+            )
+    if dataset.owners is not None:
+        given, due = tuple(dataset.owners.shape), (len(dataset.train.inputs),)
+        require(
+            given == due,
+            "the shape of data's owners",
+            given,
+            f"{due}: one for each training sample",
+        )
+
+
+def _check_single(name: str, split: Split) -> None:
+    """Raises a SpecError for targets of two dimensions, unless they are tokens as the inputs."""
+    inputs, targets = split
+    tokens = inputs.dtype == torch.int64 and inputs.shape == targets.shape
+    if targets.ndim == 1 or tokens or not len(targets):
+        return
+    shape, due = tuple(targets.shape), f"the number of each sample's class, [{len(targets)}]"
+    told = f"data's {name} targets are of shape {shape}; they must be {due}"
+    if targets[0].numel() == 1:
+        raise SpecError(f"{told}: give targets.flatten()")
+    if targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all()):
+        if bool((targets.sum(1) == 1).all()):
+            raise SpecError(f"{told}. These are one-hot: give targets.argmax(1)")
+        raise SpecError(
+            f"{told}. These are multi-hot, several classes for a sample, which raydl's loss does "
+            "not learn: give one of them, or an own data set for each"
+        )
+    if inputs.dtype == torch.int64:
+        raise SpecError(f"{told}, or the next tokens, of the inputs' shape {tuple(inputs.shape)}")
+
+
+def check_partition(partition: Any, clients: int, samples: int) -> None:
+    """Raises a SpecError unless each client has samples, and those are samples of the data."""
+    if not isinstance(partition, Partition):
+        raise SpecError(
+            f"partition.assign gave {shown(partition)}; it must give a raydl.data.Partition, such "
+            "as Partition.cut(indices, sizes)"
+        )
+    require(
+        len(partition) == clients,
+        "the number of clients of the partition",
+        len(partition),
+        f"{clients}, as clients says",
+    )
+    if not (partition.sizes > 0).all():
+        empty = np.flatnonzero(partition.sizes <= 0)
+        raise SpecError(
+            f"partition gives client {empty[0]} no samples{_others(len(empty) - 1)}; each must "
+            "have one or more: take fewer clients, or another partition"
+        )
+    low, high = int(partition.indices.min()), int(partition.indices.max())
+    wrong = low if low < 0 else high
+    require(
+        0 <= wrong < samples,
+        "a sample of the partition",
+        wrong,
+        f"in [0, {samples}): the training samples of the data",
+    )
+
+
+def _others(count: int) -> str:
+    return f", nor {count} other{'s' if count > 1 else ''}" if count else ""
+
+
+def checked_cohorts(
+    participation: ParticipationSpec, clients: int, seed: int
+) -> Iterator[np.ndarray]:
+    """The cohorts of a participation, int64 [cohort]; an own one's are looked at one by one.
+
+    Raises:
+        SpecError: when one is empty, has somebody twice or nobody's number, or when they end.
+    """
+    cohorts = participation.cohorts(clients, seed)
+    if type(participation) in _OURS:
+        return cohorts
+    if not isinstance(cohorts, Iterable):
+        raise SpecError(
+            f"participation.cohorts gave {shown(cohorts)}; it must yield a cohort for each round"
+        )
+    return _checked(cohorts, clients)
+
+
+def _checked(cohorts: Iterable[Any], clients: int) -> Iterator[np.ndarray]:
+    number = 0
+    for number, given in enumerate(cohorts, 1):
+        cohort, name = np.asarray(given), f"participation's cohort of round {number}"
+        sound = cohort.ndim == 1 and len(cohort) > 0 and np.issubdtype(cohort.dtype, np.integer)
+        require(sound, name, given, "one or more numbers of clients, int64 [cohort]")
+        within = cohort.min() >= 0 and cohort.max() < clients
+        require(bool(within), name, given, f"numbers of clients in [0, {clients})")
+        once = len(np.unique(cohort)) == len(cohort)
+        require(once, name, given, "distinct: a client takes part once in a round")
+        yield cohort.astype(np.int64, copy=False)
+    raise SpecError(
+        f"participation.cohorts ended after {number} rounds, but the run goes on; it must yield a "
+        "cohort for each round, as in `while True: yield ...`, or set --rounds to fewer"
+    )
+
+
+def check_participation(
+    participation: ParticipationSpec, clients: int, seed: int, rounds: int | None
+) -> None:
+    """Looks at an own participation's cohorts of the first rounds, of 1,000 at most.
+
+    Args:
+        participation: whose cohorts they are.
+        clients: how many there are.
+        seed: of the run.
+        rounds: of the run; None if that is open.
+
+    Raises:
+        SpecError: as `checked_cohorts` does.
+    """
+    if type(participation) not in _OURS:
+        for _ in islice(
+            checked_cohorts(participation, clients, seed), min(rounds or 1, _LOOKED_AT)
+        ):
+            pass
+
+
+def check_augmentation(augmentation: Augmentation, dataset: Dataset, seed: int) -> None:
+    """Raises a SpecError unless an augmentation leaves shape and type of inputs as they are."""
+    inputs = dataset.train.inputs[:2].clone()
+    given = augmentation(inputs.clone(), generator(seed, "augmentation"))
+    if not isinstance(given, Tensor):
+        raise SpecError(f"augmentation gave {shown(given)}; it must give a tensor of the inputs")
+    for what, was, now in (
+        ("shape", tuple(inputs.shape), tuple(given.shape)),
+        ("type", inputs.dtype, given.dtype),
+    ):
+        if was != now:
+            raise SpecError(
+                f"augmentation changed the {what} of its inputs from {was} to {now}; it must leave "
+                "it as it is: inputs come as they are stored, images channels last [B, H, W, C]"
+            )
