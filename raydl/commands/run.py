@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from raydl.interrupt import Interrupted
 from raydl.progress import Live, table
 from raydl.rounds import NonFiniteError
 from raydl.runtimes.runtime import ClusterError
+from raydl.runtimes.watch import exiting
 from raydl.storage import StorageError
 from raydl.training import run
 
@@ -27,8 +29,15 @@ def main(argv: list[str]) -> int:
         return 0
     console = Console()
     spec, resume = described(argv)
+    live = Live(console)
+
+    def fail(error: Exception) -> None:
+        live.stop()
+        further = f"; go on with: raydl run --resume {quote(live.path)}" if live.path else ""
+        print(f"raydl: {error}{further}", file=sys.stderr)
+
     try:
-        with Live(console) as live, _noticed():
+        with live, _noticed(), exiting(fail):
             history = run(spec, resume=resume, observer=live)
     except Interrupted as stopped:
         console.print(
@@ -41,7 +50,7 @@ def main(argv: list[str]) -> int:
         print(f"raydl: {error}", file=sys.stderr)
         return 1
     except (ClusterError, StorageError) as error:
-        print(f"raydl: {error}; the run goes on with --resume", file=sys.stderr)
+        fail(error)
         return 1
     longer = (
         f"--rounds {2 * history.summary['rounds']}"

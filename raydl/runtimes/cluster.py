@@ -13,6 +13,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydl.core.errors import SpecError
+from raydl.runtimes.watch import watched
 
 
 @contextmanager
@@ -31,6 +32,7 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
     Raises:
         SpecError: if there is no cluster at the address; or no address, and no GPU here or too
             little processor time for Ray to start.
+        ClusterError: if Ray's own processes die meanwhile, see `watched`.
     """
     if ray.is_initialized():
         yield
@@ -66,10 +68,8 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
             "Ray did not start on this machine within the 30 s that it gives itself, which happens "
             "where other work leaves it no processor time; try again when there is less"
         ) from error
-    try:
+    with watched(ray._private.worker._global_node, ray.shutdown):
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
