@@ -24,6 +24,9 @@ class Live(Observer):
     """A line about the run, and a bar that moves with its rounds; without a terminal, plain lines.
 
     Use it as a context manager around `raydl.run`.
+
+    Attributes:
+        path: of the run's folder, once it has begun.
     """
 
     def __init__(self, console: Console) -> None:
@@ -39,12 +42,17 @@ class Live(Observer):
             disable=not console.is_terminal,
         )
         self._printed = -1
+        self.path = ""
 
     def __enter__(self) -> "Live":
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Moves the bar no more, so that other things can be printed."""
         self._bar.stop()
 
     def chose(self, reason: str) -> None:
@@ -55,7 +63,7 @@ class Live(Observer):
 
     def began(self, run: Run, problem: Problem, folder: Folder) -> None:
         """Says what is trained, on what, where."""
-        self._run = run
+        self._run, self.path = run, folder.uri
         assert run.model is not None
         parameters = sum(each.numel() for each in problem.task.model.parameters())
         who = "clients" if run.workers is None else "workers"

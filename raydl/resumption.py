@@ -143,7 +143,7 @@ def freed_if_nothing_is_done(folder: Folder, run: Run) -> Iterator[None]:
         except (SpecError, OSError):  # the storage is what failed
             done = True
         if done:
-            error.add_note(f"go on with it: {how_to_resume(folder, options.to_mapping(run))}")
+            error.add_note(f"go on with: {how_to_resume(folder, options.to_mapping(run))}")
         raise
 
 

@@ -95,6 +95,15 @@ def titled(root: psutil.Process, title: str) -> list[psutil.Process]:
     return found
 
 
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all of them have ended."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
+
+
 def summary(run: Path) -> dict[str, Any]:
     return json.loads((run / "summary.json").read_text())
 

@@ -195,6 +195,23 @@ class Killer:
                 return number
 
 
+class OddError(Exception):
+    """An error of a user's own."""
+
+    def __init__(self, batch: int, what: str) -> None:
+        super().__init__(batch, what)
+
+
+@dataclass(frozen=True)
+class Faulty(Killer):
+    """A killer that only raises an error."""
+
+    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        if self._draw_number() == self.batch:
+            raise OddError(self.batch, "is odd")
+        return inputs
+
+
 @dataclass(frozen=True)
 class Diary:
     """An augmentation that changes nothing, but writes down the sizes of the batches it saw.

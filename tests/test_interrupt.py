@@ -12,7 +12,7 @@ from subprocess import Popen
 import psutil
 import pytest
 
-from tests.command import SMALL, done, ended, outcome, start, titled, until
+from tests.command import SMALL, done, ended, gone, outcome, start, titled, until
 
 LONG = (*SMALL, "--rounds", 100_000, "--checkpoint.every", 5, "--evaluation.every", 100)
 ACTORS = ("--runtime", "actors", "--runtime.workers", 2)
@@ -88,12 +88,6 @@ def watched(*runs: Popen[str]) -> dict[str, list[psutil.Process]]:
                     found.setdefault(child.name(), {})[child.pid] = child
         time.sleep(0.05)
     return {name: list(each.values()) for name, each in found.items()}
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(
-        each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes
-    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from raydl.interrupt import Interrupted
 from raydl.progress import Live, table
 from raydl.rounds import NonFiniteError
 from raydl.runtimes.runtime import ClusterError
+from raydl.runtimes.watch import exiting
 from raydl.storage import StorageError
 from raydl.training import run
 
@@ -28,8 +29,15 @@ def main(argv: list[str]) -> int:
         return 0
     console = Console()
     spec, resume = described(argv)
+    live = Live(console)
+
+    def last_words(error: Exception) -> None:
+        live.stop()
+        further = f"; go on with: raydl run --resume {shlex.quote(live.path)}" if live.path else ""
+        print(f"raydl: {error}{further}", file=sys.stderr)
+
     try:
-        with Live(console) as live, _noticed():
+        with live, _noticed(), exiting(last_words):
             history = run(spec, resume=resume, observer=live)
     except Interrupted as stopped:
         console.print(
@@ -42,7 +50,7 @@ def main(argv: list[str]) -> int:
         print(f"raydl: {error}", file=sys.stderr)
         return 1
     except (ClusterError, StorageError) as error:
-        print(*(f"raydl: {error}", *getattr(error, "__notes__", ())), sep="\n", file=sys.stderr)
+        print("; ".join([f"raydl: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1
     longer = (
         f"--rounds {2 * history.summary['rounds']}"

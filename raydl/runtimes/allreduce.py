@@ -27,6 +27,7 @@ from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Traffic
+from raydl.runtimes.worker import check_batchable
 
 Clients = TypeVar("Clients", int, np.ndarray)
 
@@ -55,8 +56,7 @@ class AllReduce(InProcess):
         device: where they train.
 
     Raises:
-        SpecError: if the algorithm's reduction is no sum, or if the processes are to share
-            minibatches under ``vmap``.
+        SpecError: see `check_possible`.
     """
 
     def __init__(
@@ -64,14 +64,9 @@ class AllReduce(InProcess):
     ) -> None:
         from raydl.runtimes.metrics import Metrics  # Ray, which whoever only plans does without
 
-        check_additive(problem.algorithm)
+        check_possible(problem, batched)
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
         hook = problem.algorithm.hook
-        if hook is not None and batched:
-            raise SpecError(
-                "processes that share each minibatch cannot train under vmap; leave "
-                "--runtime.batched out"
-            )
         # One process alone has nobody to exchange anything with.
         self._exchange = hook.open() if hook is not None and self._size > 1 else None
         gradient = SharedGradient(problem.task, self._exchange) if self._exchange else None
@@ -192,6 +187,23 @@ class AllReduce(InProcess):
 def owner(client: Clients, processes: int, clients: int) -> Clients:
     """The process that a client, or each of an array of clients, belongs to."""
     return client * processes // clients
+
+
+def check_possible(problem: Problem, batched: bool) -> None:
+    """Raises a SpecError for what no group of processes can run.
+
+    That is a reduction that is no sum, and ``vmap`` over minibatches that the processes share or
+    over a model that has running statistics.
+    """
+    check_additive(problem.algorithm)
+    if not batched:
+        return
+    if problem.algorithm.hook is not None:
+        raise SpecError(
+            "processes that share each minibatch cannot train under vmap; leave "
+            "--runtime.batched out"
+        )
+    check_batchable(problem.task.model)
 
 
 def check_additive(algorithm: Algorithm) -> None:

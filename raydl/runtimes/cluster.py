@@ -13,6 +13,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydl.core.errors import SpecError
+from raydl.runtimes.watch import watched
 
 
 @contextmanager
@@ -31,12 +32,14 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
     Raises:
         SpecError: if there is no cluster at the address; or no address, and no GPU here or too
             little processor time for Ray to start.
+        ClusterError: if Ray's own processes die meanwhile, see `watched`.
     """
     if ray.is_initialized():
         yield
         return
+    source = "runtime.address" if address else "RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
+    if not address:
         here = torch.cuda.device_count()
         if gpus > here:
             raise SpecError(
@@ -46,7 +49,7 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
         # Ray runs its workers at niceness 15, where any other load starves them.
         os.environ.setdefault("RAY_worker_niceness", "0")
     else:
-        check_listening(address)
+        check_listening(address, source)
     where = {"address": address} if address else {"address": "local", "num_cpus": cpus}
     try:
         with _own_sigterm():
@@ -57,7 +60,7 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
                 logging_level="error",
             )
     except ConnectionError as error:
-        raise _no_cluster(address, error) from None
+        raise _no_cluster(address, source, error) from None
     except Exception as error:  # Ray knows no better for this
         if "timed out during startup" not in str(error):
             raise
@@ -65,10 +68,8 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
             "Ray did not start on this machine within the 30 s that it gives itself, which happens "
             "where other work leaves it no processor time; try again when there is less"
         ) from error
-    try:
+    with watched(ray._private.worker._global_node, ray.shutdown):
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -80,23 +81,26 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def check_listening(address: str) -> None:
+def check_listening(address: str, source: str = "runtime.address") -> None:
     """Raises a SpecError if nothing listens at HOST:PORT, where ``ray.init`` would try for minutes.
 
-    Addresses without a port, such as ``auto``, are Ray's to find.
+    Args:
+        address: without a port, as ``auto``, it is Ray's to find.
+        source: the field or the environment variable that names it.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
-            raise _no_cluster(address, error) from None
+            raise _no_cluster(address, source, error) from None
 
 
-def _no_cluster(address: str | None, error: Exception) -> SpecError:
+def _no_cluster(address: str | None, source: str, error: Exception) -> SpecError:
+    without = "unset it" if source == "RAY_ADDRESS" else "leave the address out"
     return SpecError(
-        f"runtime.address is {address!r}, but no Ray cluster answers there ({error}); start one "
-        "with `ray start --head`, or leave the address out for one on this machine"
+        f"{source} is {address!r}, but no Ray cluster answers there ({error}); start one with "
+        f"`ray start --head`, or {without} for one on this machine"
     )
 
 

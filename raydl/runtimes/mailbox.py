@@ -12,16 +12,25 @@ class Mailbox:
     def __init__(self) -> None:
         self._posted: list[Any] = []
         self._outcome: bytes | None = None
+        self._failure: bytes | None = None
         self._asked = 0
 
     def post(self, message: Any) -> None:
         """Adds a message to the driver."""
         self._posted.append(message)
 
-    def take(self) -> list[Any]:
-        """The messages since the last time."""
+    def take(self) -> tuple[list[Any], bytes | None]:
+        """The messages since the last time, and the error that the course failed with."""
         taken, self._posted = self._posted, []
-        return taken
+        return taken, self._failure
+
+    def fail(self, error: bytes) -> None:
+        """Says that the course has failed, and with what error, pickled; the first one counts."""
+        self._failure = self._failure or error
+
+    def failed(self) -> bool:
+        """Whether the course has failed."""
+        return self._failure is not None
 
     def end(self, outcome: bytes) -> None:
         """Says what came of the course, pickled."""

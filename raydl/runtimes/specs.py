@@ -217,11 +217,13 @@ class AllReduce(OnRay):
         """Has every process take the same course.
 
         Raises:
-            SpecError: if the cluster can never hold the workers, or if they are to share
-                minibatches that cannot be divided among them.
+            SpecError: if processes can never run this, if the cluster can never hold them, or if
+                they are to share minibatches that cannot be divided among them.
         """
         from raydl.runtimes import cluster, train
+        from raydl.runtimes.allreduce import check_possible
 
+        check_possible(problem, self.batched)
         shared = problem.algorithm.hook is not None
         batch = problem.minibatch() if shared else 0
         least, most = self.bounds() or (1, 1)

@@ -2,17 +2,23 @@
 
 Every process takes the same course over the all-reduce runtime; the one that leads writes it down,
 posts its rounds to the driver and is asked there whether to stop. When a process is lost, Ray Train
-starts the group again, and the course goes on from the newest checkpoint.
+starts the group again, and the course goes on from the newest checkpoint. An error of the course
+itself would only come again: the process posts it to the driver, and the group ends.
 """
 
 import pickle
 import signal
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import ray
+import torch.distributed as dist
+from ray import cloudpickle
+from ray.exceptions import RayError
 
 from raydl.interrupt import Stop
 from raydl.runtimes.allreduce import AllReduce
@@ -22,6 +28,7 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.shared import attached, share
 
 _PAUSE = 0.2  # seconds between two looks at what the leader posted
+_PATIENCE = 5  # seconds for an answer of Ray, where it may have died
 
 
 class Group(NamedTuple):
@@ -70,7 +77,8 @@ def launch(
         stop: of this process; passed on to the leader.
 
     Raises:
-        ray.train.WorkerGroupError: if a process fails, or is lost more often than allowed.
+        ray.train.WorkerGroupError: if processes are lost more often than allowed.
+        Exception: what the course raised in a process, with its traceback there as a note.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -82,7 +90,7 @@ def launch(
         "options": options,
         "mailbox": mailbox,
     }
-    with tempfile.TemporaryDirectory(prefix="raydl-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="raydl-", ignore_cleanup_errors=True) as scratch:
         trainer = TorchTrainer(
             _process,
             train_loop_config=config,
@@ -99,19 +107,23 @@ def launch(
         ended: list[BaseException | None] = []
         fit = threading.Thread(target=lambda: ended.append(_error_of(trainer.fit)), daemon=True)
         fit.start()
-        asked = False
+        asked, failure = False, None
         try:
-            while fit.is_alive():
+            while fit.is_alive() and failure is None:
                 fit.join(_PAUSE)
                 if stop.signal and not asked:
                     asked = True
                     ray.get(mailbox.ask.remote(stop.signal))
-                for message in ray.get(mailbox.take.remote()):
+                messages, failure = ray.get(mailbox.take.remote())
+                for message in messages:
                     rounded(message)
         except BaseException:  # who is told of the rounds wants no more of them
-            ray.get(mailbox.ask.remote(signal.SIGTERM))
-            fit.join()
+            with suppress(RayError):  # it may be Ray that has died
+                ray.get(mailbox.ask.remote(signal.SIGTERM), timeout=_PATIENCE)
+                fit.join()
             raise
+        if failure is not None:  # Ray Train takes its time to notice, and ends by itself
+            raise pickle.loads(failure)
     if ended[0] is not None:
         raise ended[0]
     return pickle.loads(ray.get(mailbox.outcome.remote()))
@@ -128,16 +140,43 @@ def _error_of(action: Callable[[], Any]) -> BaseException | None:
 def _process(config: dict[str, Any]) -> None:
     """What every process of the group does."""
     mailbox = config["mailbox"]
+    if ray.get(mailbox.failed.remote()):  # Ray Train starts the group again after any error
+        return
     problem = attached(*ray.get(list(config["shared"])))
-    runtime = AllReduce(problem, **config["options"])
-    if runtime.leads:
+    try:
+        runtime = AllReduce(problem, **config["options"])
+        if runtime.leads:
 
-        def rounded(row: Any) -> None:
-            mailbox.post.remote(row)
+            def rounded(row: Any) -> None:
+                mailbox.post.remote(row)
 
-        stop: Stop = _AskedStop(mailbox)
-    else:
-        rounded, stop = lambda row: None, Stop()
-    outcome = config["course"](problem, runtime, rounded, stop)
+            stop: Stop = _AskedStop(mailbox)
+        else:
+            rounded, stop = lambda row: None, Stop()
+        outcome = config["course"](problem, runtime, rounded, stop)
+    except Exception as error:
+        if not _of_lost_peer(error):
+            ray.get(mailbox.fail.remote(portable(error)))
+        raise
     if runtime.leads:
         ray.get(mailbox.end.remote(pickle.dumps(outcome)))
+
+
+def _of_lost_peer(error: Exception) -> bool:
+    """Whether an error is what is left of another process, or of a node."""
+    return isinstance(error, dist.DistError | RayError) or "gloo/transport" in str(error)
+
+
+def portable(error: Exception) -> bytes:
+    """The pickle of an error, with its traceback as a note; in words where it cannot be."""
+    where = "in a process of the group:\n" + "".join(traceback.format_exception(error))
+    try:
+        error.add_note(where)
+        pickled = cloudpickle.dumps(error.with_traceback(None))
+        if type(pickle.loads(pickled)) is type(error):
+            return pickled
+    except Exception:  # whatever an error's own class does
+        pass
+    said = RuntimeError(f"{type(error).__name__}: {error}")
+    said.add_note(where)
+    return cloudpickle.dumps(said)

@@ -53,3 +53,18 @@ def test_an_address_where_nothing_listens_is_refused_at_once():
         unused.listen()
         check_listening(f"127.0.0.1:{port}")
     check_listening("auto")
+
+
+def test_an_address_from_the_environment_is_to_be_unset(monkeypatch, tmp_path):
+    options = ("--rounds", 2, "--clients", 10, "--runtime", "actors", "--storage", tmp_path)
+    with socket.socket() as unused, monkeypatch.context() as patch:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        patch.setattr("ray.is_initialized", lambda: False)
+        patch.setenv("RAY_ADDRESS", address)
+        said = refused("run", *options)
+        named = refused("run", *options, "--runtime.address", address)
+    assert said.startswith(f"raydl: RAY_ADDRESS is '{address}', but no Ray cluster answers there")
+    assert "or unset it for one on this machine" in said
+    assert named.startswith(f"raydl: runtime.address is '{address}'")
+    assert "or leave the address out" in named

@@ -1,7 +1,8 @@
 """Processes that share every minibatch: the numbers of one process alone; under Ray Train."""
 
+import pickle
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ import torch.multiprocessing as mp
 
 import raydl
 from raydl import Checkpointing, Model, Run
-from raydl.algorithms import DataParallel
+from raydl.algorithms import DataParallel, FedAvg
 from raydl.algorithms.hooks import BF16, PowerSGD
 from raydl.core.algorithm import Budget
 from raydl.core.errors import SpecError
@@ -20,8 +21,9 @@ from raydl.interrupt import Interrupted
 from raydl.optim.specs import LAMB, SGD
 from raydl.runtimes.allreduce import AllReduce as Process
 from raydl.runtimes.specs import AllReduce, Sequential
+from raydl.runtimes.train import portable
 from tests.command import done, ended, outcome, start, until
-from tests.federation import Killer, federation, train
+from tests.federation import Faulty, Killer, OddError, federation, train
 from tests.processes import Processes
 from tests.runtimes.test_allreduce import Stopper, apart
 
@@ -102,6 +104,34 @@ def test_a_process_killed_in_mid_epoch_changes_nothing(spec, tmp_path):
     assert history.table["round"].tolist() == expected.table["round"].tolist()
 
 
+@pytest.mark.usefixtures("cluster")
+def test_an_error_of_the_users_code_is_told_once(spec, tmp_path):
+    """One of two processes has it, while the other one waits for its gradient."""
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    run = replace(spec, epochs=100, augmentation=Faulty(str(folder), 25), runtime=AllReduce(2))
+    with pytest.raises(OddError) as told:
+        raydl.run(run)
+    assert told.value.args == (25, "is odd")
+    (note,) = told.value.__notes__
+    assert "in a process of the group:\nTraceback" in note
+    assert "raise OddError(self.batch" in note
+    assert len(list(folder.iterdir())) in (25, 26)  # nobody began again
+
+
+def test_an_error_arrives_as_what_it_is_or_in_words():
+    for error in (OddError(1, "is odd"), SpecError("batch_size is 0"), KeyError("x")):
+        again = pickle.loads(portable(error))
+        assert (type(again), again.args) == (type(error), error.args)
+
+    class HereError(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(f"{one} and {two}")
+
+    again = pickle.loads(portable(HereError(1, 2)))
+    assert (type(again), str(again)) == (RuntimeError, "HereError: 1 and 2")
+
+
 def test_error_feedback_survives_another_number_of_processes(spec):
     algorithm = replace(spec.algorithm, hook=PowerSGD(start=5))
     run = replace(spec, algorithm=algorithm, epochs=10, name="fewer", runtime=Processes(3))
@@ -128,6 +158,15 @@ def test_sigkill_of_the_driver(cluster_address, tmp_path):
     assert outcome(folder) == outcome(tmp_path / "whole")
 
 
+@dataclass(frozen=True)
+class NoSum(FedAvg):
+    """One whose updates are put together in a way that an all-reduce cannot."""
+
+    def build(self, *budget):
+        algorithm = super().build(*budget)
+        return algorithm._replace(reduce=algorithm.reduce._replace(additive=False))
+
+
 def test_what_cannot_be_is_refused_before_ray_starts(tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("Ray was started")
@@ -139,6 +178,10 @@ def test_what_cannot_be_is_refused_before_ray_starts(tmp_path, monkeypatch):
         raydl.run(replace(spec, runtime=AllReduce(7)))
     with pytest.raises(SpecError, match=r"runtime.gpus is 1, but torch finds 0 GPUs"):
         raydl.run(replace(spec, runtime=AllReduce(2, gpus=1)))
+    with pytest.raises(SpecError, match=r"that share each minibatch cannot train under vmap"):
+        raydl.run(replace(spec, runtime=AllReduce(2, batched=True)))
+    with pytest.raises(SpecError, match=r"the algorithm's reduction is no sum"):
+        raydl.run(replace(spec, algorithm=NoSum(), epochs=None, rounds=1, runtime=AllReduce(2)))
     for workers in (0, "4..1", "0..2", "many", "1..2..3"):
         with pytest.raises(SpecError, match=r"runtime.workers is .* it must be 1 or larger, or a"):
             AllReduce(workers)

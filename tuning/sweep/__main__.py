@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -26,12 +27,18 @@ from rich.console import Console
 from raydl import SpecError, options
 from raydl.core.errors import require, unknown
 from raydl.interrupt import Interrupted
-from raydl.storage import found
+from raydl.runtimes.runtime import ClusterError
+from raydl.runtimes.watch import exiting
+from raydl.storage import Folder, found
 from tuning.sweep import SPEC, Plan, sweep
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Does a sweep and exits: 0 if done, 2 for a user's mistake, 128 + signal if interrupted."""
+    """Does a sweep and exits.
+
+    With 0 if done, 1 if it has no best setting or Ray died, 2 for a user's mistake, 128 + signal if
+    interrupted.
+    """
     parser = ArgumentParser(prog="python -m tuning.sweep", description=__doc__, exit_on_error=False)
     parser.add_argument("--config", type=str, help="YAML file of a sweep")
     parser.add_argument("--resume", type=str, help="name or folder of a sweep to go on with")
@@ -74,10 +81,19 @@ def _sweep(parser: ArgumentParser, argv: list[str]) -> int:
     except ArgumentError as error:
         raise SpecError(options.reworded(str(error), parser.prog)) from None
     plan = Plan(**{key: parsed[key] for key in allowed})
-    console = Console()
-    outcome = sweep(
-        options.from_mapping(run), space, plan, resume=resumed is not None, console=console
-    )
+    base, console = options.from_mapping(run), Console()
+    place = (Folder(base.storage) / plan.name).uri
+
+    def fail(error: ClusterError) -> None:
+        further = f"go on with: {parser.prog} --resume {quote(place)}"
+        print(f"tuning.sweep: {error}; {further}", file=sys.stderr)
+
+    try:
+        with exiting(fail):
+            outcome = sweep(base, space, plan, resume=resumed is not None, console=console)
+    except ClusterError as error:
+        fail(error)
+        return 1
     console.print(
         f"\nthe sweep is in     {outcome.path}\nread                {outcome.path}/report.md\n"
         f"look at it with     tensorboard --logdir {outcome.path}/trials",
