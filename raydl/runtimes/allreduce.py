@@ -27,7 +27,6 @@ from raydl.runtimes.evaluation import Score, stretches
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Reduced, Traffic
-from raydl.runtimes.worker import check_batchable
 
 Clients = TypeVar("Clients", int, np.ndarray)
 
@@ -192,18 +191,14 @@ def owner(client: Clients, processes: int, clients: int) -> Clients:
 def check_possible(problem: Problem, batched: bool) -> None:
     """Raises a SpecError for what no group of processes can run.
 
-    That is a reduction that is no sum, and ``vmap`` over minibatches that the processes share or
-    over a model that has running statistics.
+    That is a reduction that is no sum, and ``vmap`` over minibatches that the processes share.
     """
     check_additive(problem.algorithm)
-    if not batched:
-        return
-    if problem.algorithm.hook is not None:
+    if batched and problem.algorithm.hook is not None:
         raise SpecError(
             "processes that share each minibatch cannot train under vmap; leave "
             "--runtime.batched out"
         )
-    check_batchable(problem.task.model)
 
 
 def check_additive(algorithm: Algorithm) -> None:
