@@ -47,6 +47,30 @@ def test_closed_form(updates):
         np.testing.assert_allclose(leaf.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_message_may_be_a_tensor_alone(shape):
+    """Also one whose sum is zero so far, which is not the same as none."""
+    updates = [Update(torch.full(shape, value), 1, at) for at, value in enumerate((0.0, 1.0, 2.0))]
+    torch.testing.assert_close(REDUCE.result(fold(updates)), torch.ones(shape))
+    torch.testing.assert_close(merged([updates[:1], updates[1:]]), torch.ones(shape))
+
+
+def test_what_a_message_does_not_name_is_zero_in_it():
+    updates = [Update({"a": torch.ones(2)}, 1, 0), Update({"b": torch.ones(1)}, 3, 1)]
+    expected = {"a": torch.full((2,), 0.25), "b": torch.full((1,), 0.75)}
+    torch.testing.assert_close(REDUCE.result(fold(updates)), expected)
+    torch.testing.assert_close(merged([updates[:1], updates[1:]]), expected)
+    assert torch.equal(updates[0].message["a"], torch.ones(2))
+
+
+def test_half_precision_is_added_up_in_float32():
+    """Of bfloat16, 256 + 1 is 256."""
+    updates = [Update(torch.ones(1).bfloat16(), 1, at) for at in range(1000)]
+    assert float(REDUCE.result(fold(updates))) == pytest.approx(1.0)
+    stacked = REDUCE.stacked(torch.ones(1000, 1).bfloat16(), torch.ones(1000))
+    assert float(REDUCE.result(stacked)) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("cuts", [(1, 2, 3, 4, 5), (3,), (0, 6), (2, 2, 4)])
 def test_any_cut_into_blocks_and_any_order_of_them_agree(updates, cuts):
     edges = [0, *cuts, len(updates)]

@@ -3,6 +3,8 @@ import struct
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raydl.core import tree
 
@@ -66,6 +68,29 @@ def test_leaves_go_through_from_leaves():
     assert again["nothing"] == again["inner"]["nothing"] == {}
 
 
+NAMES = st.text(st.sampled_from("a/~.01 ü"), max_size=4)
+TREES = st.recursive(
+    st.just(torch.ones(1)), lambda inner: st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
+
+
+@given(TREES)
+def test_whatever_its_names_a_tree_comes_back(value):
+    assert_same(tree.from_leaves(dict(tree.leaves(value))), value)
+    if isinstance(value, dict):
+        assert_same(tree.unpack(tree.pack(value)), value)
+
+
+def test_what_is_drawn_for_a_tree_does_not_depend_on_its_order():
+    def drawn(value):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            return tree.map(torch.rand_like, value)
+
+    value = {"b": torch.zeros(2), "a": {"d": torch.zeros(3), "c": torch.zeros(1)}}
+    assert_same(drawn(value), drawn({"a": dict(reversed(value["a"].items())), "b": value["b"]}))
+
+
 def test_leaves_are_sorted_at_every_level():
     one = torch.zeros(1)
     value = {"b": one, "a": {"d": one, "c": one}, "a.b": one}
@@ -104,11 +129,18 @@ def test_fingerprint_ignores_memory_layout():
         (torch.tensor([3e38, 3e38, float("nan")]), False),
         (torch.tensor([2**62, 2**62]), True),
         (torch.zeros(0), True),
+        (torch.tensor([1 + 1j]), True),
+        (torch.tensor([complex(0, float("nan"))]), False),
+        (torch.tensor([1.0, 448.0]).to(torch.float8_e4m3fn), True),
+        (torch.tensor([1.0, float("nan")]).to(torch.float8_e4m3fn), False),
+        (torch.tensor([True]), True),
     ],
 )
 def test_is_finite(leaf, finite):
     assert bool(tree.is_finite({"other": torch.ones(2), "leaf": leaf})) is finite
     assert bool(tree.is_finite({"leaf": leaf})) is finite
+    stacked = {"leaf": torch.stack([torch.ones_like(leaf), leaf])}
+    assert tree.are_finite(stacked, 2).tolist() == [True, finite]
 
 
 def test_arithmetic_against_torch():

@@ -114,6 +114,18 @@ def test_a_parameter_without_a_gradient_is_skipped_and_its_steps_count_from_its_
     assert_close(late.detach(), first)
 
 
+def test_a_group_without_gradients_is_left_alone(optimizer_class):
+    params = trainable(start())
+    frozen = torch.nn.Parameter(torch.ones(3, 3), requires_grad=False)
+    optimizer = optimizer_class([{"params": [frozen]}, {"params": params.values()}], lr=0.1)
+    alone = trainable(start())
+    separate = optimizer_class(alone.values(), lr=0.1)
+    train(optimizer, params, gradients(params, 2))
+    train(separate, alone, gradients(alone, 2))
+    assert equal(params, alone)
+    assert torch.equal(frozen, torch.ones(3, 3))
+
+
 def test_the_rate_follows_torchs_schedulers(optimizer_class):
     params = trainable(start())
     optimizer = optimizer_class(params.values(), lr=0.1)

@@ -11,6 +11,7 @@ from raydl.core.grad import parameters
 from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
 from raydl.runtimes.inprocess import InProcess
 from raydl.runtimes.speed import Lognormal, Measured
+from tests.drawing import gathering
 from tests.federation import digits, federation, final, fingerprints, mlp, train
 from tests.virtual import ALGORITHMS, CASES, EQUAL, EVERYONE, HARSH, VARIED, simulated
 
@@ -89,6 +90,19 @@ def test_a_buffer_is_the_mean_of_discounted_movements():
         versions.append(tree.add(versions[-1], tree.scale(total, 0.7 / samples)))
         torch.testing.assert_close(each.state["params"], versions[-1])
     assert max(arrival.applied - arrival.version for arrival in runtime.trace) > 1
+
+
+def test_what_is_gathered_by_client_counts_for_less_when_it_is_stale():
+    """The median of one update is their mean, whatever becomes of it on the way."""
+    cohorts, histories = [torch.arange(5).numpy()] * 8, []
+    fedavg = FedAvg(lr=0.1, batch_size=16, epochs=1).build()
+    for algorithm in (fedavg, gathering()):
+        problem = federation(algorithm, clients=5)
+        runtime = simulated(problem, consistency=Asynchronous(discount=0.5), speed=VARIED)
+        histories.append(train(problem, runtime, 8, cohorts=cohorts))
+    assert max(float(each.clients["staleness"].max()) for each in histories[0]) > 1
+    for one, other in zip(*histories, strict=True):
+        torch.testing.assert_close(one.state["params"], other.state["params"])
 
 
 def test_a_worker_goes_through_its_samples_in_its_own_order():
