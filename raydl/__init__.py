@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from raydl.core.errors import SpecError
 
 if TYPE_CHECKING:
+    from raydl.course import History
     from raydl.loading import load
     from raydl.spec import Checkpointing, Evaluation, Model, Run
-    from raydl.training import History, run
+    from raydl.training import run
 
 __version__ = "0.1.0"
 __all__ = ["Checkpointing", "Evaluation", "History", "Model", "Run", "SpecError", "load", "run"]
 
-_HOMES = {"History": "training", "run": "training", "load": "loading"}
+_HOMES = {"History": "course", "run": "training", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,15 +6,13 @@ parameters and seeds, and what differs between them is told.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from raydl.attributes import attributes, attributes_kept, same
 from raydl.core.errors import SpecError, told
 from raydl.core.grad import Batch, Task, means, parameters
 from raydl.core.module import Bound, ModuleError, frozen, submodule
@@ -22,20 +20,6 @@ from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.dataset import Dataset
-
-_TORCHS_OWN = {"_parameters", "_buffers", "_modules", "training"}  # of a module's attributes
-_PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_CODE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module)
-
-
-_COPIES: dict[type, Callable[[Any], Any]] = {
-    Tensor: lambda tensor: tensor.detach().clone(),
-    np.ndarray: np.copy,
-    torch.Generator: torch.Generator.get_state,
-    random.Random: random.Random.getstate,
-    np.random.RandomState: np.random.RandomState.get_state,
-    np.random.Generator: lambda draws: _kept(draws.bit_generator.state, set()),
-}
 
 
 class Trial(NamedTuple):
@@ -81,7 +65,7 @@ def tried(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
     """
     batch, model = two_samples(dataset), task.model
     name = type(model).__name__
-    with forked(host=True), _attributes_kept(model):
+    with forked(host=True), attributes_kept(model):
         seed_draws(seed, "trial", host=True)
         _check_tensors(model)
         _check_outputs(task, batch, dataset)
@@ -113,7 +97,7 @@ def tried(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
 def trains_on_one(task: Task, dataset: Dataset) -> str | None:
     """Why the model cannot train on a minibatch of a single sample; None if it can."""
     one = Batch(*(each[:1] for each in two_samples(dataset)[:2]))
-    with forked(host=True), _attributes_kept(task.model):
+    with forked(host=True), attributes_kept(task.model):
         task.model.train()
         try:
             _pass(task, one, 0)
@@ -198,8 +182,7 @@ def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
         loss, _ = means(task, task.model, batch)
         seen = _reachable(loss)
         loss.backward()  # type: ignore[no-untyped-call]
-        trained, left = set(bound.grads()), bound.left()
-        attributes = _attributes(task.model)
+        trained, left, kept = set(bound.grads()), bound.left(), attributes(task.model)
         written = {
             name
             for name, each in bound.trained.items()
@@ -212,8 +195,8 @@ def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
                 "pass writes to it; register it as a buffer"
             )
     of_graph = {name for name in trained if id(bound.trained[name]) in seen}
-    host_draws = not _same(drawn, _host_states())
-    return _Pass(loss.detach(), trained, trained - of_graph, written, host_draws, left, attributes)
+    host_draws = not same(drawn, _host_states())
+    return _Pass(loss.detach(), trained, trained - of_graph, written, host_draws, left, kept)
 
 
 def _reachable(loss: Tensor) -> set[int]:
@@ -233,13 +216,13 @@ def _reachable(loss: Tensor) -> set[int]:
 
 def _check_repeats(model: str, first: _Pass, second: _Pass) -> None:
     for name, was in first.attributes.items():
-        if not _same(was, second.attributes.get(name)):
+        if not same(was, second.attributes.get(name)):
             raise SpecError(
                 f"{model}'s attribute {name} changes from one training pass to the next, but is no "
                 "buffer: it would stay in the process, and the numbers would depend on the number "
                 "of workers; make it one (register_buffer), in a tensor that passes write to"
             )
-    if not _same(first.loss, second.loss) or not _same(first.left, second.left):
+    if not same(first.loss, second.loss) or not same(first.left, second.left):
         raise SpecError(
             f"two training passes of {model} over the same samples, from the same parameters and "
             "seeds, differ: it keeps state that is neither a parameter nor a buffer, or draws from "
@@ -250,58 +233,3 @@ def _check_repeats(model: str, first: _Pass, second: _Pass) -> None:
 
 def _host_states() -> Any:
     return random.getstate(), np.random.get_state()
-
-
-def _attributes(model: nn.Module) -> dict[str, Any]:
-    """What the modules keep besides parameters, buffers and modules; tensors are copied."""
-    return {
-        f"{path}.{key}" if path else key: _kept(value, set())
-        for path, module in model.named_modules()
-        for key, value in vars(module).items()
-        if key not in _TORCHS_OWN
-    }
-
-
-@contextmanager
-def _attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Puts attributes that a pass sets, such as a map of attention, back to what they were."""
-    before = [(vars(module), dict(vars(module))) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for own, was in before:
-            for key in own.keys() - was.keys() - _TORCHS_OWN:
-                del own[key]
-            own.update({key: value for key, value in was.items() if key not in _TORCHS_OWN})
-
-
-def _kept(value: Any, above: set[int]) -> Any:
-    """A value to compare later ones with: of what can change, a copy."""
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, _CODE) or id(value) in above:
-        return None
-    for kind, copy in _COPIES.items():
-        if isinstance(value, kind):
-            return copy(value)
-    inside = above | {id(value)}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_kept(each, inside) for each in value]
-    held = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    return {key: _kept(each, inside) for key, each in list(held.items())}
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values that were kept are equal, up to the rounding of floats."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
-        exact = not (one.is_floating_point() or one.is_complex())
-        return torch.equal(one, other) if exact else torch.allclose(one, other, equal_nan=True)
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and (one == other or one != one)
