@@ -152,6 +152,7 @@ def test_run_yaml_holds_the_spec_and_the_versions(folder, spec):
     import torch
 
     assert written.pop("versions")["torch"] == torch.__version__.partition("+")[0]
+    assert written.pop("sample") == {"shape": [1, 8, 8], "classes": 10}
     assert options.from_mapping(written) == spec
 
 
