@@ -170,7 +170,7 @@ def test_a_run_that_fails_later_says_how_to_go_on(tmp_path):
     with pytest.raises(ZeroDivisionError) as error:
         run(spec(tmp_path, **fields, rounds=30))
     assert error.value.__notes__ == [
-        "go on with it: raydl.run(spec, resume=True) in Python, with the spec that it began with"
+        "go on with: raydl.run(spec, resume=True) in Python, with the spec that it began with"
     ]
     assert (tmp_path / "run/run.yaml").exists()
 

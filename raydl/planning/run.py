@@ -164,6 +164,7 @@ def _fold(problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int,
     plan = algorithm.plan(state)._replace(batch_size=1, steps=1)
     data = ClientData(problem.dataset, problem.partition, problem.seed)
     broadcast = algorithm.broadcast(state)
+    problem.task.model.eval()  # in which any model takes a single sample
     draws = partial(seed_draws, problem.seed, host=problem.task.host_draws)
     with forked(host=problem.task.host_draws):
         return fold_eager(algorithm, gradient, data, draws, Work(0, clients, plan), broadcast, {})

@@ -224,9 +224,7 @@ class Shard:
             self._gathered.sort(key=attrgetter("worker"))
         finite = [push for push in self._gathered if push.message is not None]
         for push in finite:
-            folded = reduce.add(reduce.zero(), self._update(push))
-            # Of one alone a merge would be a copy.
-            accumulator = folded if len(finite) == 1 else reduce.merge(accumulator, folded)
+            accumulator = reduce.add(accumulator, self._update(push))
         self._rows += chain.from_iterable(push.rows for push in self._gathered)
         if finite:
             self._seed(self._progress.version, "server")

@@ -86,7 +86,7 @@ def _exchange(shards: int, vector: Tensor) -> Callable[[], Any]:
     params: Params = {"vector": vector}
     sharding = Sharding(params, shards)
     actors = [
-        ray.remote(num_cpus=0)(Shard).remote(number, replacing, pieces, [1], Synchronous())
+        ray.remote(num_cpus=0)(Shard).remote(number, replacing, 0, pieces, [1], Synchronous())
         for number, pieces in enumerate(sharding.shards)
     ]
     start = sharding.cut({"params": params})
@@ -96,9 +96,8 @@ def _exchange(shards: int, vector: Tensor) -> Callable[[], Any]:
     done = [0]
 
     def exchange() -> Params:
-        push = {"weight": torch.ones((), dtype=torch.float64), "sum": params}
         calls = []
-        for actor, part in zip(actors, sharding.cut(push), strict=True):
+        for actor, part in zip(actors, sharding.cut(params), strict=True):
             wire = wired(part)
             header = Header(0, None, done[0], wire.nbytes, {"client": 0.0})
             calls.append(actor.exchange.remote(header, wire))

@@ -49,7 +49,9 @@ RUNS = {
     "FedSGD": Run(FedSGD(), rounds=3, **FEDERATED),
     "FedSGD, weights": Run(FedSGD(send="weights"), epochs=2, **FEDERATED),
     "FedSGD, statistics": Run(FedSGD(), rounds=2, model=Model(normed), **FEDERATED),
-    "FedAvg, statistics": Run(FedAvg(epochs=1), rounds=2, model=Model(normed), **FEDERATED),
+    "FedAvg, statistics": Run(
+        FedAvg(epochs=1, drop_last=True), rounds=2, model=Model(normed), **FEDERATED
+    ),
     "LocalSGD": Run(LocalSGD(4, MOMENTUM, **SMALL), epochs=2),
     "LocalSGD, reset": Run(LocalSGD(3, MOMENTUM, at_sync="reset", **SMALL), epochs=1.5),
     "LocalSGD, AdamW": Run(LocalSGD(2, AdamW(), at_sync="average", **SMALL), epochs=1),
