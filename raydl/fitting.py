@@ -42,11 +42,9 @@ def check_processes(
 
 def check_minibatches(run: Run, problem: Problem, plan: Plan) -> None:
     """Raises a SpecError if a model that cannot train on a single sample is given one."""
-    ones = [
-        (client, size)
-        for client, size in enumerate(problem.partition.sizes.tolist())
-        if 1 in _sizes(run, problem, plan.sizes(size))
-    ]
+    sizes = problem.partition.sizes.tolist()
+    leaving = {size for size in set(sizes) if 1 in _sizes(run, problem, plan.sizes(size))}
+    ones = [(client, size) for client, size in enumerate(sizes) if size in leaving]
     if not ones or (reason := trains_on_one(problem.task, problem.dataset)) is None:
         return
     client, size = ones[0]

@@ -8,7 +8,6 @@ from torch import nn
 from raydl import checkpoint, options
 from raydl.core.errors import SpecError, require
 from raydl.core.module import restore
-from raydl.resumption import read_settings
 from raydl.storage import found
 
 
@@ -37,7 +36,7 @@ def load(
     if saved is None or not saved.model.state or "sample" not in written:
         raise SpecError(f"{folder.uri} holds no checkpoint of the {which} parameters with a model")
     try:
-        spec = options.from_mapping({"model": read_settings(folder)["model"]}).model
+        spec = options.from_mapping({"model": written["model"]}).model
         assert spec is not None
         with torch.random.fork_rng():
             model = spec.build(written["sample"]["shape"], written["sample"]["classes"])

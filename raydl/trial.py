@@ -73,7 +73,9 @@ def tried(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
         _warm_up(task, batch, dataset)
         try:
             first, second = (_pass(task, batch, seed) for _ in range(2))
-        except (SpecError, ModuleError) as error:
+        except SpecError:
+            raise
+        except ModuleError as error:
             raise SpecError(str(error)) from error
         except Exception as error:
             raise SpecError(
@@ -118,7 +120,7 @@ def _check_tensors(model: nn.Module) -> None:
 def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
     name, model = type(task.model).__name__, task.model
     model.eval()
-    with torch.no_grad(), Bound(model, Bound(model).trained).holding(parameters(model)):
+    with torch.no_grad(), _copying(model).holding(parameters(model)):
         try:
             outputs = model(batch.inputs)
         except Exception as error:
@@ -155,7 +157,7 @@ def _hint(inputs: Tensor) -> str:
 def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
     """Makes a first pass, in which a model may still make parts of itself."""
     model = task.model
-    with Bound(model, Bound(model).trained).holding(parameters(model)):
+    with _copying(model).holding(parameters(model)):
         try:
             loss, _ = means(task, model, batch)
         except Exception as error:
@@ -173,7 +175,7 @@ def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
 
 def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
     """A training pass from the module's own parameters, which are copied."""
-    bound = Bound(task.model, Bound(task.model).trained)
+    bound = _copying(task.model)
     stay = {name: each.clone() for name, each in frozen(task.model).items()}
     seed_draws(seed, "trial", host=True)
     drawn, given = _host_states(), parameters(task.model)
@@ -197,6 +199,11 @@ def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
     of_graph = {name for name in trained if id(bound.trained[name]) in seen}
     host_draws = not same(drawn, _host_states())
     return _Pass(loss.detach(), trained, trained - of_graph, written, host_draws, left, kept)
+
+
+def _copying(model: nn.Module) -> Bound:
+    """The module bound so that a pass may write to any of its parameters."""
+    return Bound(model, Bound(model).trained)
 
 
 def _reachable(loss: Tensor) -> set[int]:

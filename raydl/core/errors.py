@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-_SHOWN = 80  # characters
-
-_LONG = 300  # letters
+_SHOWN, _LONG = 80, 300  # characters: of a value, and of what an error says
 
 
 class SpecError(ValueError):

@@ -8,6 +8,7 @@ up to 16 bits and float64 for more. On their way into a module they are rounded 
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -128,7 +129,7 @@ class Bound:
         owners = {name: module._buffers for name, module in model.named_modules()}
         buffers = sorted(model.named_buffers(), key=itemgetter(0))
         self._slots = {name: _slot(owners, name, each) for name, each in buffers}
-        self._places = _places(model, self.trained)
+        self._model = model
 
     @contextmanager
     def holding(self, params: Params) -> Iterator[None]:
@@ -193,6 +194,20 @@ class Bound:
             for slot in self._slots.values():
                 slot.owner[slot.key] = slot.tensor
 
+    @cached_property
+    def _places(self) -> dict[str, list[tuple[dict[str, Tensor | None], str]]]:
+        """Where the module keeps each parameter: in several places, if weights are tied."""
+        names = {id(each): name for name, each in self.trained.items()}
+        places: dict[str, list[tuple[dict[str, Tensor | None], str]]] = {
+            name: [] for name in self.trained
+        }
+        for module in self._model.modules():
+            owner: dict[str, Tensor | None] = module._parameters  # type: ignore[assignment]
+            for key, parameter in owner.items():
+                if id(parameter) in names:
+                    places[names[id(parameter)]].append((owner, key))
+        return places
+
     def _check(self, versions: list[int]) -> None:
         """Raises a ModuleError if a pass wrote to a parameter that others may hold."""
         for (name, parameter, _), version in zip(self._data, versions, strict=True):
@@ -217,20 +232,6 @@ def _left(name: str, slot: _Slot) -> Tensor:
             "a training pass; what a model carries from pass to pass must keep its shape"
         )
     return carried(buffer.detach())
-
-
-def _places(
-    model: nn.Module, trained: dict[str, nn.Parameter]
-) -> dict[str, list[tuple[dict[str, Tensor | None], str]]]:
-    """Where the module keeps each parameter: in several places, if weights are tied."""
-    names = {id(each): name for name, each in trained.items()}
-    places: dict[str, list[tuple[dict[str, Tensor | None], str]]] = {name: [] for name in trained}
-    for module in model.modules():
-        owner: dict[str, Tensor | None] = module._parameters  # type: ignore[assignment]
-        for key, parameter in owner.items():
-            if id(parameter) in names:
-                places[names[id(parameter)]].append((owner, key))
-    return places
 
 
 def submodule(model: nn.Module, failing: Callable[[], object]) -> str:

@@ -45,8 +45,10 @@ def check_batchable(problem: Problem) -> None:
             ) from error
         seed()
         alone = eager(task)(params, batch)
-        if _draws(problem, alone):
-            return
+        seed_draws(problem.seed, "another trial", host=True)
+        again = eager(task)(params, batch)
+    if not all(_close(again.grads[name], grad) for name, grad in alone.grads.items()):
+        return  # a pass draws, which it does otherwise under vmap
     for kind in ("grads", "buffers"):
         one, two = getattr(alone, kind), getattr(batched, kind)
         for name in sorted(one.keys() | two.keys()):
@@ -56,14 +58,6 @@ def check_batchable(problem: Problem) -> None:
                     f"than by itself: it has hooks on parameters, or changes by the way, what vmap "
                     f"does not follow; {_MENDS}"
                 )
-
-
-def _draws(problem: Problem, alone: Gradients) -> bool:
-    """Whether a pass draws, which it does otherwise under ``vmap``."""
-    seed_draws(problem.seed, "another trial", host=True)
-    params, batch = parameters(problem.task.model), two_samples(problem.dataset)
-    again = eager(problem.task)(params, batch)
-    return not all(_close(again.grads[name], grad) for name, grad in alone.grads.items())
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -141,9 +141,9 @@ def share(problem: Problem) -> tuple[ray.ObjectRef, ray.ObjectRef]:
     if not has_hooks(problem.task.model):
         try:
             return ray.put(without), dataset.arrays
-        except Exception as error:  # whatever the user's module says of being pickled
-            if not _is_of_pickling(without.task.model):
-                raise error from None
+        except Exception:  # whatever the user's module says of being pickled
+            if _can_be_pickled(without.task.model):
+                raise
     model = problem.task.model
     remade = Remade(problem.make, complete(model, parameters(model)))
     task = problem.task._replace(model=remade)  # type: ignore[arg-type]
@@ -167,12 +167,12 @@ def attached(problem: Problem, arrays: dict[str, np.ndarray]) -> Problem:
     return replace(problem, dataset=filled(problem.dataset, arrays), task=task)
 
 
-def _is_of_pickling(model: nn.Module) -> bool:
+def _can_be_pickled(model: nn.Module) -> bool:
     try:
         cloudpickle.dumps(model)
     except Exception:
-        return True
-    return False
+        return False
+    return True
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
