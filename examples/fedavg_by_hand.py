@@ -14,7 +14,7 @@ from raydl.core.rng import generator
 from raydl.data import IID, Digits, Uniform
 from raydl.data.batches import minibatches, passes
 from raydl.models import MLP
-from raydl.runtimes.specs import Sequential
+from raydl.runtimes.local.spec import Sequential
 
 CLIENTS, ROUNDS, LR, SEED = 100, 10, 0.1, 0
 PLAN = Plan(batch_size=10, epochs=5)
@@ -42,7 +42,7 @@ def by_hand() -> torch.nn.Module:
                 cross_entropy(client(inputs[samples]), targets[samples]).backward()
                 optimizer.step()
             for sum_, weight in zip(average, client.parameters(), strict=True):
-                sum_ += weight.detach() * len(shards[k]) / total
+                sum_.add_(weight.detach() * len(shards[k]) / total)
         for weight, mean in zip(server.parameters(), average, strict=True):
             weight.data = mean
     return server

@@ -15,9 +15,9 @@ from operator import itemgetter
 
 import raydl
 from raydl.core import tree
-from raydl.core.algorithm import OPEN, Algorithm, Budget, Client, Plan
+from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, Client, Plan, RunLength
 from raydl.core.reduce import mean
-from raydl.runtimes.specs import Sequential
+from raydl.runtimes.local.spec import Sequential
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SignSGD:
 
     lr: float = 0.003
 
-    def build(self, budget: Budget = OPEN) -> Algorithm:
+    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
         """The algorithm with this rate, whatever the length of the run."""
 
         def step(gradient, local, batch):

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 import raydl
 from raydl import Model, Run
 from raydl.algorithms import FedAvg
-from raydl.data import Quantity, Tensors, Uniform
-from raydl.runtimes.specs import Sequential
+from raydl.data import QuantitySkew, Tensors, Uniform
+from raydl.runtimes.local.spec import Sequential
 
 
 class Spirals(nn.Module):
@@ -42,7 +42,7 @@ if __name__ == "__main__":
         Run(
             algorithm=FedAvg(lr=0.3, batch_size=20, momentum=0.9),
             data=spirals(),
-            partition=Quantity(alpha=1.0, min_size=20),
+            partition=QuantitySkew(alpha=1.0, min_size=20),
             participation=Uniform(0.5),
             model=Model(Spirals, {"width": 96}),
             clients=20,

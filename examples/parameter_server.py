@@ -14,10 +14,10 @@ import raydl
 from raydl.algorithms import ParameterServer
 from raydl.data import Digits
 from raydl.models import MLP
-from raydl.optim.specs import SGD
-from raydl.runtimes import serving
-from raydl.runtimes.cluster import connected
-from raydl.runtimes.consistency import Asynchronous
+from raydl.optim import SGD
+from raydl.runtimes import ShardedServer
+from raydl.runtimes.asynchrony.consistency import Asynchronous
+from raydl.runtimes.ray_cluster.cluster import connected
 
 WORKERS, STEPS, BATCH, LR = 2, 400, 32, 0.05
 
@@ -85,7 +85,7 @@ def by_hand() -> float:
 def by_raydl() -> float:
     """The same with raydl, here with two shards; and with a run's folder, checkpoints, resume."""
     algorithm = ParameterServer(WORKERS, SGD(LR, momentum=0.0), batch_size=BATCH, exchanges=STEPS)
-    runtime = serving.ParameterServer(shards=2, consistency=Asynchronous())
+    runtime = ShardedServer(shards=2, consistency=Asynchronous())
     history = raydl.run(raydl.Run(algorithm=algorithm, runtime=runtime, rounds=1))
     return float(history.summary["test_accuracy"])
 

@@ -5,25 +5,40 @@ whole run, and ``raydl.load(RUN)`` gives the model of one; ``raydl.rounds`` is t
 which needs no Ray.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raydl.core.errors import SpecError
+from raydl.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from raydl.course import History
-    from raydl.loading import load
-    from raydl.spec import Checkpointing, Evaluation, Model, Run
+    from raydl.config.run import Checkpointing, Evaluation, Model, Run
+    from raydl.round import Round, rounds
+    from raydl.run_folder.model import load
     from raydl.training import run
+    from raydl.training_loop import History
 
 __version__ = "0.1.0"
-__all__ = ["Checkpointing", "Evaluation", "History", "Model", "Run", "SpecError", "load", "run"]
+__all__ = [
+    "Checkpointing",
+    "Evaluation",
+    "History",
+    "Model",
+    "Round",
+    "Run",
+    "SpecError",
+    "load",
+    "rounds",
+    "run",
+]
 
-_HOMES = {"History": "course", "run": "training", "load": "loading"}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports torch and Ray only when something that needs them is asked for."""
-    if name in __all__:
-        return getattr(import_module(f"raydl.{_HOMES.get(name, 'spec')}"), name)
-    raise AttributeError(f"module 'raydl' has no attribute {name!r}")
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "config.run": ("Checkpointing", "Evaluation", "Model", "Run"),
+        "round": ("Round", "rounds"),
+        "run_folder.model": ("load",),
+        "training": ("run",),
+        "training_loop": ("History",),
+    },
+    ["SpecError"],
+)

@@ -1,5 +1,6 @@
 """``python -m raydl`` is the command ``raydl``."""
 
-from raydl.cli import main
+from raydl.cli.main import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
-from raydl.runtimes import memory
+from raydl.runtimes.worker.process import restored
 
 
 @contextmanager
@@ -25,19 +25,9 @@ def untouched() -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        for part in (_threads, _draws, _environment, _excepthook, _handlers, _memory):
+        for part in (restored, _draws, _environment, _excepthook, _handlers):
             stack.enter_context(part())
         yield
-
-
-@contextmanager
-def _threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -89,13 +79,3 @@ def _handlers() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
-
-
-@contextmanager
-def _memory() -> Iterator[None]:
-    kept = memory.keeps_freed()
-    try:
-        yield
-    finally:
-        if memory.keeps_freed() and not kept:
-            memory.give_back_freed()

@@ -97,7 +97,7 @@ class Folder:
             SpecError: if the file system does not answer.
         """
         try:
-            return self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound
+            return bool(self._files.get_file_info(f"{self._path}/{name}").type != FileType.NotFound)
         except (ArrowException, OSError) as error:
             raise SpecError(
                 f"{self._field} {self.uri!r} cannot be read: {error}; name another folder"
@@ -131,7 +131,8 @@ class Folder:
     def read(self, name: str) -> bytes:
         """A file's content."""
         with self.reading(name) as file:
-            return file.read()
+            content: bytes = file.read()
+        return content
 
     def remove(self, name: str) -> None:
         """Removes a file, or a folder and all that is in it."""
@@ -151,7 +152,7 @@ def _parted(uri: str) -> tuple[str, str]:
     return place if place.endswith("://") else place.rstrip("/") or "/", query
 
 
-def found(kind: str, named: str, storage: str | None, file: str) -> Folder:
+def find_folder(kind: str, named: str, storage: str | None, file: str) -> Folder:
     """The folder that is named by its path or URI, or by its name in the storage.
 
     Args:

@@ -7,51 +7,51 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
-from raydl import checkpoint
+from raydl.assembly.assemble import Assembled, assemble, usual_model
 from raydl.caller import untouched
-from raydl.chosen import title
+from raydl.config.given import title
+from raydl.config.run import Run
 from raydl.core.errors import Notice, require
 from raydl.core.tree import Params
-from raydl.course import Course, History
 from raydl.data.dataset import Dataset
-from raydl.interrupt import Interrupted, Stop, stoppable
-from raydl.record import Row, read_rows, table_of
-from raydl.resumption import (
+from raydl.round import NonFiniteError
+from raydl.run_folder import checkpoint
+from raydl.run_folder.record import Row, read_rows, table_of
+from raydl.run_folder.resumption import (
     check_same,
-    described,
-    freed_if_nothing_is_done,
+    remove_if_nothing_is_done,
+    run_yaml,
     stored_settings,
 )
-from raydl.rounds import NonFiniteError
-from raydl.runtimes.auto import Auto
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import ClusterError, KeptLostError, Runtime
-from raydl.setup import Setup, prepare, usual_model
-from raydl.spec import Run
+from raydl.runtimes.runtime import ClientStateLostError, ClusterError, CohortRuntime, ServerRuntime
+from raydl.signals import Interrupted, Stop, stoppable
 from raydl.storage import Folder
+from raydl.training_loop import History, TrainingLoop
 
 _ATTEMPTS = 100  # to end a run that loses nodes
 
 
-class Observer:
-    """Is told how a run goes on; this one does not care. See `raydl.progress` for one that does."""
+class Callback:
+    """Is told how a run goes on; this one does not care. `raydl.cli.progress` has one that does."""
 
-    def began(self, run: Run, problem: Problem, folder: Folder) -> None:
+    def on_start(self, run: Run, problem: Problem, folder: Folder) -> None:
         """The run is set up; ``run`` is as it is written to ``run.yaml``."""
 
-    def chose(self, reason: str) -> None:
+    def on_runtime(self, reason: str) -> None:
         """The runtime was chosen by measuring."""
 
-    def rounded(self, row: Row) -> None:
+    def on_round(self, row: Row) -> None:
         """A round is done and, if it was to be, scored and written down."""
 
 
 def run(
     spec: Run,
     *,
-    resume: bool = False,
-    observer: Observer | None = None,
+    resume: bool | Literal["auto"] = False,
+    callback: Callback | None = None,
     dataset: Dataset | None = None,
 ) -> History:
     """Does a run, and leaves its folder under ``spec.storage``.
@@ -61,9 +61,10 @@ def run(
 
     Args:
         spec: what to do.
-        resume: goes on from the newest sound checkpoint of the run of that name. The numbers are
-            then those of a run that was never interrupted.
-        observer: is told how it goes on.
+        resume: whether to go on from the newest sound checkpoint of the run of that name, to the
+            numbers of a run that was never interrupted; ``auto`` does so if there is such a run,
+            and begins it otherwise.
+        callback: is told how it goes on.
         dataset: what ``spec.data`` loads, if it is at hand already.
 
     Returns:
@@ -76,20 +77,27 @@ def run(
         ClusterError: if workers are lost again and again.
 
     Example:
-        >>> history = raydl.run(Run(rounds=50, data=Digits()))  # doctest: +SKIP
-        >>> history.table[["round", "val_accuracy"]]  # doctest: +SKIP
+        >>> from tempfile import TemporaryDirectory
+        >>> import raydl
+        >>> with TemporaryDirectory() as runs:
+        ...     run = raydl.Run(rounds=2, clients=10, runtime="sequential", storage=runs)
+        ...     history = raydl.run(run)
+        >>> history.table["round"].tolist()
+        [1, 2]
     """
     with untouched():
-        return _whole(spec, resume, observer or Observer(), dataset)
+        return _whole(spec, callback or Callback(), dataset, resume=resume)
 
 
-def _whole(spec: Run, resume: bool, observer: Observer, dataset: Dataset | None) -> History:
-    described(spec)  # refuses what run.yaml cannot hold
+def _whole(
+    spec: Run, callback: Callback, dataset: Dataset | None, *, resume: bool | Literal["auto"]
+) -> History:
+    run_yaml(spec)  # refuses what run.yaml cannot hold
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
-    stored = stored_settings(folder, spec, resume)
-    setup = prepare(spec, dataset)
-    spec = _resolved(spec, setup, observer)
+    stored = stored_settings(folder, spec, resume=resume)
+    setup = assemble(spec, dataset)
+    spec = _resolved(spec, setup, callback)
     if stored:
         check_same(spec, stored)
         rows = read_rows(folder)
@@ -101,14 +109,15 @@ def _whole(spec: Run, resume: bool, observer: Observer, dataset: Dataset | None)
             if saved and saved.round == done:
                 return _finished(folder, rows, saved.model.state)
     Folder(spec.storage).make()
-    observer.began(spec, setup.problem, folder)
-    with freed_if_nothing_is_done(folder, spec), stoppable() as stop:
-        # Other processes that take the course are in other folders than this one.
-        course = partial(_go, spec, folder.absolute, setup.params)
-        outcome = spec.runtime.drive(setup.problem, course, observer.rounded, stop)
+    callback.on_start(spec, setup.problem, folder)
+    with remove_if_nothing_is_done(folder, spec), stoppable() as stop:
+        # Other processes that run the loop are in other folders than this one.
+        loop = partial(_loop, spec, folder.absolute, setup.params)
+        outcome = spec.runtime.launch(setup.problem, loop, callback.on_round, stop)
         if isinstance(outcome, BaseException):
             raise outcome
-    return outcome._replace(path=folder.uri)
+    history: History = outcome._replace(path=folder.uri)
+    return history
 
 
 def _finished(folder: Folder, rows: list[Row], params: Params) -> History:
@@ -116,21 +125,21 @@ def _finished(folder: Folder, rows: list[Row], params: Params) -> History:
     return History(table_of(rows), json.loads(folder.read("summary.json")), folder.uri, params)
 
 
-def _go(
+def _loop(
     run: Run,
     uri: str,
     params: Params,
     problem: Problem,
-    runtime: Runtime,
-    rounded: Callable[[Row], None],
+    runtime: CohortRuntime | ServerRuntime,
+    on_round: Callable[[Row], None],
     stop: Stop,
 ) -> History | Interrupted | NonFiniteError | ClusterError:
     """Does the run in this process, from the newest checkpoint in its folder if there is one."""
     lost: ClusterError | None = None
     for _ in range(_ATTEMPTS):
         try:
-            return Course(run, problem, runtime, Folder(uri), rounded).go(params, stop)
-        except KeptLostError as error:
+            return TrainingLoop(run, problem, runtime, Folder(uri), on_round).run(params, stop)
+        except ClientStateLostError as error:
             lost = error
             warnings.warn(f"{error}; the run goes back to its checkpoint", Notice, stacklevel=2)
         except (Interrupted, NonFiniteError, ClusterError) as error:  # no fault of this process's
@@ -145,11 +154,10 @@ def _new_name(run: Run) -> str:
     return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S"), unique])
 
 
-def _resolved(run: Run, setup: Setup, observer: Observer) -> Run:
+def _resolved(run: Run, setup: Assembled, callback: Callback) -> Run:
     """The run with what it left open: the model that is usual, the runtime that is fastest."""
     run = replace(run, model=usual_model(run, setup.problem.dataset))
-    if isinstance(run.runtime, Auto):
-        choice = run.runtime.choose(setup.problem, next(run.cohorts()), run.last_round or 100)
-        observer.chose(choice.reason)
-        run = replace(run, runtime=choice.runtime)
-    return run
+    choice = run.runtime.resolve(setup.problem, next(run.cohorts()), run.last_round or 100)
+    if choice.reason:
+        callback.on_runtime(choice.reason)
+    return replace(run, runtime=choice.runtime)

@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from raydl.cli import main
+from raydl.cli.main import main
 
 # Digits, 20 clients, 4 of them a round, 10 small steps each: a round takes some 10 ms.
 SMALL = (

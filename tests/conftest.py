@@ -4,13 +4,33 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from hypothesis import Phase, settings
 
+from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
-from raydl.runtimes.specs import Actors
 from tests.federation import RUNTIMES
 
 torch.set_num_threads(1)
+# What is drawn is the same each time, so that a failure can be had again.
+PHASES = (Phase.explicit, Phase.generate, Phase.shrink)  # to explain can take minutes
+settings.register_profile("repeatable", derandomize=True, deadline=None, phases=PHASES)
+settings.load_profile("repeatable")
+
+
+SLOW = ("benchmarks", "clusters", "tuning")  # folders whose tests take seconds each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by what they ask for: ``ray``, ``data``; and ``slow`` by where they are."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        if asked & {"ray_environment", "cluster", "cluster_address", "runtime", "ran"}:
+            item.add_marker("ray")
+        if "data_root" in asked:
+            item.add_marker("data")
+        if item.path.parent.name in SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +59,7 @@ def ray_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def cluster(ray_environment: None) -> Iterator[None]:
     """One Ray cluster on this machine for all the tests that need one."""
-    from raydl.runtimes.cluster import connected
+    from raydl.runtimes.ray_cluster.cluster import connected
 
     with connected(None, cpus=4):
         yield

@@ -36,7 +36,7 @@ def drawing() -> Algorithm:
             init=init,
             step=step,
             final=last,
-            start=lambda broadcast: noise({"bias": broadcast["1.bias"]}),
+            initial_state=lambda broadcast: noise({"bias": broadcast["1.bias"]}),
         ),
         broadcast=lambda state: noise(state["params"]),
         server=lambda state, mean: fedavg.server(state, noise(mean)),
@@ -64,5 +64,5 @@ def gathering(elementwise=True) -> Algorithm:
     return fedavg._replace(reduce=reduce, elementwise=elementwise)
 
 
-def course(problem, runtime, rounded, stop):
+def loop(problem, runtime, on_round, stop):
     return final(problem, train(problem, runtime, 3, cohorts=EVERYONE))

@@ -20,12 +20,14 @@ from raydl.core.algorithm import Algorithm, Client, Plan
 from raydl.core.grad import Task, cross_entropy, parameters
 from raydl.core.reduce import mean
 from raydl.core.tree import Params, Tree
-from raydl.data import Dataset, Digits, Partition, PartitionSpec, Quantity, Uniform
+from raydl.data import Dataset, Digits, Partition, PartitionSpec, QuantitySkew, Uniform
 from raydl.optim import sgd
-from raydl.rounds import Round, rounds
+from raydl.round import Round, rounds
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
-from raydl.runtimes.specs import Actors, Batched, RuntimeSpec, Sequential
+from raydl.runtimes.spec import RuntimeSpec
 
 RUNTIMES: dict[str, RuntimeSpec] = {
     "sequential": Sequential(),
@@ -35,7 +37,7 @@ RUNTIMES: dict[str, RuntimeSpec] = {
     "batched": Batched(),
     "actors-batched": Actors(workers=2, batched=True),
 }
-UNEQUAL = Quantity(alpha=1.0, min_size=3)
+UNEQUAL = QuantitySkew(alpha=1.0, min_size=3)
 
 
 @cache
@@ -155,7 +157,7 @@ def keeping(plan: Plan, lr: float = 0.1) -> Algorithm:
             init=lambda broadcast, kept: {"params": broadcast, "kept": kept},
             step=step,
             final=final,
-            start=start,
+            initial_state=start,
         ),
         reduce=mean(),
         server=lambda state, delta: ({"params": tree.add(state["params"], delta)}, {}),

@@ -11,9 +11,9 @@ from typing import Any
 import torch.distributed as dist
 from ray import cloudpickle
 
-from raydl.interrupt import Stop
-from raydl.runtimes.allreduce import AllReduce as Process
-from raydl.runtimes.specs import AllReduce
+from raydl.runtimes.allreduce.runtime import AllReduceProcess as Process
+from raydl.runtimes.allreduce.spec import AllReduce
+from raydl.signals import Stop
 
 _TIMEOUT = timedelta(seconds=60)  # of a collective: where one process fails, the others wait
 _members: list[Connection] = []
@@ -21,24 +21,24 @@ _members: list[Connection] = []
 
 @dataclass(frozen=True)
 class Processes(AllReduce):
-    """A group of so many processes, which take a run's course as they would under Ray Train."""
+    """A group of so many processes, which run a training loop as they would under Ray Train."""
 
-    def drive(self, problem, course, rounded, stop):
+    def launch(self, problem, loop, on_round, stop):
         size = int(self.workers)
         while len(_members) < size:
             _members.append(_started())
         group = _members[:size]
         try:
             with tempfile.TemporaryDirectory() as folder:
-                task = problem, course, self.arithmetic(), size, f"file://{folder}/store"
+                task = problem, loop, self.numeric_fields(), size, f"file://{folder}/store"
                 for rank, member in enumerate(group):
                     member.send_bytes(cloudpickle.dumps((rank, *task)))
                 while (told := group[0].recv())[0] == "row":
-                    rounded(told[1])
+                    on_round(told[1])
                     group[0].send(stop.signal)
                 outcome, *others = [told[1], *(member.recv()[1] for member in group[1:])]
         except BaseException:
-            _members.clear()  # in mid-course, and of no use to anybody else
+            _members.clear()  # in mid-run, and of no use to anybody else
             raise
         for each in (outcome, *others):
             if isinstance(each, _Failed):
@@ -49,6 +49,8 @@ class Processes(AllReduce):
 class _Failed(str):
     """The traceback of a process."""
 
+    __slots__ = ()
+
 
 def _started() -> Connection:
     context = get_context("spawn")
@@ -58,19 +60,19 @@ def _started() -> Connection:
 
 
 def _serve(driver: Connection) -> None:
-    """Takes one course after the other."""
+    """Runs one loop after the other."""
     while True:
-        rank, problem, course, options, size, meeting = cloudpickle.loads(driver.recv_bytes())
+        rank, problem, loop, options, size, meeting = cloudpickle.loads(driver.recv_bytes())
         stop = Stop()
 
-        def rounded(row: Any, rank: int = rank, stop: Stop = stop) -> None:
+        def on_round(row: Any, rank: int = rank, stop: Stop = stop) -> None:
             if rank == 0:
                 driver.send(("row", row))
                 stop.signal = driver.recv()
 
         dist.init_process_group("gloo", meeting, rank=rank, world_size=size, timeout=_TIMEOUT)
         try:
-            outcome = course(problem, Process(problem, **options), rounded, stop)
+            outcome = loop(problem, Process(problem, **options), on_round, stop)
         except BaseException:
             outcome = _Failed(traceback.format_exc())
         finally:

@@ -71,16 +71,25 @@ MISTAKES = {
     ),
     "run --partition Natural": ("the data names no owners", "choose another partition"),
     # workers
-    "run --algorithm LocalSGD --workers 0": ("algorithm.workers is 0", "1 or larger"),
+    "run --algorithm LocalSGD --algorithm.workers 0": ("algorithm.workers is 0", "1 or larger"),
+    "run --algorithm LocalSGD --workers 2": (
+        (
+            "--workers has two meanings: --algorithm.workers, number of workers (K), and "
+            "--runtime.workers, actors; name one"
+        ),
+    ),
     "run --algorithm LocalSGD --interval QSR": ("algorithm.interval and", "--epochs"),
-    "run --algorithm LocalSGD --clients 9": ("workers of its own", "set --workers"),
+    "run --algorithm LocalSGD --clients 9": ("workers of its own", "set --algorithm.workers"),
     "run --algorithm DataParallel --workers 3 --batch_size 64": (
         "algorithm.batch_size is 64",
         "a multiple of the 3 workers",
     ),
     "run --algorithm DataParallel --hook topk": ("unknown algorithm.hook 'topk'", "PowerSGD"),
     "run --algorithm LocalSGD --steps 0": ("algorithm.steps is 0",),
-    "run --algorithm LocalSGD --workers 100 --epochs 1": ("one has 12 samples", "fewer workers"),
+    "run --algorithm LocalSGD --algorithm.workers 100 --epochs 1": (
+        "one has 12 samples",
+        "fewer workers",
+    ),
     "run --runtime allreduce --runtime.gpus 1": ("0 GPU", "runtime.gpus"),
     # virtual time
     "run --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound=-1": (
@@ -106,7 +115,10 @@ MISTAKES = {
     "run --runtime simulated --runtime.down 0": ("runtime.down is 0.0", "above 0 bit/s, or null"),
     "run --runtime simulated --runtime.up 0": ("runtime.up is 0.0", "above 0 bit/s, or null"),
     "run --runtime simulated --runtime.latency=-1": ("runtime.latency is -1.0", "0 or larger"),
-    "run --runtime simulated --runtime.dropout 1": ("runtime.dropout is 1.0", "none ever comes"),
+    "run --runtime simulated --runtime.update_loss 1": (
+        "runtime.update_loss is 1.0",
+        "none ever comes",
+    ),
     "run --runtime simulated --runtime.deadline 0": ("runtime.deadline is 0.0", "above 0, or null"),
     "run --runtime simulated --runtime.deadline 1 --consistency Asynchronous": (
         "only a synchronous step can wait in vain",
@@ -275,5 +287,6 @@ def test_as_a_process(workplace):
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
         "raydl: unknown command 'runn'; did you mean 'run'? "
-        "Allowed: --help, data prepare, data show, doctor, plan, run, show\n"
+        "Allowed: --help, data prepare, data show, doctor, plan, run, show, study list, study run, "
+        "sweep\n"
     )

@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -17,10 +18,13 @@ from raydl import Run
 from raydl.algorithms import FedAvg
 from raydl.caller import untouched
 from raydl.data import Tensors, Uniform
-from raydl.rounds import NonFiniteError
-from raydl.runtimes import memory
-from raydl.runtimes.simulated import Simulated
-from raydl.runtimes.specs import Actors, Batched, Sequential
+from raydl.round import NonFiniteError
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.auto import Auto
+from raydl.runtimes.local.spec import Batched, Sequential
+from raydl.runtimes.simulated.spec import Simulated
+from raydl.runtimes.worker import memory
+from tests.federation import federation, train
 
 THREADS = 2
 
@@ -44,6 +48,13 @@ def process() -> dict[str, object]:
         "handlers": {each: signal.getsignal(each) for each in signal.valid_signals()},
         "excepthook": sys.excepthook,
         "memory": memory.keeps_freed(),
+    }
+
+
+def changed_by_training() -> dict[str, object]:
+    """What training changes by itself; that libraries are imported is no matter of a runtime's."""
+    return {
+        name: each for name, each in process().items() if name in ("threads", "draws", "memory")
     }
 
 
@@ -104,6 +115,33 @@ def test_in_another_thread_signals_are_left_alone():
     thread.start()
     thread.join()
     assert seen == [thread]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    "spec", [Sequential(), Batched(), Simulated()], ids=lambda s: type(s).__name__
+)
+def test_a_runtime_that_was_opened_leaves_the_process_as_it_was(spec, fails):
+    """Also in a training loop of the user's own."""
+    problem, before = federation(FedAvg(batch_size=16, epochs=1).build()), changed_by_training()
+    with suppress(ZeroDivisionError), spec.open(problem) as runtime:
+        train(problem, runtime, 1)
+        assert torch.get_num_threads() == 1
+        if fails:
+            raise ZeroDivisionError
+    assert changed_by_training() == before
+
+
+def test_measuring_leaves_the_process_as_it_was_also_where_vmap_fails():
+    def step(gradient, local, batch):
+        float(next(iter(local["params"].values())).sum())  # which vmap refuses
+        return client.step(gradient, local, batch)
+
+    fedavg = FedAvg(batch_size=16, epochs=1).build()
+    client, before = fedavg.client, changed_by_training()
+    problem = federation(fedavg._replace(client=client._replace(step=step)))
+    assert not Auto().resolve(problem, np.arange(4), 1).runtime.batched
+    assert changed_by_training() == before
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -3,14 +3,19 @@ import json
 import os
 import pickle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from raydl import checkpoint
-from raydl.checkpoint import Checkpoint
 from raydl.core import tree
+from raydl.run_folder import checkpoint
+from raydl.run_folder.checkpoint import Checkpoint
+from raydl.runtimes.runtime import RuntimeState
 from raydl.storage import Folder
+from tests.trees import assert_equal, trees
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ def folder(tmp_path) -> Folder:
 
 def at(number: int) -> Checkpoint:
     state = {"params": {"w": torch.full((3, 2), float(number))}, "step": torch.tensor(number)}
-    return Checkpoint(number, state, {})
+    return Checkpoint(number, state)
 
 
 def files(folder: Folder, number: int) -> tuple[Path, Path]:
@@ -31,11 +36,11 @@ def files(folder: Folder, number: int) -> tuple[Path, Path]:
 def same(found: Checkpoint, expected: Checkpoint) -> bool:
     return (
         found.round == expected.round
-        and found.kept.keys() == expected.kept.keys()
+        and found.runtime.clients.keys() == expected.runtime.clients.keys()
         and tree.fingerprint(found.state) == tree.fingerprint(expected.state)
         and all(
-            tree.fingerprint(found.kept[client]) == tree.fingerprint(kept)
-            for client, kept in expected.kept.items()
+            tree.fingerprint(found.runtime.clients[client]) == tree.fingerprint(state)
+            for client, state in expected.runtime.clients.items()
         )
     )
 
@@ -52,15 +57,27 @@ def test_everything_comes_back(folder):
         "strided": torch.randn(4, 6)[:, ::2],
         "shared": torch.arange(6.0).expand(2, 6),
     }
-    kept = {3: {"momentum": torch.randn(4), "rounds": torch.tensor(2)}, 100_000: torch.ones(1)}
-    checkpoint.save(folder, Checkpoint(12, state, kept), keep=1)
+    clients = {3: {"momentum": torch.randn(4), "rounds": torch.tensor(2)}, 100_000: torch.ones(1)}
+    runtime = RuntimeState(clients, {"clock": {"now": torch.tensor(1.5)}, "waiting": {}})
+    checkpoint.save(folder, Checkpoint(12, state, runtime), keep=1)
     found = checkpoint.newest(folder)
-    assert (found.round, sorted(found.kept)) == (12, [3, 100_000])
-    for given, expected in ((found.state, state), (found.kept[3], kept[3])):
-        leaves = dict(tree.leaves(given))
-        for path, leaf in tree.leaves(expected):
-            assert leaves[path].dtype == leaf.dtype
-            assert torch.equal(leaves[path], leaf)
+    assert (found.round, sorted(found.runtime.clients)) == (12, [3, 100_000])
+    pairs = (found.state, state), (found.runtime.clients[3], clients[3])
+    for given_back, expected in (*pairs, (found.runtime.own, runtime.own)):
+        assert_equal(given_back, expected)
+
+
+@given(trees(), st.dictionaries(st.integers(0, 9), trees(), max_size=2), trees())
+def test_whatever_the_names_everything_comes_back(state, clients, own):
+    with TemporaryDirectory() as path:
+        folder = Folder(path)
+        checkpoint.save(folder, Checkpoint(3, state, RuntimeState(clients, own)), keep=1)
+        found = checkpoint.newest(folder)
+    assert_equal(found.state, state)
+    assert found.runtime.clients.keys() == clients.keys()
+    for client, each in clients.items():
+        assert_equal(found.runtime.clients[client], each)
+    assert_equal(found.runtime.own, own)
 
 
 def test_the_last_few_are_kept(folder):

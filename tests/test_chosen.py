@@ -11,16 +11,17 @@ import yaml
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from raydl import Model, Run, SpecError, options
+from raydl import Model, Run, SpecError
 from raydl.algorithms import FedAvg, FedSGD, LocalSGD
-from raydl.choices import CHOICES
-from raydl.chosen import title
+from raydl.config import options
+from raydl.config.choices import CHOICES
+from raydl.config.given import title
 from raydl.core.spec import Spec
 from raydl.data import IID, CropFlip, Dataset, Digits, Partition, Skewed, Tensors
-from raydl.data.own import loaded
+from raydl.data.own import load_dataset
 from raydl.models import MLP
-from raydl.optim.specs import LARS
-from raydl.runtimes.specs import Sequential
+from raydl.optim import LARS
+from raydl.runtimes.local.spec import Sequential
 
 X, Y = torch.arange(24.0).reshape(12, 2), torch.arange(12) % 3
 
@@ -116,7 +117,7 @@ def test_samples_and_their_classes_are_data(data):
     "gives", [Tensors(X, Y), (X.numpy(), Y), (X.tolist(), Y.tolist())], ids=str
 )
 def test_a_source_may_load_what_data_may_be(gives):
-    assert isinstance(loaded(Source(gives)), Dataset)
+    assert isinstance(load_dataset(Source(gives)), Dataset)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import raydl as package
+from raydl.cli.commands import COMMANDS
+from raydl.config import options
 from tests.command import SMALL, done, refused, summary
 
 
@@ -31,12 +34,34 @@ def storage(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], [], ["--version"]], ids=str)
+LIGHT = """
+--help
+-h
+--version
+run --help
+run --algorithm DiLoCo --runtime simulated --help
+run --help momentum
+show --help
+plan --help
+data --help
+data show --help
+data prepare --help
+doctor --help
+sweep --help
+study --help
+study list --help
+study run --help
+--print_completion bash
+--complete run --algorithm Fed
+"""
+
+
+@pytest.mark.parametrize("argv", [[], *map(str.split, LIGHT.strip().splitlines())], ids=" ".join)
 def test_help_is_light(argv):
     """Without torch, Ray or anything else that takes its time to import."""
     program = (
         "import sys\n"
-        "from raydl.cli import main\n"
+        "from raydl.cli.main import main\n"
         "try:\n"
         f"    main({argv})\n"
         "except SystemExit as ended:\n"
@@ -48,7 +73,7 @@ def test_help_is_light(argv):
     *shown, last = out.splitlines()
     code, *modules = last.split()
     assert code == "0"
-    assert shown[0].startswith("raydl")
+    assert shown
     heavy = {"torch", "ray", "numpy", "pandas", "pyarrow", "matplotlib", "jsonargparse", "rich"}
     assert heavy.isdisjoint(modules)
 
@@ -67,10 +92,33 @@ def test_version():
 
 
 def test_every_command_of_the_help_exists():
-    for command in re.findall(
-        r"^  raydl ((?:run|show|plan|data \w+|doctor))", done("--help"), re.MULTILINE
+    shown = done("--help")
+    for name in COMMANDS:
+        assert f"  raydl {name} " in shown
+        assert "unknown command" not in refused(*name.split(), "--no.such.option", "x")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_takes(name):
+    text = done(*name.split(), "--help")
+    assert text.startswith(f"usage: raydl {name}")
+    for option in COMMANDS[name].options:
+        assert f"  {option}" in text
+    if COMMANDS[name].of_a_run and name != "run":
+        assert "raydl run --help" in text
+
+
+def test_help_on_a_word():
+    text = " ".join(done("run", "--help", "momentum").split())
+    for part in (
+        "--algorithm.momentum [FedAvg, FedProx] momentum of the clients' SGD",
+        "--algorithm.optimizer.momentum [SGD, LARS] momentum, in [0, 1). (float, default: 0.9)",
+        "--algorithm SlowMo Local SGD with a slow momentum",
     ):
-        assert "unknown command" not in refused(*command.split(), "--no.such.option", "x")
+        assert part in text
+    assert "--algorithm.lr " not in text
+    assert "'momentm'" in (said := refused("run", "--help", "momentm"))
+    assert "did you mean 'momentum'?" in said
 
 
 def test_help_of_run():
@@ -80,6 +128,23 @@ def test_help_of_run():
     assert "--data.split_seed" in text
 
 
+@pytest.mark.parametrize(
+    "argv", [[], ["--algorithm", "DiLoCo", "--optimizer.lr", "0.5", "--name", "a"]]
+)
+def test_the_printed_config_describes_the_same_run(argv, workplace):
+    text = done("run", *argv, "--print_config")
+    assert options.from_mapping(yaml.safe_load(text)) == options.parse(argv)
+    (workplace / "printed.yaml").write_text(text)
+    assert done("run", "--config", "printed.yaml", "--print_config") == text
+    assert [each.name for each in workplace.iterdir()] == ["printed.yaml"]
+
+
+def test_the_config_of_a_run_to_go_on_with(storage):
+    text = done("run", "--resume", storage / "plain", "--rounds", 5, "--print_config")
+    printed = yaml.safe_load(text)
+    assert (printed["storage"], printed["name"], printed["rounds"]) == (str(storage), "plain", 5)
+
+
 def test_what_a_run_says(workplace):
     out = done("run", *SMALL, "--name", "a")
     assert re.search(
@@ -87,9 +152,8 @@ def test_what_a_run_says(workplace):
         r"runs/a\n",
         out,
     )
-    assert re.findall(r"^round (\d)/6  loss \d\.\d{3}  validation \d+\.\d %$", out, re.M) == list(
-        "123456"
-    )
+    line = r"^round (\d)/6  loss \d\.\d{3}  validation \d+\.\d %$"
+    assert "".join(re.findall(line, out, re.MULTILINE)) == "123456"
     written = summary(workplace / "runs/a")
     assert re.search(rf"test accuracy +{100 * written['test_accuracy']:.2f} %", out)
     assert re.search(rf"fingerprint +{written['fingerprint'][:16]}…", out)

@@ -6,9 +6,10 @@ import time
 import pytest
 import ray
 
-from raydl import Run, doctor
+from raydl import Run
+from raydl.cli import doctor
+from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.auto import Auto
-from raydl.runtimes.specs import Actors
 from tests.command import done, raydl
 
 SEQUENTIAL = ("doctor", "--runtime", "sequential")

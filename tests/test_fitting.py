@@ -13,7 +13,9 @@ import raydl
 from raydl import Model, Run, SpecError
 from raydl.algorithms import DataParallel, FedAvg
 from raydl.data import Tensors
-from raydl.runtimes.specs import Actors, AllReduce, Batched, Sequential
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.allreduce.spec import AllReduce
+from raydl.runtimes.local.spec import Batched, Sequential
 from tests.zoo import Between, CheckpointedReentrant, Embedded, Layers, ParameterHook, Unused
 
 DRAWS = torch.Generator().manual_seed(0)

@@ -57,7 +57,9 @@ def test_sigkill_at_any_instant(begin, tmp_path):
     folder = tmp_path / "a"
     process = begin(*LONG, "--name", "a")
     saved(process, folder)
-    time.sleep(random.uniform(0, 0.5))
+    pause = random.uniform(0, 0.5)
+    print(f"killed {pause} s after its first checkpoint was seen")  # to do that again
+    time.sleep(pause)
     process.kill()
     assert ended(process).code == -signal.SIGKILL
     rounds = last_round(folder) + 7
@@ -72,7 +74,7 @@ def family(run: Popen[str]) -> list[psutil.Process]:
     def complete() -> bool:
         root = psutil.Process(run.pid)
         found[:] = root.children(recursive=True)
-        return len(set(titled(root, "ray::Host")) & set(found)) == 2
+        return len(set(titled(root, "ray::BlockActor")) & set(found)) == 2
 
     until(complete)
     return found

@@ -13,11 +13,11 @@ from werkzeug.serving import make_server
 
 from raydl import Checkpointing, Model, Run, run
 from raydl.algorithms import FedAvg
-from raydl.checkpoint import newest
-from raydl.progress import Live
-from raydl.runtimes.specs import Sequential
+from raydl.cli.progress import Live
+from raydl.run_folder.checkpoint import newest
+from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
-from raydl.training import Observer
+from raydl.training import Callback
 from tests.command import SMALL, done, raydl, refused
 
 
@@ -99,13 +99,13 @@ def fingerprint(tmp_path_factory) -> Callable[[Run], str]:
     ]
 
 
-class Uploads(Observer):
+class Uploads(Callback):
     """Refuses uploads from a round on."""
 
     def __init__(self, store: Store, after: int, refusals: int) -> None:
         self._store, self._after, self._refusals = store, after, refusals
 
-    def rounded(self, row):
+    def on_round(self, row):
         if row["round"] == self._after:
             self._store.refusals = self._refusals
 
@@ -126,14 +126,14 @@ def test_a_run_in_a_bucket_and_its_resumption(spec, fingerprint):
 
 def test_an_upload_that_is_refused_is_tried_again(spec, store, fingerprint):
     before = store.refused
-    history = run(spec, observer=Uploads(store, after=2, refusals=2))
+    history = run(spec, callback=Uploads(store, after=2, refusals=2))
     assert store.refused - before == 2
     assert history.summary["fingerprint"] == fingerprint(spec)
 
 
 def test_a_run_whose_store_is_gone_resumes_when_it_is_back(spec, store, fingerprint):
     with pytest.raises(OSError, match="SLOW_DOWN"):
-        run(spec, observer=Uploads(store, after=3, refusals=1_000))
+        run(spec, callback=Uploads(store, after=3, refusals=1_000))
     store.refusals = 0
     saved = newest(Folder(spec.storage) / "a")
     assert saved is not None
@@ -143,13 +143,13 @@ def test_a_run_whose_store_is_gone_resumes_when_it_is_back(spec, store, fingerpr
 
 def test_a_store_that_goes_away_is_told(spec, store, monkeypatch):
     """The command's third round is the last one that can be written down."""
-    told = Live.rounded
+    told = Live.on_round
 
-    def rounded(self, row):
+    def on_round(self, row):
         told(self, row)
-        Uploads(store, after=3, refusals=1_000).rounded(row)
+        Uploads(store, after=3, refusals=1_000).on_round(row)
 
-    monkeypatch.setattr(Live, "rounded", rounded)
+    monkeypatch.setattr(Live, "on_round", on_round)
     ended = raydl("run", *SMALL, "--storage", spec.storage, "--name", "c", "--checkpoint.every", 1)
     store.refusals = 0
     assert ended.code == 1

@@ -4,17 +4,21 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError, manual, options
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError
 from raydl.algorithms import DiLoCo, FedAvg, FedSGD, LocalSGD
-from raydl.algorithms.intervals import QSR
+from raydl.algorithms.distributed.intervals import QSR
+from raydl.config import options
+from raydl.config import renamed as renaming
+from raydl.config.inventory.help import help_text
 from raydl.data import CropFlip, Dirichlet, Parquet, Skewed, Synthetic
+from raydl.optim import LARS, AdamW
 from raydl.optim.schedule import Constant, Cosine
-from raydl.optim.specs import LARS, AdamW
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.asynchrony.consistency import StaleSynchronous
 from raydl.runtimes.auto import Auto
-from raydl.runtimes.consistency import StaleSynchronous
-from raydl.runtimes.simulated import Simulated
-from raydl.runtimes.specs import Actors, Batched, Sequential
-from raydl.runtimes.speed import Measured
+from raydl.runtimes.local.spec import Batched, Sequential
+from raydl.runtimes.simulated.compute_time import Measured
+from raydl.runtimes.simulated.spec import Simulated
 
 EVERYTHING = Run(
     algorithm=FedAvg(lr=1e-5, batch_size=None, steps=3, momentum=0.9, nesterov=True),
@@ -65,6 +69,14 @@ def test_dotted_and_nested_settings_mean_the_same():
     expected = Run(runtime=Batched(threads=2), checkpoint=Checkpointing(every=5))
     for settings in (nested, dotted, backwards):
         assert options.from_mapping(settings) == expected
+
+
+def test_dotted_settings_of_a_class_inside_of_a_class_add_up():
+    expected = LocalSGD(optimizer=LARS(lr=1.5, momentum=0.8))
+    fields = {"": "LARS", ".lr": 1.5, ".momentum": 0.8}
+    for order in (fields, dict(reversed(fields.items()))):
+        settings = {f"algorithm.optimizer{key}": each for key, each in order.items()}
+        assert options.from_mapping({"algorithm": "LocalSGD"} | settings).algorithm == expected
 
 
 @pytest.mark.parametrize("name", ["FedSGD", "fedsgd", "FEDSGD"])
@@ -128,8 +140,9 @@ def test_a_class_inside_of_a_class():
     }
     assert options.from_mapping({"algorithm": nested, "epochs": 3}).algorithm == expected
     short = (
-        "--algorithm LocalSGD --workers 8 --optimizer LARS --optimizer.lr 1.5 --optimizer.clip true"
-        " --schedule.warmup=0.1 --interval qsr --interval.alpha 0.3 --epochs 3"
+        "--algorithm LocalSGD --algorithm.workers 8 --optimizer LARS --optimizer.lr 1.5"
+        " --optimizer.clip true --schedule.warmup=0.1 --interval qsr --interval.alpha 0.3"
+        " --epochs 3"
     )
     run = options.parse(short.split())
     assert (run.algorithm, run.epochs, run.population) == (expected, 3, 8)
@@ -153,14 +166,19 @@ def test_an_inner_class_keeps_the_defaults_of_the_outer_one():
     [
         (
             "--optimizer LARS",
-            "FedAvg has no optimizer; EASGD, DataParallel, DiLoCo, HierarchicalLocalSGD, LocalSGD, "
-            "ParameterServer, SlowMo have one",
+            (
+                "FedAvg has no optimizer; EASGD, DataParallel, DiLoCo, HierarchicalLocalSGD, "
+                "LocalSGD, ParameterServer, SlowMo have one"
+            ),
         ),
         ("--algorithm SlowMo --optimizer LARZ", "did you mean 'LARS'"),
         ("--algorithm SlowMo --optimizer.lt 1", "algorithm.optimizer.lr"),
         ("--algorithm SlowMo --clients 4", "has workers of its own"),
         ("--algorithm SlowMo --participation.fraction 0.5", "has workers of its own"),
-        ("--algorithm LocalSGD --workers 0", "algorithm.workers is 0; it must be 1 or larger"),
+        (
+            "--algorithm LocalSGD --algorithm.workers 0",
+            "algorithm.workers is 0; it must be 1 or larger",
+        ),
         ("--algorithm LocalSGD --steps 0", "algorithm.steps is 0; it must be 1 or larger"),
         ("--algorithm LocalSGD --schedule.warmup 1.5", "shorter than the run"),
     ],
@@ -169,6 +187,59 @@ def test_mistakes_inside_of_a_class(argv, told):
     with pytest.raises(SpecError) as error:
         options.parse(argv.split())
     assert told in str(error.value)
+
+
+def test_a_short_name_must_have_one_meaning():
+    assert options.parse(["--batch_size", "7"]).algorithm == FedAvg(batch_size=7)
+    assert options.parse(["--workers=3"]).runtime == Actors(workers=3)
+    alone = ["--algorithm", "LocalSGD", "--runtime", "sequential", "--workers", "3"]
+    assert options.parse(alone).algorithm == LocalSGD(workers=3)
+    assert options.parse(["--epochs", "3"]).epochs == 3  # the run's own comes first
+    with pytest.raises(SpecError) as error:
+        options.parse(["--algorithm", "LocalSGD", "--workers=3"])
+    assert str(error.value) == (
+        "--workers has two meanings: --algorithm.workers, number of workers (K), and "
+        "--runtime.workers, actors; name one"
+    )
+
+
+@pytest.fixture
+def renamed(monkeypatch):
+    monkeypatch.setitem(renaming.OPTIONS, "runtime.cores", "runtime.cpus")
+    monkeypatch.setitem(renaming.OPTIONS, "algorithm.optimiser", "algorithm.optimizer")
+    monkeypatch.setitem(renaming.CLASSES, "algorithm", {"FederatedAveraging": "FedAvg"})
+
+
+@pytest.mark.usefixtures("renamed")
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("--runtime.cores 2", "runtime.cores is called runtime.cpus now; write that"),
+        ("--cores=2", "runtime.cores is called runtime.cpus now; write that"),
+        ("--optimiser SGD", "algorithm.optimiser is called algorithm.optimizer now; write that"),
+        (
+            "--algorithm DiLoCo --algorithm.optimiser.lr 1",
+            "algorithm.optimiser.lr is called algorithm.optimizer.lr now; write that",
+        ),
+        (
+            "--algorithm federatedaveraging",
+            "algorithm FederatedAveraging is called FedAvg now; write that",
+        ),
+    ],
+)
+def test_an_old_name_is_told_the_new_one(argv, told):
+    with pytest.raises(SpecError) as error:
+        options.parse(argv.split())
+    assert str(error.value) == told
+
+
+@pytest.mark.usefixtures("renamed")
+def test_an_old_name_in_a_file_is_told_the_new_one():
+    with pytest.raises(SpecError, match=r"^runtime\.cores is called runtime\.cpus now"):
+        options.from_mapping({"runtime": {"name": "actors", "cores": 2}})
+    file = {"algorithm": {"name": "DiLoCo", "optimiser": {"name": "SGD"}}}
+    with pytest.raises(SpecError, match=r"optimiser\.name is called algorithm\.optimizer\.name"):
+        options.from_mapping(file)
 
 
 def test_lists():
@@ -258,7 +329,7 @@ def test_importable_names_that_will_not_do(own_module, argv, told):
 
 
 def test_help_shows_every_option_with_its_default():
-    text = " ".join(manual.help_text([]).split())
+    text = " ".join(help_text([]).split())
     for key, value in options.flatten(options.to_mapping(Run())).items():
         if key.endswith(".name") or key in ("augmentation", "model"):
             continue
@@ -269,9 +340,10 @@ def test_help_shows_every_option_with_its_default():
 
 
 def test_help_is_that_of_the_classes_chosen():
-    text = manual.help_text(["--data", "Synthetic", "--algorithm=FedSGD"])
+    text = help_text(["--data", "Synthetic", "--algorithm=FedSGD"])
     assert "--data.noise" in text
-    assert "--algorithm.send {gradients,weights}" in text
+    assert "--algorithm.send" in text
+    assert "('gradients' or 'weights', default: gradients)" in " ".join(text.split())
     assert "--algorithm.momentum" not in text
 
 

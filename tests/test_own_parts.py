@@ -12,7 +12,8 @@ import yaml
 from raydl import Checkpointing, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg
 from raydl.data import Partition, Tensors
-from raydl.runtimes.specs import Actors, Sequential
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.spec import Sequential
 from tests.command import raydl, refused
 
 X = torch.rand(60, 6, generator=torch.Generator().manual_seed(0))

@@ -16,9 +16,10 @@ from raydl import Checkpointing, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.core.algorithm import Algorithm, AlgorithmSpec, Plan
 from raydl.data import Uniform
-from raydl.interrupt import Interrupted
-from raydl.runtimes.specs import Actors, Sequential
-from raydl.training import Observer
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.spec import Sequential
+from raydl.signals import Interrupted
+from raydl.training import Callback
 from tests.command import done, outcome, raydl, refused, summary
 from tests.federation import keeping
 
@@ -40,13 +41,13 @@ class Keeping:
 ALGORITHMS = {"FedAvg": FedAvg(epochs=1, batch_size=16), "Keeping": Keeping()}
 
 
-class Stopper(Observer):
+class Stopper(Callback):
     """Sends this process a signal while the round after ``after`` is in hand."""
 
     def __init__(self, after: int, number: int = signal.SIGTERM) -> None:
         self.after, self.number = after, number
 
-    def rounded(self, row):
+    def on_round(self, row):
         if row["round"] == self.after:
             signal.raise_signal(self.number)
 
@@ -69,7 +70,7 @@ def spec(storage: Path, algorithm: AlgorithmSpec = ALGORITHMS["FedAvg"]) -> Run:
 def stop(spec: Run, after: int, resume: bool = False) -> Path:
     """Does a run, or goes on with it, until it is stopped in the round after ``after``."""
     with pytest.raises(Interrupted) as stopped:
-        run(spec, resume=resume, observer=Stopper(after))
+        run(spec, resume=resume, callback=Stopper(after))
     assert (stopped.value.code, stopped.value.round) == (143, after + 1)
     assert stopped.value.path == f"{spec.storage}/{spec.name}"
     return Path(stopped.value.path)
@@ -129,7 +130,7 @@ def test_what_clients_keep_is_in_the_checkpoint(whole):
     cohorts = Uniform(0.4).cohorts(10, seed=0)
     took_part = np.bincount(np.concatenate([next(cohorts) for _ in range(6)]), minlength=10)
     assert rounds == {client: times for client, times in enumerate(took_part) if times}
-    assert all(f"kept/{client}/momentum/1.weight" in tensors for client in rounds)
+    assert all(f"clients/{client}/momentum/1.weight" in tensors for client in rounds)
 
 
 @pytest.fixture
@@ -143,15 +144,15 @@ def heeded():
 @pytest.mark.usefixtures("heeded")
 def test_sigint_stops_as_well_and_a_second_one_at_once(tmp_path):
     with pytest.raises(Interrupted) as stopped:
-        run(spec(tmp_path), observer=Stopper(1, signal.SIGINT))
+        run(spec(tmp_path), callback=Stopper(1, signal.SIGINT))
     assert stopped.value.code == 130
 
-    class Twice(Observer):
-        def rounded(self, row):
+    class Twice(Callback):
+        def on_round(self, row):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as impatient:
-        run(replace(spec(tmp_path), name="b", rounds=50), observer=Twice())
+        run(replace(spec(tmp_path), name="b", rounds=50), callback=Twice())
     assert not isinstance(impatient.value, Interrupted)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

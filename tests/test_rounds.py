@@ -10,8 +10,9 @@ from raydl.core import tree
 from raydl.core.algorithm import Plan
 from raydl.core.grad import parameters
 from raydl.data import Natural, Tensors
-from raydl.rounds import NonFiniteError, rounds
-from raydl.runtimes.inprocess import InProcess
+from raydl.round import NonFiniteError, rounds
+from raydl.runtimes.local.runtime import LocalRuntime
+from raydl.runtimes.runtime import RuntimeState
 from tests.federation import federation, fingerprints, keeping, mlp, train
 
 POISONED = 2  # holds a sample that is infinite
@@ -34,7 +35,7 @@ def poisoned():
 def test_a_client_that_is_not_finite_ends_the_run_and_is_named(poisoned):
     cohorts = [[0, 3], [4, POISONED, 1]]
     with pytest.raises(NonFiniteError, match=f"round 2: the update of client {POISONED} holds"):
-        train(poisoned, InProcess(poisoned), cohorts=map(np.array, cohorts))
+        train(poisoned, LocalRuntime(poisoned), cohorts=map(np.array, cohorts))
 
 
 @pytest.mark.parametrize("runtime", ["sequential", "batched", "actors-1"], indirect=True)
@@ -51,7 +52,7 @@ def test_dropped_updates_leave_no_trace(poisoned, runtime):
         assert each.clients["finite"].bool().tolist() == finite
 
     without = [[1, 3], [0, 4, 5], [3, 1]]
-    opened.restore({})
+    opened.restore(RuntimeState())
     state, expected = None, []
     for number, cohort in zip((0, 1, 3), without, strict=True):
         ahead = [np.array([])] * number
@@ -61,7 +62,7 @@ def test_dropped_updates_leave_no_trace(poisoned, runtime):
         state = each.state
         expected.append(each)
     assert fingerprints(expected) == fingerprints([given[0], given[1], given[3]])
-    assert opened.kept().keys() == {0, 1, 3, 4, 5}
+    assert opened.state().clients.keys() == {0, 1, 3, 4, 5}
 
 
 def test_a_client_that_is_not_finite_does_not_touch_those_of_its_block(poisoned):
@@ -71,7 +72,7 @@ def test_a_client_that_is_not_finite_does_not_touch_those_of_its_block(poisoned)
         apart, block = (
             train(
                 each,
-                InProcess(each, batched=batched),
+                LocalRuntime(each, batched=batched),
                 cohorts=map(np.array, cohorts),
                 on_nonfinite="drop",
             )
@@ -87,7 +88,7 @@ def test_nothing_runs_until_a_round_is_asked_for():
         yield np.array([0, 1])
         pytest.fail("one round more than asked for")
 
-    history = train(problem, InProcess(problem), 1, cohorts=cohorts())
+    history = train(problem, LocalRuntime(problem), 1, cohorts=cohorts())
     assert [each.number for each in history] == [1]
 
 
@@ -95,13 +96,13 @@ def test_it_ends_with_the_cohorts():
     problem = federation(FedAvg().build())
     cohorts = iter([np.array([3, 1]), np.array([0])])
     state = problem.algorithm.init(parameters(problem.task.model))
-    loop = rounds(problem.algorithm, InProcess(problem), state, cohorts)
+    loop = rounds(problem.algorithm, LocalRuntime(problem), state, cohorts)
     assert [each.clients["client"].tolist() for each in loop] == [[3, 1], [0]]
 
 
 def test_means_are_over_the_samples_trained_on():
     problem = federation(FedSGD().build())
-    (each,) = train(problem, InProcess(problem), 1)
+    (each,) = train(problem, LocalRuntime(problem), 1)
     sizes = problem.partition.sizes[each.clients["client"].long().numpy()]
     assert each.samples == sizes.sum()
     expected = np.average(each.clients["loss"].numpy(), weights=sizes)
@@ -122,7 +123,7 @@ def test_accounts(spec, steps, samples):
     problem = federation(spec.build())
     model_bytes = tree.nbytes(parameters(problem.task.model))
     for batched in (False, True):
-        for each in train(problem, InProcess(problem, batched=batched), 2):
+        for each in train(problem, LocalRuntime(problem, batched=batched), 2):
             cohort = each.clients["client"].long().tolist()
             sizes = problem.partition.sizes[cohort]
             assert each.samples == sum(map(samples, sizes))
@@ -137,7 +138,7 @@ def test_seconds_add_up():
     problem = federation(FedAvg().build())
     state = problem.algorithm.init(parameters(problem.task.model))
     cohorts = iter([np.arange(12)] * 3)
-    loop = rounds(problem.algorithm, InProcess(problem), state, cohorts)
+    loop = rounds(problem.algorithm, LocalRuntime(problem), state, cohorts)
     for each in islice(loop, 3):
         slowest, together = (float(f(each.clients["seconds"])) for f in (torch.max, torch.sum))
         assert slowest < each.simulated_seconds < each.wall_seconds

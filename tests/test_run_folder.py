@@ -12,11 +12,12 @@ import yaml
 from safetensors.numpy import load, load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from raydl import Checkpointing, History, Model, Run, options, run
+from raydl import Checkpointing, History, Model, Run, run
 from raydl.algorithms import FedAvg
+from raydl.config import options
 from raydl.data import Uniform
-from raydl.record import COLUMNS
-from raydl.runtimes.specs import Sequential
+from raydl.run_folder.record import COLUMNS
+from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
 from tests.command import SMALL, done, summary
 

@@ -11,28 +11,28 @@ import pytest
 import raydl
 from raydl import Checkpointing, Model, Run, SpecError
 from raydl.algorithms import FedAsync, LocalSGD, ParameterServer
+from raydl.assembly.assemble import assemble
 from raydl.data import Uniform
-from raydl.interrupt import Interrupted
-from raydl.optim.specs import SGD
-from raydl.rounds import rounds
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
-from raydl.runtimes.simulated import Simulated
-from raydl.runtimes.specs import Sequential
-from raydl.setup import prepare
-from raydl.training import Observer
+from raydl.optim import SGD
+from raydl.round import rounds
+from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.local.spec import Sequential
+from raydl.runtimes.simulated.spec import Simulated
+from raydl.signals import Interrupted
+from raydl.training import Callback
 from tests.command import done, summary
 from tests.virtual import HARSH, VARIED, WORKERS
 
 
-class Stopper(Observer):
-    def rounded(self, row):
+class Stopper(Callback):
+    def on_round(self, row):
         if row["round"] == 5:
             signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("algorithm", [WORKERS, FedAsync(epochs=1)])
 def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, algorithm):
-    asynchronous = Simulated(consistency=Asynchronous(discount=0.5), dropout=0.1, **HARSH)
+    asynchronous = Simulated(consistency=Asynchronous(discount=0.5), update_loss=0.1, **HARSH)
     run = Run(
         algorithm=algorithm,
         participation=Uniform(0.1),
@@ -45,7 +45,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, algorithm):
     )
     whole = raydl.run(replace(run, name="whole"))
     with pytest.raises(Interrupted):
-        raydl.run(run, observer=Stopper())
+        raydl.run(run, callback=Stopper())
     history = raydl.run(run, resume=True)
     assert history.summary["fingerprint"] == whole.summary["fingerprint"]
     timeless = whole.table.columns.drop("wall_seconds")
@@ -76,8 +76,8 @@ def test_the_schedule_of_a_server_ends_with_the_run(consistency):
     algorithm = ParameterServer(4, SGD(lr=1.0), batch_size=16, exchanges=1)
     runtime = Simulated(consistency=consistency, speed=VARIED)
     run = Run(algorithm=algorithm, epochs=1, model=Model("Softmax"), runtime=runtime)
-    problem, params = prepare(run)
-    steps = ceil(len(problem.dataset.train.targets) / consistency.enough(4) / 16)
+    problem, params = assemble(run)
+    steps = ceil(len(problem.dataset.train.targets) / consistency.quorum(4) / 16)
     with runtime.open(problem) as opened:
         state = problem.algorithm.init(params)
         loop = rounds(problem.algorithm, opened, state, run.cohorts())
@@ -94,7 +94,7 @@ def test_rows_tell_what_was_stale_lost_and_late(tmp_path):
         runtime = Simulated(speed=VARIED, **conditions)
         return raydl.run(replace(run, name=name, runtime=runtime)).table
 
-    asynchronous = table("asynchronous", consistency=Asynchronous(), dropout=0.3)
+    asynchronous = table("asynchronous", consistency=Asynchronous(), update_loss=0.3)
     message = asynchronous["bytes_up"][0] / (1 + asynchronous["lost"][0])
     # In every round one update came, beside those that were sent in vain.
     assert (
@@ -116,7 +116,7 @@ def test_rows_tell_what_was_stale_lost_and_late(tmp_path):
 def test_from_the_command_line(tmp_path):
     argv = "run --algorithm LocalSGD --workers 4 --steps 2 --batch_size 16 --schedule Constant"
     argv += " --runtime simulated --consistency StaleSynchronous --runtime.consistency.bound 1"
-    argv += " --runtime.speed.spread 0.8 --runtime.down 1e6 --runtime.dropout 0.1"
+    argv += " --runtime.speed.spread 0.8 --runtime.down 1e6 --runtime.update_loss 0.1"
     argv = [*argv.split(), "--storage", tmp_path]
     done(*argv, "--name", "whole", "--rounds", 14)
     done(*argv, "--name", "parted", "--rounds", 5)

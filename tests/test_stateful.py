@@ -13,8 +13,9 @@ from raydl import Model, Run, SpecError
 from raydl.algorithms import FedAvg, LocalSGD
 from raydl.data import Tensors, Uniform
 from raydl.optim import schedule
-from raydl.runtimes.serving import ParameterServer
-from raydl.runtimes.specs import Actors, Sequential
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.spec import Sequential
+from raydl.runtimes.parameter_server.spec import ShardedServer
 from tests.zoo import STATEFUL, ZOO, Counter, CounterReassigned, Flag, Layers, Moving, data
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*_norm.* is deprecated:FutureWarning")
@@ -101,7 +102,7 @@ def test_odd_names_and_shapes_go_through_a_parameter_server_in_shards(tmp_path):
             participation=Uniform(),
         )
         alone = raydl.run(spec)
-        served = raydl.run(replace(spec, runtime=ParameterServer(shards=3, cpus=0.5)))
+        served = raydl.run(replace(spec, runtime=ShardedServer(shards=3, cpus=0.5)))
         for key, value in alone.params.items():
             torch.testing.assert_close(served.params[key], value, msg=key)
 

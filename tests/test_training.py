@@ -6,20 +6,21 @@ import pandas as pd
 import pytest
 import torch
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError, options, run
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg, FedSGD
+from raydl.assembly.assemble import assemble
+from raydl.config import options
 from raydl.core import tree
 from raydl.core.grad import Task, cross_entropy, parameters
 from raydl.data import CropFlip, Natural, Synthetic, Tensors, Uniform
 from raydl.data.batches import Preparation
-from raydl.resumption import read_settings
-from raydl.rounds import NonFiniteError
+from raydl.round import NonFiniteError
+from raydl.run_folder.resumption import read_settings
 from raydl.runtimes.auto import Auto
-from raydl.runtimes.evaluation import evaluate
-from raydl.runtimes.specs import Batched, Sequential
-from raydl.setup import prepare
+from raydl.runtimes.local.spec import Batched, Sequential
+from raydl.runtimes.worker.evaluation import evaluate
 from raydl.storage import Folder
-from raydl.training import Observer
+from raydl.training import Callback
 from tests.command import raydl, summary
 
 
@@ -55,7 +56,7 @@ def test_what_a_history_says(spec):
 
 
 def test_first_parameters_are_those_of_torch_manual_seed(spec):
-    setup = prepare(replace(spec, seed=3))
+    setup = assemble(replace(spec, seed=3))
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
         expected = parameters(spec.model.build((1, 8, 8), 10))
@@ -79,7 +80,7 @@ def test_batched_agrees_with_sequential(spec):
     spec = replace(spec, rounds=5)
     batched = run(replace(spec, runtime=Batched(), name="b"))
     sequential = run(spec)
-    start = prepare(spec).params
+    start = assemble(spec).params
     apart, way = (
         sum(float(leaf.double().square().sum()) for _, leaf in tree.leaves(each)) ** 0.5
         for each in (
@@ -103,27 +104,27 @@ def test_when_the_model_is_scored(spec):
 def test_an_observer_sees_every_round(spec):
     seen = []
 
-    class Witness(Observer):
-        def began(self, run, problem, folder):
+    class Witness(Callback):
+        def on_start(self, run, problem, folder):
             seen.append((run.model.name, len(problem.partition), folder.uri))
 
-        def rounded(self, row):
+        def on_round(self, row):
             seen.append((row["round"], row["val_accuracy"] is not None))
 
-    run(replace(spec, model=None), observer=Witness())
+    run(replace(spec, model=None), callback=Witness())
     assert seen == [("MLP", 20, f"{spec.storage}/a"), *((number, True) for number in (1, 2, 3, 4))]
 
 
 def test_checkpoints_fall_when_they_should(spec):
     kept = {}
 
-    class Witness(Observer):
-        def rounded(self, row):
+    class Witness(Callback):
+        def on_round(self, row):
             kept[row["round"]] = sorted(
                 int(each.name) for each in Path(spec.storage, "a/checkpoints").glob("*")
             )
 
-    run(replace(spec, rounds=7, checkpoint=Checkpointing(every=3, keep=2)), observer=Witness())
+    run(replace(spec, rounds=7, checkpoint=Checkpointing(every=3, keep=2)), callback=Witness())
     # A round that is to be written down is, when it is reported.
     assert kept == {1: [], 2: [], 3: [3], 4: [3], 5: [3], 6: [3, 6], 7: [6, 7]}
     assert [each.name for each in sorted(Path(spec.storage, "a/checkpoints").iterdir())] == [
@@ -183,7 +184,7 @@ def test_if_every_update_is_dropped_the_model_stays_as_it_was(tmp_path):
     assert written["train_loss"] is None
     json.loads((tmp_path / "a/summary.json").read_text(), parse_constant=pytest.fail)
     spec = Run(runtime=Sequential(), storage=str(tmp_path))
-    assert written["fingerprint"] == tree.fingerprint(prepare(spec).params)
+    assert written["fingerprint"] == tree.fingerprint(assemble(spec).params)
 
 
 def test_an_augmentation_that_does_not_fit_the_data_is_refused_before_any_work(spec):
@@ -202,21 +203,21 @@ def test_auto_batches_a_small_dense_model_and_many_clients(spec):
         clients=400,
     )
     assert (
-        Auto().choose(prepare(spec).problem, next(spec.cohorts()), rounds=10).runtime == Batched()
+        Auto().resolve(assemble(spec).problem, next(spec.cohorts()), rounds=10).runtime == Batched()
     )
 
 
 def test_the_choice_of_auto_is_told_and_written_down_and_changes_no_number(spec):
     told = []
 
-    class Witness(Observer):
-        def chose(self, reason):
+    class Witness(Callback):
+        def on_runtime(self, reason):
             told.append(reason)
 
-        def began(self, run, problem, folder):
+        def on_start(self, run, problem, folder):
             told.append(run.runtime)
 
-    auto = run(replace(spec, runtime=Auto()), observer=Witness())
+    auto = run(replace(spec, runtime=Auto()), callback=Witness())
     reason, chosen = told
     assert reason.startswith(f"{chosen}: a block of 1 takes ")
     written = read_settings(Folder(auto.path))["runtime"]

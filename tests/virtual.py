@@ -3,12 +3,12 @@
 import torch
 
 from raydl.algorithms import FedAsync, FedAvg, FedSGD, LocalSGD
-from raydl.core.algorithm import Budget, Plan
+from raydl.core.algorithm import Plan, RunLength
+from raydl.optim import SGD
 from raydl.optim.schedule import Constant
-from raydl.optim.specs import SGD
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
-from raydl.runtimes.simulated import Simulated
-from raydl.runtimes.speed import Lognormal
+from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.simulated.compute_time import Lognormal
+from raydl.runtimes.simulated.spec import Simulated
 from tests.federation import keeping
 
 VARIED = Lognormal(1.0, spread=0.8, jitter=0.3)
@@ -20,7 +20,7 @@ EQUAL = {  # every client takes as many steps
     "FedAvg": FedAvg(steps=3, batch_size=16).build(),
     "FedSGD": FedSGD(lr=0.3).build(),
     "FedAsync": FedAsync(steps=3, batch_size=16, mixing=0.5).build(),
-    "LocalSGD": WORKERS.build(Budget()),
+    "LocalSGD": WORKERS.build(RunLength()),
     "keeping": keeping(Plan(16, steps=3), lr=0.05),
 }
 ALGORITHMS = EQUAL | {"FedAvg by epochs": FedAvg(epochs=1, batch_size=16).build()}
@@ -33,11 +33,11 @@ def simulated(problem, **conditions):
 
 
 CASES = {
-    "asynchronous": ("LocalSGD", {"consistency": Asynchronous(discount=0.5), "dropout": 0.2}),
+    "asynchronous": ("LocalSGD", {"consistency": Asynchronous(discount=0.5), "update_loss": 0.2}),
     "buffer": ("LocalSGD", {"consistency": Asynchronous(buffer=3)}),
     "stale": ("LocalSGD", {"consistency": StaleSynchronous(1)}),
     "backup": ("LocalSGD", {"consistency": Synchronous(4)}),
     "keeping": ("keeping", {"consistency": Asynchronous(2)}),
-    "clients": ("FedAsync", {"consistency": Asynchronous(), "dropout": 0.2}),
+    "clients": ("FedAsync", {"consistency": Asynchronous(), "update_loss": 0.2}),
     "deadline": ("FedAvg", {"deadline": 4.0, "partial": True}),
 }

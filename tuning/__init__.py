@@ -1,5 +1,6 @@
 """Where questions are asked: sweeps, and the studies that draw a table or a plot.
 
-sweep     runs over a search space, under Ray Tune
-registry  the studies by name, for ``python -m tuning list`` and ``python -m tuning run STUDY``
+sweep    runs over a search space, under Ray Tune
+studies  questions, the runs that answer them, and the tables and plots of the answer
+output   how tables and plots are written
 """

@@ -1,14 +1,16 @@
-"""How tables and plots are written."""
+"""Tables and plots of runs, and how they are written."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+TableRow: TypeAlias = dict[str, Any]  # of a table of runs
 
 
 @contextmanager

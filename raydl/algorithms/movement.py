@@ -5,7 +5,8 @@ along which a larger or a smaller step would mean anything: the server takes the
 """
 
 from raydl.core import tree
-from raydl.core.tree import Params, Tree
+from raydl.core.algorithm import Message
+from raydl.core.tree import Params
 
 
 def untrained(buffers: Params, grads: Params) -> Params:
@@ -13,7 +14,7 @@ def untrained(buffers: Params, grads: Params) -> Params:
     return {name: each for name, each in buffers.items() if name not in grads}
 
 
-def movement(start: Params, params: Params, buffers: Params) -> Tree:
+def movement(start: Params, params: Params, buffers: Params) -> Message:
     """The message: ``delta`` of the parameters since the start, and ``buffers``.
 
     Args:
@@ -25,6 +26,6 @@ def movement(start: Params, params: Params, buffers: Params) -> Tree:
     return {"delta": tree.sub(trained, start), "buffers": buffers}
 
 
-def discounted(sent: Tree, factor: float) -> Tree:
+def discount(sent: Message, factor: float) -> Message:
     """The message of which as much as ``factor`` counts: of its movement alone."""
     return sent | {"delta": tree.scale(sent["delta"], factor)}

@@ -5,5 +5,6 @@ tree       nested dictionaries of tensors: map, add, pack into one buffer and ba
 rng        seeds folded from (seed, round, client, purpose), never from the worker
 grad       a model's loss and its gradient, eager or under vmap
 reduce     how the clients' updates become one
+compat     what torch and Python keep to themselves, and is used all the same
 errors     the error that a user's mistake raises
 """

@@ -5,14 +5,25 @@ gradient of the loss, eager or under ``torch.func.vmap``; everything else that p
 functions is a tree of tensors (`raydl.core.tree`), which is all that a checkpoint must hold.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from raydl.core.exchange import Hook
 from raydl.core.grad import Batch, Gradient, Metrics
+from raydl.core.gradient_sync import GradientSyncSpec
+from raydl.core.spec import Spec
 from raydl.core.tree import Params, Tree
+
+# The trees that pass between the functions of an algorithm, by the part that each plays.
+ServerState: TypeAlias = Tree  # what the server carries from round to round, and a checkpoint holds
+Broadcast: TypeAlias = Tree  # what the server sends to every client of the cohort
+ClientState: TypeAlias = Tree  # what a client keeps until it takes part again; {} for most
+LocalState: TypeAlias = Tree  # what a client's local steps pass on within a round
+Message: TypeAlias = Tree  # what a client sends to the server
+Accumulator: TypeAlias = Tree  # what the messages are so far, on their way to one value
+CohortResult: TypeAlias = Tree  # the one value that the server's step is made of
 
 
 class Plan(NamedTuple):
@@ -25,18 +36,18 @@ class Plan(NamedTuple):
         drop_last: whether a last minibatch that is smaller is left out, unless it is the only one.
         steps: minibatches (J), drawn from one order after another; where given, it counts instead
             of ``epochs``.
-        first: steps that the client took in former rounds: it goes on in its order where it
+        start_step: steps that the client took in former rounds: it goes on in its order where it
             stopped, so that nothing depends on how its steps are cut into rounds. None begins a
             new order in every round. Needs ``steps``.
-        exchanges: how often the clients of a round meet the server: each time they train for as
-            long as said here, and the server makes a step.
+        server_steps: how often the clients of a round meet the server: each time they train for
+            as long as said here, and the server makes a step.
     """
 
     batch_size: int | None
     epochs: int = 1
     steps: int | None = None
-    first: int | None = None
-    exchanges: int = 1
+    start_step: int | None = None
+    server_steps: int = 1
     drop_last: bool = False
 
     def batch(self, samples: int) -> int:
@@ -67,13 +78,16 @@ class Plan(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a runtime is asked for: the local training of these clients in this round.
+    """Work that a runtime is asked for: the local training of some clients.
 
-    Where rounds have several exchanges, each of them counts as a round here. Updates that are stale
-    count for less, if ``discount`` is below 1.
+    Attributes:
+        step: number of the server's step that it is for: that of the round, where rounds have one.
+        clients: who trains.
+        plan: how long.
+        discount: factor on their updates, below 1 of those that are stale.
     """
 
-    round: int
+    step: int
     clients: tuple[int, ...]
     plan: Plan
     discount: float = 1.0
@@ -81,15 +95,15 @@ class Work(NamedTuple):
     def seed_path(self, client: int, step: int) -> tuple[int, int] | None:
         """What the draws of a client's step are folded from; None if they only go on.
 
-        That is the round, or where the plan has a ``first`` step the number of the step itself.
+        That is the server's step; where the plan has a ``start_step``, the number of the client's.
         """
-        if self.plan.first is not None:
-            return self.plan.first + step, client
+        if self.plan.start_step is not None:
+            return self.plan.start_step + step, client
         return self.turn(client) if step == 0 else None
 
     def turn(self, client: int) -> tuple[int, int]:
         """What the draws before and after a client's steps are folded from."""
-        return self.round if self.plan.first is None else self.plan.first, client
+        return self.step if self.plan.start_step is None else self.plan.start_step, client
 
     def blocks(self, size: int) -> Iterator["Work"]:
         """Cuts the cohort into blocks of ``size`` consecutive clients.
@@ -104,7 +118,7 @@ class Work(NamedTuple):
 class Update(NamedTuple):
     """What one client sent, and how many samples stand behind it."""
 
-    message: Tree
+    message: Message
     samples: int
     client: int
 
@@ -113,30 +127,31 @@ class Client(NamedTuple):
     """One client's local training, in three parts; all pure, ``step`` also safe under vmap.
 
     Attributes:
-        init: (broadcast, kept) -> local, the state that the local steps pass on. Here and in
-            ``start`` and ``final`` torch's global generators are seeded for the client and round.
+        init: (broadcast, client state) -> local, the state that the local steps pass on. Here and
+            in ``initial_state`` and ``final`` torch's global generators are seeded for the client
+            and the step of the server.
         step: (gradient, local, batch) -> (local, metrics), one minibatch.
-        final: (broadcast, local) -> (message, kept): what is sent, and what the client keeps for
-            the next round that it takes part in (``{}`` for most).
-        start: broadcast -> kept, for a client that takes part for the first time; of the structure,
-            shapes and types that ``final`` gives.
+        final: (broadcast, local) -> (message, client state): what is sent, and what the client
+            keeps for the next round that it takes part in (``{}`` for most).
+        initial_state: broadcast -> client state, of a client that takes part for the first time;
+            of the structure, shapes and types that ``final`` gives.
         view: (broadcast, client) -> what this client receives of it, and ``init``, ``final`` and
-            ``start`` are given; None if that is all of it.
+            ``initial_state`` are given; None if that is all of it.
     """
 
-    init: Callable[[Tree, Tree], Tree]
-    step: Callable[[Gradient, Tree, Batch], tuple[Tree, Metrics]]
-    final: Callable[[Tree, Tree], tuple[Tree, Tree]]
-    start: Callable[[Tree], Tree] = lambda broadcast: {}
-    view: Callable[[Tree, int], Tree] | None = None
+    init: Callable[[Broadcast, ClientState], LocalState]
+    step: Callable[[Gradient, LocalState, Batch], tuple[LocalState, Metrics]]
+    final: Callable[[Broadcast, LocalState], tuple[Message, ClientState]]
+    initial_state: Callable[[Broadcast], ClientState] = lambda broadcast: {}
+    view: Callable[[Broadcast, int], Broadcast] | None = None
 
-    def received(self, broadcast: Tree, client: int) -> Tree:
+    def received(self, broadcast: Broadcast, client: int) -> Broadcast:
         """What a client receives of the broadcast."""
         return broadcast if self.view is None else self.view(broadcast, client)
 
 
 class Reduce(NamedTuple):
-    """How updates become one value: a monoid that folds updates and merges what was folded.
+    """A reduction of updates to one value: a monoid that adds updates, and merges accumulators.
 
     ``add`` and ``merge`` may write into their first argument, which they are handed for good, but
     neither into their second nor keep it: it may lie in memory that is shared.
@@ -152,11 +167,11 @@ class Reduce(NamedTuple):
             it.
     """
 
-    zero: Callable[[], Tree]
-    add: Callable[[Tree, Update], Tree]
-    merge: Callable[[Tree, Tree], Tree]
-    result: Callable[[Tree], Tree]
-    stacked: Callable[[Tree, Tensor], Tree] | None = None
+    zero: Callable[[], Accumulator]
+    add: Callable[[Accumulator, Update], Accumulator]
+    merge: Callable[[Accumulator, Accumulator], Accumulator]
+    result: Callable[[Accumulator], CohortResult]
+    stacked: Callable[[Message, Tensor], Accumulator] | None = None
     additive: bool = False
 
 
@@ -181,19 +196,19 @@ class Algorithm(NamedTuple):
             itself, so that servers that each hold a part of them can make the step together.
     """
 
-    init: Callable[[Params], Tree]
-    params: Callable[[Tree], Params]
-    plan: Callable[[Tree], Plan]
-    broadcast: Callable[[Tree], Tree]
+    init: Callable[[Params], ServerState]
+    params: Callable[[ServerState], Params]
+    plan: Callable[[ServerState], Plan]
+    broadcast: Callable[[ServerState], Broadcast]
     client: Client
     reduce: Reduce
-    server: Callable[[Tree, Tree], tuple[Tree, Metrics]]
-    hook: Hook | None = None
-    discount: Callable[[Tree, float], Tree] | None = None
+    server: Callable[[ServerState, CohortResult], tuple[ServerState, Metrics]]
+    hook: GradientSyncSpec | None = None
+    discount: Callable[[Message, float], Message] | None = None
     elementwise: bool = False
 
 
-class Budget(NamedTuple):
+class RunLength(NamedTuple):
     """How long a run is to be, as far as that is known before it begins.
 
     Attributes:
@@ -211,12 +226,25 @@ class Budget(NamedTuple):
     updates: int | None = None
 
 
-OPEN = Budget()  # of a run that ends when it is told to
+UNKNOWN_LENGTH = RunLength()  # of a run that ends when it is told to
 
 
-class AlgorithmSpec(Protocol):
-    """The hyperparameters of an algorithm: a frozen dataclass that builds the value."""
+class AlgorithmSpec(Spec, ABC, field="algorithm"):
+    """The hyperparameters of an algorithm: a frozen dataclass that builds the value.
 
-    def build(self, budget: Budget) -> Algorithm:
+    An own one need not be a subclass: an object with ``build(budget)`` is one.
+
+    Attributes:
+        usual_runtime: word of ``--runtime`` for a run that names none.
+    """
+
+    usual_runtime: ClassVar[str] = "actors"
+
+    @property
+    def workers(self) -> int | None:
+        """Number of workers, who all take part in each round; None if there are clients."""
+        return None
+
+    @abstractmethod
+    def build(self, budget: RunLength) -> Algorithm:
         """The algorithm with these hyperparameters, for a run of such a length."""
-        ...

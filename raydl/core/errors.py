@@ -33,14 +33,14 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> SpecError:
     return SpecError(f"unknown {kind} {name!r}{hint} Allowed: {', '.join(allowed)}")
 
 
-def told(error: BaseException) -> str:
+def first_sentence(error: BaseException) -> str:
     """What an error of other people's code says, in a line: its first sentence, if it has many."""
     text = " ".join(str(error).split())
     first = text.partition(". ")[0].rstrip(".")
     return (first if len(first) <= _LONG else f"{first[:_LONG]} ...") or type(error).__name__
 
 
-def require(condition: bool, field: str, given: object, allowed: str) -> None:
+def require(condition: bool, field: str, given: object, allowed: str) -> None:  # noqa: FBT001
     """Raises a SpecError unless ``condition`` holds.
 
     Args:
@@ -53,11 +53,11 @@ def require(condition: bool, field: str, given: object, allowed: str) -> None:
         raise SpecError(f"{field} is {given!r}; it must be {allowed}")
 
 
-def shown(given: Any) -> str:
+def brief(given: Any) -> str:
     """What was given, in a line: of tensors and arrays their shape, of anything long the beginning.
 
     Example:
-        >>> shown("0.1"), shown(range(3))
+        >>> brief("0.1"), brief(range(3))
         ("'0.1'", 'range(0, 3)')
     """
     kind, shape = type(given), getattr(given, "shape", None)

@@ -63,7 +63,7 @@ class Task(NamedTuple):
         model: gives the structure; its own parameters are only the first values.
         loss: (outputs, targets) -> each sample's loss, [B].
         precision: ``float32``, or ``bf16`` for autocast with float32 parameters.
-        microbatch: at most so many samples go through the model at once; the gradients of the
+        microbatch: samples that go through the model at once, at most; the gradients of the
             pieces of a larger minibatch are averaged by size.
         rewritten: parameters that a training pass writes to by itself.
         idle: parameters that a training pass does not come by, which ``torch.func`` cannot tell
@@ -156,9 +156,9 @@ def backward(
         with nullcontext() if number == len(parts) else unsynchronized():
             loss, metrics = means(task, model, part)
             if len(parts) == 1 and portion == 1:
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 return metrics
-            (loss * (share * portion)).backward()  # type: ignore[no-untyped-call]
+            (loss * (share * portion)).backward()
         for name, value in metrics.items():
             total[name] = total.get(name, 0.0) + value * (share * portion)
     return total

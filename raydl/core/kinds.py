@@ -1,10 +1,12 @@
 """Kinds: what a type hint asks of a value, and how what was given is brought to it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import isclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from raydl.core.compat import is_protocol
 
 Kind: TypeAlias = Callable[[Any], Any]  # what was given -> the value; raises UnfitError
 
@@ -32,23 +34,23 @@ def kind_of(hint: Any) -> Kind | None:
     if origin is tuple or hint is tuple:
         return _tuple(inner or (Any, ...))
     cls = origin or hint
-    if cls is Callable or cls is Any or not isclass(cls) or getattr(cls, "_is_protocol", False):
+    if cls is Callable or cls is Any or not isclass(cls) or is_protocol(cls):
         return None if cls is not Callable else _callable
     return _instance(cls)
 
 
-def spoken(hint: Any) -> str:
+def in_words(hint: Any) -> str:
     """A type hint as a person would write it: ``float``, ``int or null``, ``'drop' or 'fail'``."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return " or ".join(map(spoken, inner))
+        return " or ".join(map(in_words, inner))
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if hint in (None, NoneType):
         return "null"
-    if origin is tuple:
-        several = inner[1:] == (...,)
-        return f"a list of {spoken(inner[0])}" if several else f"a list of {len(inner)} numbers"
+    if origin in (tuple, Sequence):
+        several = inner[1:] in ((), (...,))
+        return f"a list of {in_words(inner[0])}" if several else f"a list of {len(inner)} numbers"
     if (origin or hint) is Callable:
         return "a class or a function"
     return str(getattr(origin or hint, "__name__", hint))
@@ -111,8 +113,8 @@ _SCALARS: dict[Any, Kind] = {
 
 def _union(hints: tuple[Any, ...]) -> Kind | None:
     """The first kind that fits; of a value that is of one as it stands, that one."""
-    kinds = [kind_of(each) for each in hints]
-    if None in kinds:
+    kinds = [kind for each in hints if (kind := kind_of(each)) is not None]
+    if len(kinds) < len(hints):
         return None
     own = {each: kind for each, kind in _SCALARS.items() if each in hints}
 
@@ -122,7 +124,7 @@ def _union(hints: tuple[Any, ...]) -> Kind | None:
             return value
         for kind in kinds:
             try:
-                return kind(value)  # type: ignore[misc]
+                return kind(value)
             except UnfitError:
                 continue
         raise UnfitError

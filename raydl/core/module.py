@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from raydl.core import compat
 from raydl.core.tree import Params
 
 
@@ -79,10 +80,7 @@ def restore(model: nn.Module, given: Complete) -> None:
 
 def has_hooks(model: nn.Module) -> bool:
     """Whether parameters have hooks of their own, which are lost where a module is pickled."""
-    return any(
-        each._backward_hooks or getattr(each, "_post_accumulate_grad_hooks", None)
-        for each in model.parameters()
-    )
+    return any(map(compat.has_hooks, model.parameters()))
 
 
 def _copied(tensors: Params) -> Params:
@@ -126,7 +124,7 @@ class Bound:
         named = sorted(model.named_parameters(), key=itemgetter(0))
         self.trained = {name: each for name, each in named if each.requires_grad}
         self._data = [(name, each, each.data) for name, each in self.trained.items()]
-        owners = {name: module._buffers for name, module in model.named_modules()}
+        owners = {name: compat.own_buffers(each) for name, each in model.named_modules()}
         buffers = sorted(model.named_buffers(), key=itemgetter(0))
         self._slots = {name: _slot(owners, name, each) for name, each in buffers}
         self._model = model
@@ -144,7 +142,7 @@ class Bound:
             parameter.grad = None
         for name, slot in self._slots.items():
             slot.tensor.data = _restored(params[name].detach(), slot.data.dtype)
-        versions = [parameter._version for _, parameter, _ in self._data]
+        versions = [compat.version(parameter) for _, parameter, _ in self._data]
         try:
             yield
             self._check(versions)
@@ -202,7 +200,7 @@ class Bound:
             name: [] for name in self.trained
         }
         for module in self._model.modules():
-            owner: dict[str, Tensor | None] = module._parameters  # type: ignore[assignment]
+            owner = compat.own_parameters(module)
             for key, parameter in owner.items():
                 if id(parameter) in names:
                     places[names[id(parameter)]].append((owner, key))
@@ -211,7 +209,7 @@ class Bound:
     def _check(self, versions: list[int]) -> None:
         """Raises a ModuleError if a pass wrote to a parameter that others may hold."""
         for (name, parameter, _), version in zip(self._data, versions, strict=True):
-            if parameter._version != version and name not in self._rewritten:
+            if compat.version(parameter) != version and name not in self._rewritten:
                 raise ModuleError(
                     f"the model writes to its parameter {name} in a training pass, and did not in "
                     "those that the set-up made; write to a buffer, or in every pass"
@@ -254,7 +252,7 @@ def submodule(model: nn.Module, failing: Callable[[], object]) -> str:
     )
     try:
         failing()
-    except Exception:
+    except Exception:  # noqa: BLE001  # as it was when the call failed before
         innermost = next((each for each in reversed(inside) if names.get(each)), None)
         if innermost is not None:
             return f" (in {names[innermost]}, a {type(innermost).__name__})"

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Reduce, Update
-from raydl.core.tree import Tree
+from raydl.core.algorithm import Accumulator, CohortResult, Message, Reduce, Update
 
 
 def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
@@ -21,7 +20,7 @@ def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
     """
     names = [str(number) for number in range(groups)]
 
-    def add(accumulator: Tree, update: Update) -> Tree:
+    def add(accumulator: Accumulator, update: Update) -> Accumulator:
         name = str(group(update.client))
         return accumulator | {name: reduce.add(accumulator[name], update)}
 
@@ -34,7 +33,7 @@ def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
     )
 
 
-def mean(by_samples: bool = True) -> Reduce:
+def mean(*, by_samples: bool = True) -> Reduce:
     """The mean of the messages.
 
     result = Σₖ nₖ mₖ / Σₖ nₖ; of no updates at all, the empty tree. What a message does not name
@@ -44,30 +43,30 @@ def mean(by_samples: bool = True) -> Reduce:
         by_samples: whether nₖ is the number of client k's samples; otherwise it is 1.
     """
 
-    def zero() -> Tree:
+    def zero() -> Accumulator:
         return {"weight": torch.zeros((), dtype=torch.float64), "sum": {}}
 
-    def add(accumulator: Tree, update: Update) -> Tree:
+    def add(accumulator: Accumulator, update: Update) -> Accumulator:
         weight = update.samples if by_samples else 1
         accumulator["weight"] += weight
-        if _is_empty(accumulator["sum"]):
+        if tree.is_empty(accumulator["sum"]):
             accumulator["sum"] = tree.scale(tree.map(_wide, update.message), weight)
         else:
             accumulator["sum"] = tree.axpy_(accumulator["sum"], weight, update.message)
         return accumulator
 
-    def merge(accumulator: Tree, other: Tree) -> Tree:
-        if _is_empty(accumulator["sum"]):
+    def merge(accumulator: Accumulator, other: Accumulator) -> Accumulator:
+        if tree.is_empty(accumulator["sum"]):
             return tree.map(torch.clone, other)
-        if not _is_empty(other["sum"]):
+        if not tree.is_empty(other["sum"]):
             accumulator["weight"] += other["weight"]
             accumulator["sum"] = tree.axpy_(accumulator["sum"], 1, other["sum"])
         return accumulator
 
-    def result(accumulator: Tree) -> Tree:
+    def result(accumulator: Accumulator) -> CohortResult:
         return tree.scale(accumulator["sum"], 1 / float(accumulator["weight"] or 1))
 
-    def stacked(messages: Tree, samples: Tensor) -> Tree:
+    def stacked(messages: Message, samples: Tensor) -> Accumulator:
         weights = samples if by_samples else torch.ones_like(samples)
 
         def weighted(leaf: Tensor) -> Tensor:
@@ -85,7 +84,7 @@ def sole() -> Reduce:
     return Reduce(
         zero=dict,
         add=lambda accumulator, update: update.message,
-        merge=lambda accumulator, other: other or accumulator,
+        merge=lambda accumulator, other: accumulator if tree.is_empty(other) else other,
         result=lambda accumulator: accumulator,
     )
 
@@ -93,10 +92,6 @@ def sole() -> Reduce:
 def total() -> Reduce:
     """The sum of the messages; of no updates at all, the empty tree."""
     return mean(by_samples=False)._replace(result=itemgetter("sum"))
-
-
-def _is_empty(value: Tree) -> bool:
-    return isinstance(value, dict) and not value
 
 
 def _wide(leaf: Tensor) -> Tensor:

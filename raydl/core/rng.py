@@ -46,14 +46,14 @@ def seed_draws(seed: int, *path: int | str, host: bool = False) -> None:
     left alone.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         path: names what is drawn.
         host: whether Python's and numpy's global generators are seeded as well, which costs 10 µs.
     """
-    _seed(fold_in(seed, *path), host)
+    _seed(fold_in(seed, *path), host=host)
 
 
-def part_draws(part: int, host: bool = False) -> None:
+def part_draws(part: int, *, host: bool = False) -> None:
     """Gives each process that draws for a part of the same minibatch draws of its own.
 
     Args:
@@ -61,11 +61,11 @@ def part_draws(part: int, host: bool = False) -> None:
         host: as `seed_draws` has it.
     """
     if part:
-        _seed(fold_in(torch.default_generator.initial_seed(), part), host)
+        _seed(fold_in(torch.default_generator.initial_seed(), part), host=host)
 
 
 @contextmanager
-def forked(cuda: bool = False, host: bool = False) -> Iterator[None]:
+def forked(*, cuda: bool = False, host: bool = False) -> Iterator[None]:
     """Puts the global generators back as they were, after what draws from them.
 
     Args:
@@ -84,9 +84,9 @@ def forked(cuda: bool = False, host: bool = False) -> Iterator[None]:
             numpy.set_state(states[1])
 
 
-def _seed(seed: int, host: bool) -> None:
+def _seed(seed: int, *, host: bool) -> None:
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would take 400 µs
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():
         torch.cuda.manual_seed(seed)
     if host:
         random.seed(seed)

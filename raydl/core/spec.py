@@ -10,8 +10,8 @@ from functools import wraps
 from inspect import isclass
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
-from raydl.core.errors import SpecError, shown, unknown
-from raydl.core.kinds import UnfitError, kind_of, spoken
+from raydl.core.errors import SpecError, brief, unknown
+from raydl.core.kinds import UnfitError, in_words, kind_of
 
 Bring: TypeAlias = Callable[[str, Any], Any]  # (field, what was given) -> the value
 
@@ -66,16 +66,38 @@ class OneOf:
             named = {name.lower(): cls for name, cls in self._classes.items()}
             if given.lower() not in named:
                 raise unknown(field, given, self._classes)
-            return made(field, named[given.lower()])
+            return make_default(field, named[given.lower()])
         if isclass(given) or not hasattr(given, self._method):
             raise SpecError(
-                f"{field} is {shown(given)}; it must be one of {', '.join(self._classes)}, as in "
+                f"{field} is {brief(given)}; it must be one of {', '.join(self._classes)}, as in "
                 f"{next(iter(self._classes))}(), or an object with the method {self._method}"
             )
         return given
 
 
-def made(field: str, cls: Callable[[], Any]) -> Any:
+class EachOf:
+    """A field that holds a list, ``Annotated[tuple[Optimizer, ...], EachOf(OneOf(...))]``.
+
+    Args:
+        bring: what brings each element to its kind, such as a `OneOf`; ``A,B`` stands for two.
+    """
+
+    def __init__(self, bring: Bring) -> None:
+        self._bring = bring
+
+    def __call__(self, field: str, given: Any) -> tuple[Any, ...]:
+        """The elements that were given.
+
+        Raises:
+            SpecError: if one of them is not of the kind, or they are no list.
+        """
+        given = given.split(",") if isinstance(given, str) else given
+        if not isinstance(given, list | tuple):
+            raise SpecError(f"{field} is {brief(given)}; it must be a list, or names such as A,B")
+        return tuple(self._bring(f"{field}.{at}", each) for at, each in enumerate(given))
+
+
+def make_default(field: str, cls: Callable[[], Any]) -> Any:
     """What a name chose, with its defaults.
 
     Raises:
@@ -136,6 +158,6 @@ def _checked(hint: Any) -> Bring:
         try:
             return kind(given)
         except UnfitError:
-            raise SpecError(f"{field} is {shown(given)}; it must be {spoken(hint)}") from None
+            raise SpecError(f"{field} is {brief(given)}; it must be {in_words(hint)}") from None
 
     return bring

@@ -78,6 +78,11 @@ def unescaped(name: str) -> str:
     return "" if name == "~2" else name.replace("~1", "/").replace("~0", "~")
 
 
+def is_empty(tree: Tree) -> bool:
+    """Whether there is nothing in the tree; a tensor is something, also 0 and one of no entries."""
+    return isinstance(tree, dict) and not tree
+
+
 def layout(tree: Tree) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """The shape and type of each leaf, by path: what two trees of one structure have in common."""
     return {path: (tuple(leaf.shape), leaf.dtype) for path, leaf in leaves(tree)}
@@ -182,6 +187,12 @@ class Leaf(NamedTuple):
     offset: int
     size: int
 
+    def of(self, content: Tensor) -> Tensor:
+        """The leaf of which this is the content, uint8 [size], as a view of it."""
+        if not self.size:  # NumPy gives empty arrays a stride that torch makes no view of
+            return torch.empty(self.shape, dtype=self.dtype)
+        return content.view(self.dtype).view(self.shape)
+
 
 class Packed(NamedTuple):
     """A tree in one piece of memory, as it travels."""
@@ -214,5 +225,4 @@ def unpack(packed: Packed) -> Tree:
 
 def _views(packed: Packed) -> Iterator[Tensor]:
     for leaf in packed.layout:
-        stretch = packed.buffer[leaf.offset : leaf.offset + leaf.size]
-        yield stretch.view(leaf.dtype).view(leaf.shape)
+        yield leaf.of(packed.buffer[leaf.offset : leaf.offset + leaf.size])

@@ -1,49 +1,51 @@
 """Data: where samples come from, who has them, who takes part, and what they look like.
 
 dataset        Split, Dataset: samples as tensors; the stratified train / validation / test split
-sources        Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100: published image sets
-synthetic      Synthetic: an image set of any size that can be learned, made from a seed
-tensors        Tensors: the user's own
-arrays         arrays and lists as tensors
-own            own sources, partitions and participations that are functions, and what they give
-checks         what is wrong with what own ones give
-parquet        prepare, Parquet: a data set on any file system, written once and read from there
-partitions     Partition: who has which samples; IID, Shards, Natural
-skew           Labels, Dirichlet, Quantity: partitions with a dial
+sources        where data sets come from: published ones, made ones, the user's own
+partitions     which samples each client holds
 participation  Uniform, Skewed: who takes part in which round
 augmentation   CropFlip: random changes of whole batches
 batches        the clients' samples as minibatches
+arrays         arrays and lists as tensors
+own            own sources, partitions and participations that are functions, and what they give
+checks         what is wrong with what own ones give
 figures        how labels, sizes and participation fall over the clients, counted and drawn
 """
 
 from raydl.data.augmentation import CropFlip
 from raydl.data.dataset import Dataset, Source, Split, split_stratified
 from raydl.data.figures import label_counts, plot_participation, plot_partition
-from raydl.data.parquet import Parquet, prepare
 from raydl.data.participation import ParticipationSpec, Skewed, Uniform
-from raydl.data.partitions import IID, Natural, Partition, PartitionSpec, Shards
-from raydl.data.skew import Dirichlet, Labels, Quantity
-from raydl.data.sources import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST
-from raydl.data.synthetic import Synthetic
-from raydl.data.tensors import Tensors
+from raydl.data.partitions.dirichlet import Dirichlet
+from raydl.data.partitions.iid import IID
+from raydl.data.partitions.labels import ClassesPerClient
+from raydl.data.partitions.natural import Natural
+from raydl.data.partitions.partition import Partition, PartitionSpec
+from raydl.data.partitions.quantity import QuantitySkew
+from raydl.data.partitions.shards import Shards
+from raydl.data.sources.digits import Digits
+from raydl.data.sources.parquet import Parquet, prepare
+from raydl.data.sources.synthetic import Synthetic
+from raydl.data.sources.tensors import Tensors
+from raydl.data.sources.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
     "IID",
     "MNIST",
+    "ClassesPerClient",
     "CropFlip",
     "Dataset",
     "Digits",
     "Dirichlet",
     "FashionMNIST",
-    "Labels",
     "Natural",
     "Parquet",
     "ParticipationSpec",
     "Partition",
     "PartitionSpec",
-    "Quantity",
+    "QuantitySkew",
     "Shards",
     "Skewed",
     "Source",

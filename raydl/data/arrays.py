@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raydl.core.errors import SpecError, shown
+from raydl.core.errors import SpecError, brief
 
 
 def as_tensor(field: str, given: Any) -> Tensor:
@@ -30,7 +30,7 @@ def as_tensor(field: str, given: Any) -> Tensor:
         return torch.from_numpy(array)
     except (TypeError, ValueError, RuntimeError) as error:
         raise SpecError(
-            f"{field} is {shown(given)}, which cannot become a tensor ({error}); it must be a "
+            f"{field} is {brief(given)}, which cannot become a tensor ({error}); it must be a "
             "tensor, an array or lists of numbers, rows of equal length"
         ) from error
 
@@ -46,5 +46,5 @@ def as_numbers(field: str, given: Any) -> tuple[float, ...] | None:
         return None
     values = as_tensor(field, given)
     if values.numel() != max(values.shape, default=1) or values.is_complex():
-        raise SpecError(f"{field} is {shown(given)}; it must be one number, or a list of them")
+        raise SpecError(f"{field} is {brief(given)}; it must be one number, or a list of them")
     return tuple(values.flatten().tolist())

@@ -42,10 +42,10 @@ class CropFlip(Spec, field="augmentation"):
         """
         require(inputs.ndim == 4, "augmentation", "CropFlip", "left out for data without images")
         batch, height, width, channels = inputs.shape
-        padding, device = self.padding, inputs.device
-        draws = {"generator": generator, "device": generator.device}
-        top, left = torch.randint(2 * padding + 1, (2, batch), **draws).to(device)
-        flipped = torch.randint(1 + self.flip, (batch,), **draws).to(device)
+        padding, device, drawn_on = self.padding, inputs.device, generator.device
+        skips = torch.randint(2 * padding + 1, (2, batch), generator=generator, device=drawn_on)
+        flips = torch.randint(1 + self.flip, (batch,), generator=generator, device=drawn_on)
+        (top, left), flipped = skips.to(device), flips.to(device)
 
         # Every image and its mirror image on a canvas of their own; then each row of the result is
         # one run of memory, and index_select copies all of them.

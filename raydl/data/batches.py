@@ -1,11 +1,12 @@
 """The clients' samples as minibatches: their order, their augmentation, one client or many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,17 +14,14 @@ from raydl.core.algorithm import Plan, Work
 from raydl.core.grad import Batch
 from raydl.core.rng import generator
 from raydl.data.dataset import Dataset, Split
-from raydl.data.partitions import Partition
+from raydl.data.partitions.partition import Partition
 
 _NONE = np.empty(0, np.int64)
 
 
-class Augmentation(Protocol):
-    """Changes a batch of stored inputs [B, H, W, C], drawing from the generator alone."""
-
-    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """The augmented inputs, of the same shape and type."""
-        ...
+# From a batch of stored inputs [B, H, W, C] to augmented ones of the same shape and type, drawing
+# from the generator alone.
+Augmentation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,10 @@ class Preparation:
     @classmethod
     def of(cls, dataset: Dataset, device: torch.device) -> "Preparation":
         """The preparation that a data set asks for, on a device."""
-        moved = (each if each is None else each.to(device) for each in (dataset.mean, dataset.std))
-        return cls(*moved, images=dataset.train.inputs.dim() == 4)
+        mean, std = (
+            each if each is None else each.to(device) for each in (dataset.mean, dataset.std)
+        )
+        return cls(mean, std, images=dataset.train.inputs.dim() == 4)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Inputs [..., H, W, C] or [..., F] as the model takes them; token ids stay as they are."""
@@ -79,7 +79,7 @@ class ClientData:
     Args:
         dataset: the samples; they are moved to ``device`` once.
         partition: which of the training samples each client holds.
-        seed: the run's seed.
+        seed: seed of the run.
         augmentation: applied to each minibatch before it is normalized.
         device: where the minibatches are made.
     """
@@ -143,19 +143,19 @@ class ClientData:
                 torch.from_numpy(sizes > 0).to(inputs.device),
             )
 
-    def _minibatches(self, work: Work, client: int) -> Iterator[np.ndarray]:
+    def _minibatches(self, work: Work, client: int) -> Iterator[npt.NDArray[np.int64]]:
         """The training samples of a client's minibatches, int64 [B] each."""
         own, plan = self.partition[client], work.plan
-        if plan.first is None:
-            orders = passes(len(own), generator(self.seed, work.round, client, "order"))
+        if plan.start_step is None:
+            orders = passes(len(own), generator(self.seed, work.step, client, "order"))
         else:
-            begun = plan.first * plan.batch(len(own)) // max(1, len(own))
+            begun = plan.start_step * plan.batch(len(own)) // max(1, len(own))
             draws = (generator(self.seed, number, client, "order") for number in count(begun))
             orders = (torch.randperm(len(own), generator=each) for each in draws)
         for positions in minibatches(len(own), plan, orders):
             yield own[positions.numpy()]
 
-    def _gather(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _gather(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         inputs, targets = self._train
         chosen = torch.from_numpy(indices).to(inputs.device)
         return inputs.index_select(0, chosen), targets.index_select(0, chosen)
@@ -170,7 +170,7 @@ class ClientData:
         return inputs if self._augment is None or draws is None else self._augment(inputs, draws)
 
     def _augmented_each(
-        self, inputs: Tensor, sizes: np.ndarray, draws: Sequence[torch.Generator | None]
+        self, inputs: Tensor, sizes: npt.NDArray[np.int64], draws: Sequence[torch.Generator | None]
     ) -> Tensor:
         for client, (size, own) in enumerate(zip(sizes.tolist(), draws, strict=True)):
             if size:
@@ -206,7 +206,7 @@ def minibatches(samples: int, plan: Plan, orders: Iterator[Tensor]) -> Iterator[
         for _ in range(plan.epochs):
             yield from next(orders)[: plan.taken(samples)].split(batch)
     else:
-        start = (plan.first or 0) * batch % samples
+        start = (plan.start_step or 0) * batch % samples
         stop = start + plan.steps * batch
         order = torch.cat(list(islice(orders, -(-stop // samples))))
         yield from order[start:stop].split(batch)

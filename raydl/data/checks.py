@@ -5,15 +5,16 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from raydl.core.errors import SpecError, require, shown
+from raydl.core.errors import SpecError, brief, require
 from raydl.core.rng import generator
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset, Split
 from raydl.data.participation import ParticipationSpec, Skewed, Uniform
-from raydl.data.partitions import Partition
+from raydl.data.partitions.partition import Partition
 
 _OURS = (Skewed, Uniform)
 _LOOKED_AT = 1000  # cohorts of an own participation, before the run
@@ -79,7 +80,7 @@ def check_partition(partition: Any, clients: int, samples: int) -> None:
     """Raises a SpecError unless each client has samples, and those are samples of the data."""
     if not isinstance(partition, Partition):
         raise SpecError(
-            f"partition.assign gave {shown(partition)}; it must give a raydl.data.Partition, such "
+            f"partition.assign gave {brief(partition)}; it must give a raydl.data.Partition, such "
             "as Partition.cut(indices, sizes)"
         )
     require(
@@ -108,9 +109,9 @@ def _others(count: int) -> str:
     return f", nor {count} other{'s' if count > 1 else ''}" if count else ""
 
 
-def checked_cohorts(
+def check_cohorts(
     participation: ParticipationSpec, clients: int, seed: int
-) -> Iterator[np.ndarray]:
+) -> Iterator[npt.NDArray[np.int64]]:
     """The cohorts of a participation, int64 [cohort]; an own one's are looked at one by one.
 
     Raises:
@@ -121,12 +122,12 @@ def checked_cohorts(
         return cohorts
     if not isinstance(cohorts, Iterable):
         raise SpecError(
-            f"participation.cohorts gave {shown(cohorts)}; it must yield a cohort for each round"
+            f"participation.cohorts gave {brief(cohorts)}; it must yield a cohort for each round"
         )
     return _checked(cohorts, clients)
 
 
-def _checked(cohorts: Iterable[Any], clients: int) -> Iterator[np.ndarray]:
+def _checked(cohorts: Iterable[Any], clients: int) -> Iterator[npt.NDArray[np.int64]]:
     number = 0
     for number, given in enumerate(cohorts, 1):
         cohort, name = np.asarray(given), f"participation's cohort of round {number}"
@@ -151,16 +152,14 @@ def check_participation(
     Args:
         participation: whose cohorts they are.
         clients: how many there are.
-        seed: of the run.
+        seed: seed of the run.
         rounds: of the run; None if that is open.
 
     Raises:
-        SpecError: as `checked_cohorts` does.
+        SpecError: as `check_cohorts` does.
     """
     if type(participation) not in _OURS:
-        for _ in islice(
-            checked_cohorts(participation, clients, seed), min(rounds or 1, _LOOKED_AT)
-        ):
+        for _ in islice(check_cohorts(participation, clients, seed), min(rounds or 1, _LOOKED_AT)):
             pass
 
 
@@ -169,7 +168,7 @@ def check_augmentation(augmentation: Augmentation, dataset: Dataset, seed: int) 
     inputs = dataset.train.inputs[:2].clone()
     given = augmentation(inputs.clone(), generator(seed, "augmentation"))
     if not isinstance(given, Tensor):
-        raise SpecError(f"augmentation gave {shown(given)}; it must give a tensor of the inputs")
+        raise SpecError(f"augmentation gave {brief(given)}; it must give a tensor of the inputs")
     for what, was, now in (
         ("shape", tuple(inputs.shape), tuple(given.shape)),
         ("type", inputs.dtype, given.dtype),

@@ -1,13 +1,16 @@
 """A data set held in memory as tensors, and its stratified split."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from raydl.core.errors import require
+from raydl.core.spec import Spec
 
 
 class Split(NamedTuple):
@@ -64,16 +67,20 @@ class Dataset:
         return (sample[2], *sample[:2]) if len(sample) == 3 else sample
 
 
-class Source(Protocol):
-    """A spec that names a data set and can load it."""
+class Source(Spec, ABC, field="data"):
+    """A spec that names a data set and can load it.
 
+    An own one need not be a subclass: an object with ``load``, or a function, is one, and may give
+    ``Tensors`` or (x, y) as well.
+    """
+
+    @abstractmethod
     def load(self) -> Dataset:
         """Reads, downloads or makes the data set.
 
         Raises:
             SpecError: if it cannot be had as described.
         """
-        ...
 
 
 def split_stratified(
@@ -89,7 +96,7 @@ def split_stratified(
         whole: all samples in ``train``, with an official ``test`` set where there is one.
         validation: fraction of the n training samples to hold out; 0 leaves them as they are.
         test: fraction to hold out as the test set; 0 keeps the test set of ``whole``.
-        split_seed: seeds the choice within each class.
+        split_seed: seed of the choice within each class.
 
     Returns:
         The data set with its samples, and its owners, divided.
@@ -103,17 +110,20 @@ def split_stratified(
     labels = targets if targets.ndim == 1 else np.zeros(n, np.int64)
     shuffled = np.random.default_rng(split_seed).permutation(n)
     rest = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    parts = {}
+    parts = {"test": whole.test, "validation": whole.validation}
     for name, fraction in (("test", test), ("validation", validation)):
         if fraction:
             chosen, rest = _spread(rest, round(fraction * n))
             parts[name] = whole.train.take(chosen)
     require(len(rest) > 0, "data.validation", validation, f"smaller: it takes all {n} samples")
-    if not parts:
+    if not (validation or test):
         return whole
     kept = torch.from_numpy(np.sort(rest))
     owners = None if whole.owners is None else whole.owners[kept]
-    return replace(whole, train=whole.train.take(kept), owners=owners, **parts)
+    train = whole.train.take(kept)
+    return replace(
+        whole, train=train, validation=parts["validation"], test=parts["test"], owners=owners
+    )
 
 
 def check_fractions(validation: float, test: float = 0.0) -> None:
@@ -123,7 +133,7 @@ def check_fractions(validation: float, test: float = 0.0) -> None:
     require(validation + test < 1, "data.validation + data.test", validation + test, "below 1")
 
 
-def _spread(ordered: np.ndarray, count: int) -> tuple[Tensor, np.ndarray]:
+def _spread(ordered: npt.NDArray[np.int64], count: int) -> tuple[Tensor, npt.NDArray[np.int64]]:
     """Takes ``count`` evenly spaced entries: of a list sorted by class, an even share of each.
 
     Returns:

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from raydl.data.partitions import Partition
+from raydl.data.partitions.partition import Partition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,9 @@ _TABLEAU = (
 _MOST_NAMED = len(_TABLEAU)  # classes with a legend; more than that make a colour bar
 
 
-def label_counts(labels: np.ndarray, partition: Partition, classes: int) -> np.ndarray:
+def label_counts(
+    labels: npt.NDArray[np.int64], partition: Partition, classes: int
+) -> npt.NDArray[np.int64]:
     """How many samples of each class each client has.
 
     Args:
@@ -38,7 +41,7 @@ def label_counts(labels: np.ndarray, partition: Partition, classes: int) -> np.n
     return np.bincount(cells, minlength=clients * classes).reshape(clients, classes)
 
 
-def plot_partition(counts: np.ndarray, title: str) -> "Figure":
+def plot_partition(counts: npt.NDArray[np.int64], title: str) -> "Figure":
     """How labels and sizes fall over the clients.
 
     Up to 100 clients are stacked bars, a colour for each class; more are a heat map of each class's
@@ -61,7 +64,7 @@ def plot_partition(counts: np.ndarray, title: str) -> "Figure":
     return figure
 
 
-def plot_participation(probabilities: np.ndarray, title: str) -> "Figure":
+def plot_participation(probabilities: npt.NDArray[np.float64], title: str) -> "Figure":
     """The clients' probabilities to be drawn, in descending order, against equal ones.
 
     Args:
@@ -114,7 +117,7 @@ def _palette(classes: int) -> "Colormap":
     return colormaps["Spectral"].resampled(classes)
 
 
-def _plot_bars(axes: "Axes", counts: np.ndarray) -> None:
+def _plot_bars(axes: "Axes", counts: npt.NDArray[np.int64]) -> None:
     from matplotlib.collections import PolyCollection
 
     clients, classes = counts.shape
@@ -129,7 +132,11 @@ def _plot_bars(axes: "Axes", counts: np.ndarray) -> None:
         colour = palette(label)
         axes.add_collection(
             PolyCollection(
-                bars[:, label], facecolor=colour, linewidth=0, antialiased=False, label=str(label)
+                list(bars[:, label]),
+                facecolor=colour,
+                linewidth=0,
+                antialiased=False,
+                label=str(label),
             )
         )
     axes.set(xlim=(-0.6, clients - 0.4), ylim=(0, top[:, -1].max() * 1.04))
@@ -161,7 +168,7 @@ def _colour_bar(axes: "Axes", palette: "Colormap", classes: int) -> None:
     bar.ax.tick_params(colors=_MUTED, labelsize=9)
 
 
-def _plot_shares(axes: "Axes", counts: np.ndarray) -> None:
+def _plot_shares(axes: "Axes", counts: npt.NDArray[np.int64]) -> None:
     """A row for each class, a column for each client or for the mean of some neighbours."""
     clients, classes = counts.shape
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -188,17 +195,16 @@ def _plot_shares(axes: "Axes", counts: np.ndarray) -> None:
     bar.ax.tick_params(colors=_MUTED, labelsize=9)
 
 
-def _plot_sizes(axes: "Axes", sizes: np.ndarray) -> None:
+def _plot_sizes(axes: "Axes", sizes: npt.NDArray[np.int64]) -> None:
     low, high = int(sizes.min()), int(sizes.max())
     bins = min(30, 2 * len(sizes) ** 0.5)
     step = max(1, round((high - low) / bins))
     edges = np.arange(low, high + step + 1, step) - 0.5
-    axes.hist(sizes, edges, color=_BLUE)
+    axes.hist(sizes, edges.tolist(), color=_BLUE)
     axes.axvline(sizes.mean(), color=_RED, linewidth=1.2, linestyle="--")
     margin = 2 if low == high else 0.5 * step
     axes.set_xlim(edges[0] - margin, edges[-1] + margin)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True, nbins=5)
+    axes.locator_params(integer=True, nbins=5)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     style(axes, "samples of a client", "clients")
     spread = f"{low:,} each" if low == high else f"{low:,} to {high:,}, mean {sizes.mean():,.1f}"

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import TensorDataset
 
-from raydl.core.errors import SpecError, shown
+from raydl.core.errors import SpecError, brief
 from raydl.data.dataset import Dataset, Source
-from raydl.data.partitions import Partition
-from raydl.data.tensors import Tensors
+from raydl.data.partitions.partition import Partition
+from raydl.data.sources.tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class SourceFunction:
 
     function: Callable[[], Any]
 
-    def load(self) -> Dataset:
-        """What the function gives."""
+    def load(self) -> Any:
+        """What the function gives, which `load_dataset` makes a Dataset."""
         return self.function()
 
 
@@ -31,7 +32,11 @@ class PartitionFunction:
     function: Callable[..., Partition]
 
     def assign(
-        self, labels: np.ndarray, clients: int, seed: int, owners: np.ndarray | None = None
+        self,
+        labels: npt.NDArray[np.int64],
+        clients: int,
+        seed: int,
+        owners: npt.NDArray[np.int64] | None = None,
     ) -> Partition:
         """What the function gives."""
         return self.function(labels, clients, seed, owners)
@@ -41,9 +46,9 @@ class PartitionFunction:
 class ParticipationFunction:
     """A participation that is a function: (clients, seed) -> cohorts without end."""
 
-    function: Callable[[int, int], Iterable[np.ndarray]]
+    function: Callable[[int, int], Iterable[npt.NDArray[np.int64]]]
 
-    def cohorts(self, clients: int, seed: int) -> Iterator[np.ndarray]:
+    def cohorts(self, clients: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
         """What the function gives."""
         return iter(self.function(clients, seed))
 
@@ -64,7 +69,7 @@ def as_tensors(given: Any) -> Any:
     return given
 
 
-def loaded(source: Source) -> Dataset:
+def load_dataset(source: Source) -> Dataset:
     """The data set of a source, which may give it as Tensors or (x, y).
 
     Raises:
@@ -76,5 +81,5 @@ def loaded(source: Source) -> Dataset:
     if isinstance(found, Dataset):
         return found
     raise SpecError(
-        f"data.load() gave {shown(given)}; it must give a raydl.data.Dataset, Tensors or (x, y)"
+        f"data.load() gave {brief(given)}; it must give a raydl.data.Dataset, Tensors or (x, y)"
     )

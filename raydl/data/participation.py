@@ -1,33 +1,38 @@
 """Who takes part in which round: endless streams of cohorts, pure functions of a seed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from raydl.core.errors import require
 from raydl.core.rng import fold_in
 from raydl.core.spec import Spec
 
 
-class ParticipationSpec(Protocol):
-    """A spec that says which clients take part in each round."""
+class ParticipationSpec(Spec, ABC, field="participation"):
+    """A spec that says which clients take part in each round.
 
-    def probabilities(self, clients: int, seed: int) -> np.ndarray:
+    An own one need not be a subclass: an object with ``cohorts``, or a function of its arguments,
+    is one.
+    """
+
+    @abstractmethod
+    def probabilities(self, clients: int, seed: int) -> npt.NDArray[np.float64]:
         """The probability of each client to be drawn first, float64 [clients], summing to 1."""
-        ...
 
-    def cohorts(self, clients: int, seed: int) -> Iterator[np.ndarray]:
+    @abstractmethod
+    def cohorts(self, clients: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
         """Distinct client ids, int64 [cohort], for round 0, round 1, and so on without end.
 
         A resumed run skips the rounds that are done with ``itertools.islice``.
         """
-        ...
 
 
 @dataclass(frozen=True)
-class Uniform(Spec, field="participation"):
+class Uniform(ParticipationSpec):
     """In each round the same fraction of the clients, all equally likely, without replacement.
 
     Args:
@@ -39,11 +44,11 @@ class Uniform(Spec, field="participation"):
     def __post_init__(self) -> None:
         _check_fraction(self.fraction)
 
-    def probabilities(self, clients: int, seed: int) -> np.ndarray:
+    def probabilities(self, clients: int, seed: int) -> npt.NDArray[np.float64]:
         """1 / clients for each."""
         return np.full(clients, 1 / clients)
 
-    def cohorts(self, clients: int, seed: int) -> Iterator[np.ndarray]:
+    def cohorts(self, clients: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
         """``default_rng(seed).choice(clients, size, replace=False)``, one generator throughout."""
         rng = np.random.default_rng(seed)
         size = _cohort_size(self.fraction, clients)
@@ -52,7 +57,7 @@ class Uniform(Spec, field="participation"):
 
 
 @dataclass(frozen=True)
-class Skewed(Spec, field="participation"):
+class Skewed(ParticipationSpec):
     """Some clients take part more often: their probabilities are drawn once from Dirichlet(gamma).
 
     A cohort is drawn one after another without replacement. A probability too small for a float64
@@ -71,13 +76,13 @@ class Skewed(Spec, field="participation"):
         _check_fraction(self.fraction)
         require(self.gamma > 0, "participation.gamma", self.gamma, "above 0")
 
-    def probabilities(self, clients: int, seed: int) -> np.ndarray:
+    def probabilities(self, clients: int, seed: int) -> npt.NDArray[np.float64]:
         """Drawn from a symmetric Dirichlet(gamma) distribution over the clients."""
         rng = np.random.default_rng(fold_in(seed, "participation"))
         drawn = rng.dirichlet(np.full(clients, self.gamma))
         return np.maximum(drawn, np.finfo(np.float64).tiny)
 
-    def cohorts(self, clients: int, seed: int) -> Iterator[np.ndarray]:
+    def cohorts(self, clients: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
         """Clients drawn by their probabilities, in the order drawn."""
         rng = np.random.default_rng(seed)
         weights = self.probabilities(clients, seed)

@@ -10,7 +10,7 @@ class Softmax(nn.Sequential):
     """Softmax regression: one linear layer.
 
     Args:
-        shape: of one sample, of any number of dimensions.
+        shape: shape of one sample, of any number of dimensions.
         classes: number of outputs.
     """
 
@@ -22,9 +22,9 @@ class MLP(nn.Sequential):
     """Dense layers with ReLU between them.
 
     Args:
-        shape: of one sample, of any number of dimensions.
+        shape: shape of one sample, of any number of dimensions.
         classes: number of outputs.
-        hidden: the widths of the hidden layers.
+        hidden: widths of the hidden layers.
     """
 
     def __init__(self, shape: Sequence[int], classes: int, hidden: Sequence[int] = (64,)) -> None:

@@ -17,7 +17,7 @@ class ResNet18(nn.Module):
     Args:
         shape: of one image, (C, H, W).
         classes: number of outputs.
-        groups: of each GroupNorm; must divide 64.
+        groups: groups of each GroupNorm; must divide 64.
     """
 
     def __init__(self, shape: Sequence[int], classes: int, groups: int = 2) -> None:
@@ -38,4 +38,5 @@ class ResNet18(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W]."""
-        return self.network(inputs)
+        logits: Tensor = self.network(inputs)
+        return logits

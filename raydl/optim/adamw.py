@@ -10,6 +10,7 @@ D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015; I. Lo
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -18,11 +19,33 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.errors import require
-from raydl.core.tree import Params, Tree
+from raydl.core.tree import Params
 from raydl.optim.foreach import Tensors, foreach, scale_, shift_
-from raydl.optim.rule import Rate, Rule, real_views
+from raydl.optim.rule import OptimizerState, Rate, UpdateRule, real_views
+from raydl.optim.spec import OptimizerSpec
 
 Betas: TypeAlias = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AdamW(OptimizerSpec):
+    """Adam with decoupled weight decay.
+
+    Args:
+        lr: learning rate.
+        betas: decay rates of the first and the second moment, in [0, 1).
+        eps: number added to the root of the second moment.
+        weight_decay: decoupled decay: w ← w − lr · weight_decay · w.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+
+    def rule(self) -> UpdateRule:
+        """The update rule with these hyperparameters."""
+        return adamw(self.betas, self.eps, self.weight_decay)
 
 
 def moments_(
@@ -80,7 +103,7 @@ def adamw_(
     foreach("addcdiv_", params, firsts, roots)
 
 
-def adamw(betas: Betas = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> Rule:
+def adamw(betas: Betas = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> UpdateRule:
     """AdamW as a rule; every parameter decays.
 
     Args:
@@ -99,7 +122,9 @@ def adamw(betas: Betas = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 
     return with_moments(partial(adamw_, betas=betas, eps=eps, weight_decay=weight_decay))
 
 
-def with_moments(step_: Callable[..., None], check: Callable[[Params], None] | None = None) -> Rule:
+def with_moments(
+    step_: Callable[..., None], check: Callable[[Params], None] | None = None
+) -> UpdateRule:
     """The rule whose state is two moments of each parameter, and the count of its steps.
 
     Complex parameters are taken as pairs of real ones, as torch does.
@@ -109,13 +134,15 @@ def with_moments(step_: Callable[..., None], check: Callable[[Params], None] | N
         check: refuses parameters that the optimizer cannot take.
     """
 
-    def init(params: Params) -> Tree:
+    def init(params: Params) -> OptimizerState:
         if check is not None:
             check(params)
         count = {name: w.new_zeros((), dtype=torch.float32) for name, w in params.items()}
         return {"first": tree.zeros_like(params), "second": tree.zeros_like(params), "step": count}
 
-    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+    def update(
+        params: Params, grads: Params, state: OptimizerState, lr: Rate
+    ) -> tuple[Params, OptimizerState]:
         if not grads:
             return params, state
         stepped, first, second = (
@@ -128,4 +155,4 @@ def with_moments(step_: Callable[..., None], check: Callable[[Params], None] | N
         after = {"first": first, "second": second, "step": step}
         return params | stepped, {name: state[name] | each for name, each in after.items()}
 
-    return real_views(Rule(init, update))
+    return real_views(UpdateRule(init, update))

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from raydl.core import compat
+
 Tensors: TypeAlias = Sequence[Tensor]
 Factor: TypeAlias = float | Tensor  # a number or a tensor [] for all, or [n], one for each of n
 
@@ -34,8 +36,8 @@ def foreach(name: str, tensors: Tensors, *others: Tensors | float, **scalars: An
     Returns:
         What the method gives for each of the n tensors; nothing that counts if it works in place.
     """
-    if not torch._C._are_functorch_transforms_active():
-        listed: Tensors = getattr(torch, f"_foreach_{name}")(tensors, *others, **scalars)
+    if not compat.are_transforms_active():
+        listed: Tensors = compat.foreach(name)(tensors, *others, **scalars)
         return listed
     method = _WITHOUT_RULE.get(name) or getattr(Tensor, name)
     columns = [repeat(each) if isinstance(each, float | int) else each for each in others]

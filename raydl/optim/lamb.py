@@ -9,6 +9,7 @@ Y. You, J. Li, S. Reddi et al., "Large Batch Optimization for Deep Learning: Tra
 minutes", ICLR 2020, with the bias correction of its Algorithm 2 and φ the identity.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,33 @@ from torch.optim.optimizer import ParamsT
 
 from raydl.optim.adamw import Betas, adamw, adamw_, moments_, with_moments
 from raydl.optim.foreach import Tensors, axpy_, divide_, foreach, norms
-from raydl.optim.optimizer import AdaptiveOptimizer
-from raydl.optim.rule import Rate, Rule
+from raydl.optim.rule import Rate, UpdateRule
+from raydl.optim.spec import OptimizerSpec
+from raydl.optim.torch_optimizer import AdaptiveOptimizer
 from raydl.optim.trust import Adapt, portions, ratio, require_adapted
+
+
+@dataclass(frozen=True)
+class LAMB(OptimizerSpec):
+    """AdamW whose step is adapted layer by layer, for large batches.
+
+    Args:
+        lr: learning rate.
+        betas: decay rates of the first and the second moment, in [0, 1).
+        eps: number added to the root of the second moment.
+        weight_decay: decoupled decay of tensors with two or more dimensions.
+        clip: whether a layer's trust ratio is held at 1 or below.
+    """
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+    clip: bool = False
+
+    def rule(self) -> UpdateRule:
+        """The update rule with these hyperparameters."""
+        return lamb(self.betas, self.eps, self.weight_decay, clip=self.clip)
 
 
 def lamb_(
@@ -71,10 +96,11 @@ def lamb(
     betas: Betas = (0.9, 0.999),
     eps: float = 1e-6,
     weight_decay: float = 1e-2,
+    *,
     clip: bool = False,
     adapt: Adapt = None,
-) -> Rule:
-    """LAMB as a rule, with the numbers of `LAMB`.
+) -> UpdateRule:
+    """LAMB as a rule, with the numbers of `TorchLAMB`.
 
     Args:
         betas: β₁ and β₂ in [0, 1).
@@ -94,7 +120,7 @@ def lamb(
     return rule._replace(elementwise=False)
 
 
-class LAMB(AdaptiveOptimizer):
+class TorchLAMB(AdaptiveOptimizer):
     """LAMB as a ``torch.optim.Optimizer``; each group may have options of its own.
 
     Args:
@@ -112,7 +138,7 @@ class LAMB(AdaptiveOptimizer):
     Example:
         >>> import torch
         >>> model = torch.nn.Linear(3, 2)
-        >>> optimizer = LAMB(model.parameters(), lr=1e-2)
+        >>> optimizer = TorchLAMB(model.parameters(), lr=1e-2)
         >>> model(torch.ones(1, 3)).sum().backward()
         >>> optimizer.step()
     """
@@ -124,6 +150,7 @@ class LAMB(AdaptiveOptimizer):
         betas: Betas = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 1e-2,
+        *,
         clip: bool = False,
         adapt: Adapt = None,
     ) -> None:

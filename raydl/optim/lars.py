@@ -9,6 +9,7 @@ Y. You, I. Gitman, B. Ginsburg, "Large Batch Training of Convolutional Networks"
 same while the rate is constant. The clipping is that of LARC, in NVIDIA's Apex.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,44 @@ from torch.optim.optimizer import ParamsT
 
 from raydl.core import tree
 from raydl.core.errors import require
-from raydl.core.tree import Params, Tree
+from raydl.core.tree import Params
 from raydl.optim.foreach import Factor, Tensors, axpy_, norms, scale_
-from raydl.optim.optimizer import AdaptiveOptimizer
-from raydl.optim.rule import Rate, Rule
+from raydl.optim.rule import OptimizerState, Rate, UpdateRule
 from raydl.optim.sgd import sgd
+from raydl.optim.spec import OptimizerSpec
+from raydl.optim.torch_optimizer import AdaptiveOptimizer
 from raydl.optim.trust import Adapt, portions, ratio, require_adapted
+
+
+@dataclass(frozen=True)
+class LARS(OptimizerSpec):
+    """SGD whose rate is adapted layer by layer, for large batches.
+
+    Args:
+        lr: learning rate.
+        momentum: momentum, in [0, 1).
+        nesterov: whether the momentum looks ahead.
+        weight_decay: L2 decay, of tensors with two or more dimensions.
+        trust: trust coefficient (η) of the layers' rates.
+        clip: whether a layer's rate is held below the learning rate (LARC).
+    """
+
+    lr: float = 1.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    trust: float = 1e-3
+    clip: bool = False
+
+    def rule(self) -> UpdateRule:
+        """The update rule with these hyperparameters."""
+        return lars(
+            self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            trust=self.trust,
+            clip=self.clip,
+        )
 
 
 def lars_(
@@ -60,7 +93,7 @@ def lars_(
             w, g = norms(ws), norms(gs)
             t = ratio(w, g, trust * w / (g + decay * w + eps))
             t = (t / lr).clamp(max=1.0) if clip else t
-        _descend_(ws, gs, vs, lr, t, momentum, nesterov, decay)
+        _descend_(ws, gs, vs, lr, t, momentum, decay, nesterov=nesterov)
 
 
 def _descend_(
@@ -70,8 +103,9 @@ def _descend_(
     lr: Rate,
     t: Factor,
     momentum: float,
-    nesterov: bool,
     decay: float,
+    *,
+    nesterov: bool,
 ) -> None:
     """A step of SGD with t (g + λ w) for a gradient, of which no tensor is ever made."""
     if momentum:
@@ -89,14 +123,15 @@ def _descend_(
 
 def lars(
     momentum: float = 0.9,
+    *,
     nesterov: bool = False,
     weight_decay: float = 0.0,
     trust: float = 1e-3,
     eps: float = 1e-8,
     clip: bool = False,
     adapt: Adapt = None,
-) -> Rule:
-    """LARS as a rule, with the numbers of `LARS`.
+) -> UpdateRule:
+    """LARS as a rule, with the numbers of `TorchLARS`.
 
     Args:
         momentum: μ in [0, 1).
@@ -112,7 +147,7 @@ def lars(
     Raises:
         SpecError: if a value is out of its range; of ``init``, if no tensor would have a ratio.
     """
-    sgd(momentum, nesterov, weight_decay)
+    sgd(momentum, nesterov=nesterov, weight_decay=weight_decay)
     require(trust > 0, "trust", trust, "above 0")
     require(eps >= 0, "eps", eps, "0 or larger")
     step_ = partial(
@@ -126,20 +161,22 @@ def lars(
         adapt=adapt,
     )
 
-    def init(params: Params) -> Tree:
+    def init(params: Params) -> OptimizerState:
         require_adapted("LARS", adapt, params.values())
         return tree.zeros_like(params) if momentum else {}
 
-    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+    def update(
+        params: Params, grads: Params, state: OptimizerState, lr: Rate
+    ) -> tuple[Params, OptimizerState]:
         stepped = {name: params[name].clone() for name in grads}
         velocities = {name: state[name].clone() for name in grads if momentum}
         step_([*stepped.values()], [*grads.values()], [*velocities.values()], lr)
         return params | stepped, state | velocities
 
-    return Rule(init, update, elementwise=False)
+    return UpdateRule(init, update, elementwise=False)
 
 
-class LARS(AdaptiveOptimizer):
+class TorchLARS(AdaptiveOptimizer):
     """LARS as a ``torch.optim.Optimizer``; each group may have options of its own.
 
     Args:
@@ -159,7 +196,7 @@ class LARS(AdaptiveOptimizer):
     Example:
         >>> import torch
         >>> model = torch.nn.Linear(3, 2)
-        >>> optimizer = LARS(model.parameters(), lr=1.5, weight_decay=5e-4)
+        >>> optimizer = TorchLARS(model.parameters(), lr=1.5, weight_decay=5e-4)
         >>> model(torch.ones(1, 3)).sum().backward()
         >>> optimizer.step()
     """
@@ -169,6 +206,7 @@ class LARS(AdaptiveOptimizer):
         params: ParamsT,
         lr: Rate,
         momentum: float = 0.9,
+        *,
         nesterov: bool = False,
         weight_decay: float = 0.0,
         trust: float = 1e-3,

@@ -9,9 +9,10 @@ from torch import Tensor
 from raydl.core.tree import Params, Tree
 
 Rate: TypeAlias = float | Tensor  # a learning rate; a tensor [] where it is computed
+OptimizerState: TypeAlias = Tree  # what an optimizer keeps from step to step, such as moments
 
 
-class Rule(NamedTuple):
+class UpdateRule(NamedTuple):
     """An optimizer as two pure functions.
 
     Attributes:
@@ -23,18 +24,20 @@ class Rule(NamedTuple):
             parameters is that part of the step; a trust ratio does not.
     """
 
-    init: Callable[[Params], Tree]
-    update: Callable[[Params, Params, Tree, Rate], tuple[Params, Tree]]
+    init: Callable[[Params], OptimizerState]
+    update: Callable[[Params, Params, OptimizerState, Rate], tuple[Params, OptimizerState]]
     elementwise: bool = True
 
 
-def real_views(rule: Rule) -> Rule:
+def real_views(rule: UpdateRule) -> UpdateRule:
     """The rule for parameters of which complex ones are pairs of real numbers."""
 
-    def init(params: Params) -> Tree:
+    def init(params: Params) -> OptimizerState:
         return rule.init(_real(params))
 
-    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+    def update(
+        params: Params, grads: Params, state: OptimizerState, lr: Rate
+    ) -> tuple[Params, OptimizerState]:
         if not any(each.is_complex() for each in params.values()):
             return rule.update(params, grads, state, lr)
         stepped, state = rule.update(_real(params), _real(grads), state, lr)

@@ -10,7 +10,7 @@ Scaling: TypeAlias = Literal["none", "linear", "sqrt"]
 _EXPONENTS: dict[Scaling, float] = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
 
 
-def scaled(lr: float, batch: int, base_batch: int, rule: Scaling) -> float:
+def scale_rate(lr: float, batch: int, base_batch: int, rule: Scaling) -> float:
     """The rate for a batch, given a rate that is good for another.
 
     Args:
@@ -26,7 +26,7 @@ def scaled(lr: float, batch: int, base_batch: int, rule: Scaling) -> float:
         SpecError: if the rule is unknown or a batch is smaller than 1.
 
     Example:
-        >>> scaled(0.1, 8192, 256, "linear")
+        >>> scale_rate(0.1, 8192, 256, "linear")
         3.2
     """
     if rule not in get_args(Scaling):

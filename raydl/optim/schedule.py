@@ -8,9 +8,10 @@ factor stays what it has become.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Protocol, TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,20 +23,20 @@ Real: TypeAlias = float | Tensor
 Schedule: TypeAlias = Callable[[Real], Real]  # step -> factor
 
 
-class ScheduleSpec(Protocol):
+class ScheduleSpec(Spec, ABC, field="schedule"):
     """The hyperparameters of a schedule: a frozen dataclass that builds the function."""
 
+    @abstractmethod
     def build(self, total_steps: int) -> Schedule:
         """The factor at each step of a run of so many steps."""
-        ...
 
 
 @dataclass(frozen=True)
-class Constant(Spec, field="schedule"):
+class Constant(ScheduleSpec):
     """The full rate throughout.
 
     Args:
-        warmup: the part of the run, in [0, 1), in which the rate rises linearly.
+        warmup: part of the run, in [0, 1), in which the rate rises linearly.
     """
 
     warmup: float = 0.0
@@ -50,15 +51,15 @@ class Constant(Spec, field="schedule"):
 
 
 @dataclass(frozen=True)
-class Cosine(Spec, field="schedule"):
+class Cosine(ScheduleSpec):
     """From the full rate down along half a cosine.
 
     final + (1 − final) (1 + cos π p) / 2 at the part p of the run after the warm-up. I. Loshchilov,
     F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
 
     Args:
-        warmup: the part of the run, in [0, 1), in which the rate rises linearly.
-        final: the factor at the end.
+        warmup: part of the run, in [0, 1), in which the rate rises linearly.
+        final: factor at the end.
     """
 
     warmup: float = 0.0
@@ -80,12 +81,12 @@ class Cosine(Spec, field="schedule"):
 
 
 @dataclass(frozen=True)
-class Polynomial(Spec, field="schedule"):
+class Polynomial(ScheduleSpec):
     """From the full rate down to 0 as (1 − p)ᵖᵒʷᵉʳ at the part p of the run after the warm-up.
 
     Args:
-        warmup: the part of the run, in [0, 1), in which the rate rises linearly.
-        power: 1 is a straight line; 2 is what LARS was published with.
+        warmup: part of the run, in [0, 1), in which the rate rises linearly.
+        power: exponent of the decay: 1 is a straight line; 2 is what LARS was published with.
     """
 
     warmup: float = 0.0
@@ -106,13 +107,13 @@ class Polynomial(Spec, field="schedule"):
 
 
 @dataclass(frozen=True)
-class Step(Spec, field="schedule"):
+class Step(ScheduleSpec):
     """The rate is multiplied by gamma at each milestone.
 
     Args:
-        warmup: the part of the run, in [0, 1), in which the rate rises linearly.
+        warmup: part of the run, in [0, 1), in which the rate rises linearly.
         milestones: parts of the whole run, rising, in (0, 1).
-        gamma: the factor of each milestone.
+        gamma: factor of each milestone.
     """
 
     warmup: float = 0.0
@@ -142,7 +143,10 @@ class Step(Spec, field="schedule"):
         return factor
 
 
-AnySchedule: TypeAlias = Annotated[ScheduleSpec, OneOf("build", Constant, Cosine, Polynomial, Step)]
+SCHEDULES = (Constant, Cosine, Polynomial, Step)  # that have a name on the command line
+
+# What a field of a spec that holds a schedule is annotated with.
+AnySchedule: TypeAlias = Annotated[ScheduleSpec, OneOf("build", *SCHEDULES)]
 
 
 def _check_warmup(warmup: float) -> None:

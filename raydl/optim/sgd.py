@@ -3,16 +3,40 @@
 g ← g + λ w;  v ← μ v + g;  w ← w − η v, or with Nesterov momentum w ← w − η (g + μ v).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.errors import require
-from raydl.core.tree import Params, Tree
-from raydl.optim.rule import Rate, Rule
+from raydl.core.tree import Params
+from raydl.optim.rule import OptimizerState, Rate, UpdateRule
+from raydl.optim.spec import OptimizerSpec
 
 
-def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Rule:
+@dataclass(frozen=True)
+class SGD(OptimizerSpec):
+    """Stochastic gradient descent.
+
+    Args:
+        lr: learning rate.
+        momentum: momentum, in [0, 1).
+        nesterov: whether the momentum looks ahead.
+        weight_decay: L2 decay, added to the gradient.
+    """
+
+    lr: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def rule(self) -> UpdateRule:
+        """The update rule with these hyperparameters."""
+        return sgd(self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay)
+
+
+def sgd(momentum: float = 0.0, *, nesterov: bool = False, weight_decay: float = 0.0) -> UpdateRule:
     """Gradient descent with momentum μ and L2 weight decay λ.
 
     Args:
@@ -27,10 +51,12 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     require(weight_decay >= 0, "weight_decay", weight_decay, "0 or larger")
     require(momentum > 0 or not nesterov, "momentum", momentum, "above 0 with nesterov")
 
-    def init(params: Params) -> Tree:
+    def init(params: Params) -> OptimizerState:
         return tree.zeros_like(params) if momentum else {}
 
-    def update(params: Params, grads: Params, state: Tree, lr: Rate) -> tuple[Params, Tree]:
+    def update(
+        params: Params, grads: Params, state: OptimizerState, lr: Rate
+    ) -> tuple[Params, OptimizerState]:
         # A parameter at a time: what is only needed in between goes back before the next one.
         stepped, moments = {}, {}
         for name, g in grads.items():
@@ -42,7 +68,7 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
             stepped[name] = _minus(w, lr, direction)
         return params | stepped, state | moments
 
-    return Rule(init, update)
+    return UpdateRule(init, update)
 
 
 def _minus(w: Tensor, lr: Rate, d: Tensor) -> Tensor:

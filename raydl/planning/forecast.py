@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from raydl.core import cost
-from raydl.core.cost import Communication
+from raydl.communication import cost
+from raydl.communication.cost import Communication
+from raydl.communication.network import Network
 from raydl.core.errors import require
-from raydl.core.network import Network
 
 Scheme: TypeAlias = Callable[[int], Communication]  # workers -> what a round of them sends
 Figures: TypeAlias = dict[str, float | int | str | dict[str, int | None] | None]
@@ -18,7 +18,7 @@ class Circumstances(Network):
     """A network, and what else there is to know.
 
     Args:
-        step_seconds: that a worker computes for one local step.
+        step_seconds: seconds that a worker computes for one local step.
         within: seconds that each phase of a round may take, such as the way down and the way up:
             asks with how many workers it does.
     """

@@ -5,11 +5,11 @@ from typing import Literal
 
 import torch
 
-from raydl.core.cost import Communication, message_bytes
+from raydl.communication.cost import Communication, message_bytes
+from raydl.config.run import Model
 from raydl.core.errors import SpecError, require, unknown
 from raydl.core.grad import parameters
 from raydl.planning.forecast import Comparison, Forecast, schemes
-from raydl.spec import Model
 
 SCHEMES = tuple(schemes(0, 0, 0))
 _BITS = {"float64": 64, "float32": 32, "float16": 16, "bfloat16": 16}
@@ -21,24 +21,24 @@ class Outline:
     """A run in outline.
 
     Args:
-        parameters: of the model.
-        model: in their place a model's name, for samples of a shape and so many classes.
-        shape: of one sample, such as [3,32,32].
-        classes: how many the model tells apart.
-        scheme: star (parameter server, federated), all_to_all, tree, ring or gossip (D-PSGD); all
-            of them by default.
-        workers: how many there are (N), or clients.
-        cohort: how many of them take part in a round; all by default.
-        servers: over which the parameters are cut in a star (S).
-        degree: a worker's neighbours in gossip, on average; 2 by default, as in a ring.
-        rounds: how many; 1 by default.
-        steps: that each worker takes in all, in place of rounds.
-        local_steps: of a round (J).
-        dtype: of the parameters.
-        bits: of a value that a worker sends, if it is quantized. A tree and a ring pass sums on,
-            which neither this nor density makes smaller.
-        density: the fraction of the values that a worker sends, each with its index, if not all.
-        last: a scheme by which all workers average once, after the rounds.
+        parameters: number of parameters of the model.
+        model: name of a model, in their place, for samples of a shape and so many classes.
+        shape: shape of one sample, such as [3,32,32].
+        classes: number of classes that the model tells apart.
+        scheme: scheme of exchange: star (parameter server, federated), all_to_all, tree, ring or
+            gossip (D-PSGD); all of them by default.
+        workers: number of workers (N), or clients.
+        cohort: number of them that take part in a round; all by default.
+        servers: servers over which the parameters are cut in a star (S).
+        degree: neighbours of a worker in gossip, on average; 2 by default, as in a ring.
+        rounds: number of rounds; 1 by default.
+        steps: steps that each worker takes in all, in place of rounds.
+        local_steps: local steps of a round (J).
+        dtype: type of the parameters.
+        bits: bits of a value that a worker sends, if it is quantized. A tree and a ring pass sums
+            on, which neither this nor density makes smaller.
+        density: fraction of the values that a worker sends, each with its index, if not all.
+        last: scheme by which all workers average once, after the rounds.
     """
 
     parameters: int | None = None

@@ -9,27 +9,26 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from raydl.core import cost, tree
+from raydl.assembly.assemble import assemble
+from raydl.communication import cost
+from raydl.communication.cost import Communication
+from raydl.config.run import Run
+from raydl.core import tree
 from raydl.core.algorithm import Work
-from raydl.core.cost import Communication
 from raydl.core.errors import SpecError
 from raydl.core.grad import Batch, Gradient, Gradients, eager
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params, Tree
 from raydl.data.batches import ClientData
 from raydl.planning.forecast import Comparison, Forecast, schemes
-from raydl.runtimes.allreduce import check_additive, owner, summand
-from raydl.runtimes.block import Folded, fold_eager
-from raydl.runtimes.consistency import Synchronous
-from raydl.runtimes.ddp import SharedGradient
+from raydl.runtimes.allreduce.ddp import SharedGradient
+from raydl.runtimes.allreduce.runtime import check_additive, owner, summand
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.simulated import Simulated
-from raydl.runtimes.specs import AllReduce
-from raydl.setup import prepare
-from raydl.spec import Run
+from raydl.runtimes.worker.block import BlockResult, BlockTrainer
 
 
 def of_run(run: Run) -> Comparison:
@@ -43,36 +42,37 @@ def of_run(run: Run) -> Comparison:
             that only the cluster knows, or of gradients that are not compressed alike in all steps,
             or in virtual time whose rounds are not those of everybody.
     """
-    _check_foreseeable(run)
+    run.runtime.check_foreseeable()
     processes = _processes(run)
-    problem, params = prepare(run)
+    problem, params = assemble(run)
     algorithm = problem.algorithm
     if processes is not None:
         check_additive(algorithm)
     state = algorithm.init(params)
     cohort = (0,) if processes is None else tuple(next(run.cohorts()).tolist())
-    folded = _fold(problem, eager(problem.task), state, cohort)
-    if not folded.clients["finite"].all():
+    block = _one_step(problem, eager(problem.task), state, cohort)
+    if not block.clients["finite"].all():
         raise SpecError("the first step leads to a NaN or an infinity; lower the learning rate")
-    sent = int(folded.clients["bytes_up"][0])
+    sent = int(block.clients["bytes_up"][0])
     received = tree.nbytes(algorithm.client.received(algorithm.broadcast(state), 0))
-    ways, shards = schemes(received, sent, summed=sent), getattr(run.runtime, "shards", 1)
+    ways, shards = schemes(received, sent, summed=sent), run.runtime.shards
     shared = processes is not None and algorithm.hook is not None
     step = _shared_step(problem, state) if shared else _Step()
 
-    def round_of(workers: int, clients: int, steps: int, exchanges: int) -> Communication:
+    def round_of(workers: int, clients: int, steps: int, server_steps: int) -> Communication:
         if processes is None:
-            return cost.star(workers, received, sent, shards) * exchanges
-        last = tree.nbytes(summand(folded.accumulator, clients, len(folded.clients)))
+            return cost.star(workers, received, sent, shards) * server_steps
+        last = tree.nbytes(summand(block.accumulator, clients, len(block.clients)))
         once = cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
-        return once * exchanges
+        return once * server_steps
 
     # By the clients of the cohort, the slowest one's steps, and how often those meet the server.
     rounds = Counter[tuple[int, int, int]]()
-    for clients, steps, exchanges in _rounds(run, problem):
+    for clients, steps, server_steps in _rounds(run, problem):
+        slowest = steps.max()
         if processes is not None and not shared:  # each trains its clients one after another
-            steps = np.bincount(owner(clients, processes, len(problem.partition)), steps)
-        rounds[len(clients), int(steps.max()), exchanges] += 1
+            slowest = np.bincount(owner(clients, processes, len(problem.partition)), steps).max()
+        rounds[len(clients), int(slowest), server_steps] += 1
     first = next(iter(rounds))
     name = "star" if processes is None else "ring"
     forecast = Forecast(
@@ -93,24 +93,18 @@ def of_run(run: Run) -> Comparison:
     )
 
 
-def _check_foreseeable(run: Run) -> None:
-    if isinstance(run.runtime, Simulated) and run.runtime.consistency != Synchronous():
-        raise SpecError(
-            "in virtual time it shows only as the run goes on whose update comes when; to plan, "
-            "choose --consistency Synchronous, or another runtime"
-        )
-
-
 def _processes(run: Run) -> int | None:
     """Those of an all-reduce; None where clients talk to a server."""
-    if not isinstance(run.runtime, AllReduce):
+    group = run.runtime.group()
+    if group is None:
         return None
-    if not str(run.runtime.workers).isdecimal():
+    if group.least != group.most:
+        given = None if group.most is None else f"{group.least}..{group.most}"
         raise SpecError(
-            f"runtime.workers is {run.runtime.workers!r}, which leaves it to the cluster how many "
-            "there are; to plan, set --runtime.workers to a number"
+            f"runtime.workers is {given!r}, which leaves it to the cluster how many there are; to "
+            "plan, set --runtime.workers to a number"
         )
-    return int(str(run.runtime.workers))
+    return group.most
 
 
 class _Step(NamedTuple):
@@ -123,22 +117,25 @@ class _Step(NamedTuple):
 def _shared_step(problem: Problem, state: Tree) -> _Step:
     """That of processes that share each minibatch: one step is taken, by a group of one process."""
     assert problem.algorithm.hook is not None
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # type: ignore[attr-defined]  # of which torch's stubs do not know
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        exchange = problem.algorithm.hook.open()
-        if exchange.kept():
+        sync = problem.algorithm.hook.open()
+        if not tree.is_empty(sync.state()):
             raise SpecError(
                 f"algorithm.hook is {problem.algorithm.hook}, which goes by what it keeps from "
                 "step to step; a plan can follow those that send as much in each, such as Plain"
             )
-        _fold(problem, SharedGradient(problem.task, exchange), state, (0,))
-        return _Step(exchange.calls, exchange.nbytes)
+        _one_step(problem, SharedGradient(problem.task, sync), state, (0,))
+        return _Step(sync.calls, sync.nbytes)
     finally:
         dist.destroy_process_group()
 
 
-def _rounds(run: Run, problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Each round's cohort, the local steps of its clients (both int64 [cohort]), its exchanges.
+def _rounds(
+    run: Run, problem: Problem
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]]:
+    """Each round's cohort, the local steps of its clients (both int64 [cohort]), its server steps.
 
     The server goes on from round to round as it would, but with a model of one parameter.
     """
@@ -149,16 +146,18 @@ def _rounds(run: Run, problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray
         if run.over(number, seen / samples):
             return
         if reduced is None:
-            folded = _fold(problem, _still, state, tuple(cohort.tolist()))
-            reduced = algorithm.reduce.result(folded.accumulator)
+            block = _one_step(problem, _still, state, tuple(cohort.tolist()))
+            reduced = algorithm.reduce.result(block.accumulator)
         plan, sizes = algorithm.plan(state), problem.partition.sizes[cohort].tolist()
-        yield cohort, np.array([plan.local_steps(each) for each in sizes]), plan.exchanges
-        seen += plan.exchanges * sum(plan.trained(each) for each in sizes)
-        for _ in range(plan.exchanges):
+        yield cohort, np.array([plan.local_steps(each) for each in sizes]), plan.server_steps
+        seen += plan.server_steps * sum(plan.trained(each) for each in sizes)
+        for _ in range(plan.server_steps):
             state, _ = algorithm.server(state, reduced)
 
 
-def _fold(problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int, ...]) -> Folded:
+def _one_step(
+    problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int, ...]
+) -> BlockResult:
     """What becomes of clients that take one step of one sample."""
     algorithm = problem.algorithm
     plan = algorithm.plan(state)._replace(batch_size=1, steps=1)
@@ -167,9 +166,10 @@ def _fold(problem: Problem, gradient: Gradient, state: Tree, clients: tuple[int,
     problem.task.model.eval()  # in which any model takes a single sample
     draws = partial(seed_draws, problem.seed, host=problem.task.host_draws)
     with forked(host=problem.task.host_draws):
-        return fold_eager(algorithm, gradient, data, draws, Work(0, clients, plan), broadcast, {})
+        trainer = BlockTrainer(algorithm, gradient, data, draws)
+        return trainer.eager(Work(0, clients, plan), broadcast, {})
 
 
-def _still(params: Params, batch: Batch) -> Gradients:
+def _still(params: Params, _batch: Batch) -> Gradients:
     """A gradient of zeros and a loss of 1, for parameters that stand for a model's."""
     return Gradients(tree.zeros_like(params), {}, {"loss": torch.ones(())})

@@ -1,42 +1,59 @@
 """Where an algorithm runs: each runtime runs any algorithm, with the same numbers.
 
-runtime     Runtime, Reduced: the one method that every runtime has
-problem     Problem: what is to be learned, and how a cohort is cut into blocks
-batchable   whether many clients can train as one vmap
-block       one block of clients, trained and folded: eagerly, or as one vmap
-evaluation  scoring a split in stretches whose sums add up
-worker      Worker: what one process needs for both
-inprocess   InProcess: the runtime without Ray
-shared      what processes share: the data of a node, and trees on the way
-memory      freed memory, kept for the next step
-pool        Pool: Ray actors kept busy, and replaced when they die
-host        Host: one of these actors
-actors      ActorPool: the runtime on them
-allreduce   AllReduce: the runtime of workers without a server
-ddp         the gradient of a minibatch that they share
-train       a run that such workers take together, under Ray Train
-mailbox     Mailbox: what they and the driver tell each other
-collectives all-reduce on point-to-point messages: all to all, tree, ring
-messages    what passes between a parameter server and its workers
-sharding    Sharding: the parameters cut over the shards of a server
-shard       Shard: one of them, with its part of the server's state
-shards      Shards: all of them, as the driver sees them
-sequencer   Sequencer: the order of the pushes
-vault       Vault: the shards' snapshots
-trainer     Trainer: a worker that pulls from the shards, and pushes to them
-crew        Crew: workers with numbers of their own, replaced when they die
-parameter_server  ShardedServer: the runtime on these
-cluster     the Ray cluster that a run works on
-probe       what a cluster says of itself
-metrics     Metrics: a run's figures for Prometheus
-specs       Sequential, Batched, Actors: the runtimes as a user names them
-serving     ParameterServer: the sharded server likewise
-simulated   Simulated, VirtualTime: workers under a virtual clock, synchronous or not
-consistency Synchronous, Asynchronous, StaleSynchronous: when a server steps
-conditions  Conditions: the workers' consistency, speed, network and luck
-speed       Lognormal, Exponential, Measured: how long local steps take
-trace       the order of arrivals that a run leaves behind
-clock       Clock, Replay: whose update arrives when, drawn or read from a trace
-timeline    Timeline: the clock that draws, event by event
-auto        Auto: the one that is chosen by measuring
+runtime           what every runtime does
+problem           what is to be learned, and how a cohort is cut into blocks
+spec              what a runtime is to the command line
+auto              the runtime that is chosen by measuring
+local             one process: sequential, batched
+actors            Ray actors
+allreduce         processes that add up their results, under Ray Train
+parameter_server  workers around a server in shards
+simulated         workers under a virtual clock
+
+Under them: ``worker``, what one process does; ``ray_cluster``, the cluster and what passes through
+it; ``asynchrony``, servers that do not wait for all.
 """
+
+from typing import TYPE_CHECKING
+
+from raydl.core.lazy import lazily
+
+if TYPE_CHECKING:
+    from raydl.runtimes.actors.spec import Actors
+    from raydl.runtimes.allreduce.spec import AllReduce
+    from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+    from raydl.runtimes.auto import Auto
+    from raydl.runtimes.local.spec import Batched, Sequential
+    from raydl.runtimes.parameter_server.spec import ShardedServer
+    from raydl.runtimes.simulated.compute_time import Exponential, Lognormal, Measured
+    from raydl.runtimes.simulated.spec import Simulated
+
+__all__ = [
+    "Actors",
+    "AllReduce",
+    "Asynchronous",
+    "Auto",
+    "Batched",
+    "Exponential",
+    "Lognormal",
+    "Measured",
+    "Sequential",
+    "ShardedServer",
+    "Simulated",
+    "StaleSynchronous",
+    "Synchronous",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "actors.spec": ("Actors",),
+        "allreduce.spec": ("AllReduce",),
+        "asynchrony.consistency": ("Asynchronous", "StaleSynchronous", "Synchronous"),
+        "auto": ("Auto",),
+        "local.spec": ("Batched", "Sequential"),
+        "parameter_server.spec": ("ShardedServer",),
+        "simulated.compute_time": ("Exponential", "Lognormal", "Measured"),
+        "simulated.spec": ("Simulated",),
+    },
+)

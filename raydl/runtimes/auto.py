@@ -1,40 +1,38 @@
 """The runtime that is chosen by measuring a few steps of the problem at hand."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import parameters
 from raydl.core.spec import Spec
-from raydl.runtimes.batchable import check_batchable
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.specs import Actors, Batched, RuntimeSpec, Sequential
-from raydl.runtimes.worker import Worker
+from raydl.runtimes.spec import Choice, Demand, Loop, RuntimeSpec
+from raydl.runtimes.worker.batchable import check_batchable
+from raydl.runtimes.worker.process import restored
+from raydl.runtimes.worker.worker import Worker
+from raydl.signals import Stop
 
 _START = 6.0  # seconds until a pool of actors on this machine stands
 _BLOCK = 0.001  # seconds of transport for each block that an actor is sent
-
-
-class Choice(NamedTuple):
-    """A runtime, and why it is the one."""
-
-    runtime: RuntimeSpec
-    reason: str
+_ROUNDS = 100  # of a run whose length is not known
 
 
 @dataclass(frozen=True)
-class Auto(Spec, field="runtime"):
+class Auto(Spec, RuntimeSpec, field="runtime"):
     """Measures a few steps, one client at a time and batched, and takes what will be done first.
 
     Args:
-        threads: of torch, in each worker.
-        address: of a Ray cluster, see actors; with one, the choice is between actors alone.
+        threads: torch's threads, in each worker.
+        address: address of a Ray cluster, see actors; with one, the choice is between actors alone.
     """
 
     threads: int = 1
@@ -43,11 +41,22 @@ class Auto(Spec, field="runtime"):
     def __post_init__(self) -> None:
         require(self.threads >= 1, "runtime.threads", self.threads, "1 or larger")
 
-    def updates(self, cohort: int, population: int) -> int:
-        """One of each client, whatever is chosen."""
-        return cohort
+    def numeric_fields(self) -> dict[str, Any]:
+        """Settings that the numbers depend on, whatever is chosen."""
+        return {"threads": self.threads}
 
-    def choose(self, problem: Problem, cohort: np.ndarray, rounds: int) -> Choice:
+    def launch(
+        self, problem: Problem, loop: Loop, on_round: Callable[[Any], None], stop: Stop
+    ) -> Any:
+        """Chooses for a run with all the clients, and runs the training loop there."""
+        chosen = self.resolve(problem, np.arange(len(problem.partition)), _ROUNDS).runtime
+        return chosen.launch(problem, loop, on_round, stop)
+
+    def demand(self, workers: int | None) -> Demand:
+        """What actors would ask for."""
+        return Actors(address=self.address).demand(workers)
+
+    def resolve(self, problem: Problem, cohort: np.ndarray, rounds: int) -> Choice:
         """Measures, and chooses for a run of so many rounds with cohorts like this one."""
         state = problem.algorithm.init(parameters(problem.task.model))
         work = Work(0, tuple(cohort.tolist()), problem.algorithm.plan(state))
@@ -68,20 +77,21 @@ class Auto(Spec, field="runtime"):
         )
         ends = f"one process would end after {alone:.0f} s, {workers} actors after {pooled:.0f} s"
         if self.address or pooled < alone:
-            chosen = Actors(threads=self.threads, batched=batched, address=self.address)
+            chosen: RuntimeSpec = Actors(
+                threads=self.threads, batched=batched, address=self.address
+            )
         else:
             chosen = (Batched if batched else Sequential)(self.threads)
         return Choice(chosen, f"{chosen}: {how}; {ends}")
 
-    def _measure(self, problem: Problem, state: object, block: Work, batched: bool) -> float:
+    def _measure(self, problem: Problem, state: object, block: Work, *, batched: bool) -> float:
         """The seconds that a block takes, the best of three."""
-        threads = torch.get_num_threads()
-        worker = Worker(problem, self.threads, batched)
-        broadcast = problem.algorithm.broadcast(state)
         taken = []
-        for _ in range(3):
-            started = perf_counter()
-            worker.fold(block, broadcast, {})
-            taken.append(perf_counter() - started)
-        torch.set_num_threads(threads)
+        with restored():
+            worker = Worker(problem, threads=self.threads, batched=batched)
+            broadcast = problem.algorithm.broadcast(state)
+            for _ in range(3):
+                started = perf_counter()
+                worker.train_block(block, broadcast, {})
+                taken.append(perf_counter() - started)
         return min(taken)

@@ -9,7 +9,7 @@ from raydl.core.algorithm import Algorithm, Work
 from raydl.core.grad import Task, parameters
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset
-from raydl.data.partitions import Partition
+from raydl.data.partitions.partition import Partition
 
 _BLOCK_OPERATIONS = 1e8  # about 10 ms of one core
 
@@ -23,7 +23,7 @@ class Problem:
         task: the model and its loss.
         dataset: the samples.
         partition: which training samples each client holds.
-        seed: the run's seed, which every draw is folded from.
+        seed: seed of the run, which every draw is folded from.
         augmentation: of training minibatches; none by default.
         block_size: clients of a block; by default it follows from the model and the cohort.
         fan_in: blocks whose accumulators are merged before they are merged with the others'.

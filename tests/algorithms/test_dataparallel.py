@@ -6,24 +6,24 @@ from torch import nn
 
 from raydl import Model, Run
 from raydl.algorithms import DataParallel
-from raydl.core.algorithm import Budget, Plan, Work
+from raydl.assembly.assemble import assemble
+from raydl.core.algorithm import Plan, RunLength, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID, Digits
 from raydl.data.batches import ClientData
+from raydl.optim import LAMB, LARS, SGD
 from raydl.optim.schedule import Constant, Cosine
-from raydl.optim.specs import LAMB, LARS, SGD
-from raydl.runtimes.inprocess import InProcess
-from raydl.setup import prepare
+from raydl.runtimes.local.runtime import LocalRuntime
 from tests.federation import digits, federation, final, mlp, relative_distance, train
 
 SAMPLES = len(digits().train.targets)
 
 
 def run(spec, epochs=2.0, rounds=3, **options):
-    algorithm = spec.build(Budget(samples=epochs * SAMPLES, epoch=SAMPLES))
+    algorithm = spec.build(RunLength(samples=epochs * SAMPLES, epoch=SAMPLES))
     problem = federation(algorithm, partition=IID(), clients=1, **options)
-    history = train(problem, InProcess(problem), rounds, fraction=1.0)
+    history = train(problem, LocalRuntime(problem), rounds, fraction=1.0)
     return problem, history
 
 
@@ -38,7 +38,7 @@ def test_it_is_torchs_own_loop():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     data = ClientData(problem.dataset, problem.partition, problem.seed)
-    whole = Plan(batch_size=100, steps=total, first=0)
+    whole = Plan(batch_size=100, steps=total, start_step=0)
     for batch in data.batches(Work(0, (0,), whole), 0):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
@@ -81,7 +81,7 @@ def test_mistakes():
     with pytest.raises(SpecError, match=r"algorithm.steps is an epoch, whose length is open"):
         DataParallel().build()
     with pytest.raises(SpecError, match=r"LARS is given no parameter of two or more"):
-        prepare(Run(DataParallel(LARS()), Digits(), model=Model(Bias), epochs=1))
+        assemble(Run(DataParallel(LARS()), Digits(), model=Model(Bias), epochs=1))
     with pytest.raises(SpecError, match=r"workers of its own"):
         Run(DataParallel(), clients=10)
 

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from raydl.algorithms import HierarchicalLocalSGD, LocalSGD
-from raydl.core.algorithm import Budget, Plan, Work
+from raydl.core.algorithm import Plan, RunLength, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID
 from raydl.data.batches import ClientData
+from raydl.optim import SGD
 from raydl.optim.schedule import Constant
-from raydl.optim.specs import SGD
-from raydl.rounds import rounds
-from raydl.runtimes.inprocess import InProcess
+from raydl.round import rounds
+from raydl.runtimes.local.runtime import LocalRuntime
 from tests.federation import federation, final, relative_distance
 
 OPTIMIZER = SGD(lr=0.05, momentum=0.9)
@@ -26,10 +26,12 @@ WORKERS, BATCH, TOTAL = 4, 20, 24
 
 def trained(spec, batched=False):
     """The problem and its parameters after ``TOTAL`` steps of each worker."""
-    algorithm = spec.build(Budget(samples=TOTAL * BATCH))
+    algorithm = spec.build(RunLength(samples=TOTAL * BATCH))
     problem = federation(algorithm, partition=IID(), clients=WORKERS)
     state = algorithm.init(parameters(problem.task.model))
-    loop = rounds(algorithm, InProcess(problem, batched=batched), state, repeat(np.arange(WORKERS)))
+    loop = rounds(
+        algorithm, LocalRuntime(problem, batched=batched), state, repeat(np.arange(WORKERS))
+    )
     history = list(islice(loop, TOTAL // spec.steps))
     assert sum(each.local_steps for each in history) == WORKERS * TOTAL
     return problem, final(problem, history), history
@@ -65,7 +67,7 @@ def test_against_a_loop_of_torchs_own(batched):
     models = [deepcopy(problem.task.model) for _ in range(WORKERS)]
     optimizers = [torch.optim.SGD(each.parameters(), lr=0.05, momentum=0.9) for each in models]
     data = ClientData(problem.dataset, problem.partition, problem.seed)
-    work = Work(0, (), Plan(BATCH, steps=TOTAL, first=0))
+    work = Work(0, (), Plan(BATCH, steps=TOTAL, start_step=0))
     streams = [data.batches(work, worker) for worker in range(WORKERS)]
     for step in range(1, TOTAL + 1):
         for model, optimizer, stream in zip(models, optimizers, streams, strict=True):

@@ -2,12 +2,19 @@ from math import nan
 
 import pytest
 
-from raydl.algorithms.intervals import QSR, AdaComm, Constant, Growing, PostLocal, Progress
+from raydl.algorithms.distributed.intervals import (
+    QSR,
+    AdaComm,
+    Constant,
+    Growing,
+    PostLocal,
+    TrainingProgress,
+)
 from raydl.core.errors import SpecError
 
 
 def at(step, rate=0.1, first_loss=nan, loss=nan, total=100):
-    return Progress(step, total, 0.4, rate, first_loss, loss)
+    return TrainingProgress(step, total, 0.4, rate, first_loss, loss)
 
 
 @pytest.mark.parametrize(

@@ -1,270 +1,444 @@
-"""What every algorithm must satisfy, whatever it is."""
+"""What every algorithm must satisfy, whatever it is: all that are registered, as a run has them.
 
-from dataclasses import replace
+An algorithm enters by being registered. Its settings are its defaults, made small where it has a
+field that makes a run long, and each other value of a field of its own that names its values;
+`MORE` adds what can only be said by hand.
+"""
 
+import inspect
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import fields, is_dataclass, replace
+from functools import cache, reduce
+from itertools import combinations, islice, pairwise
+from math import prod
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD
+import raydl
+from raydl import Model, Run, SpecError
+from raydl.algorithms.distributed.intervals import QSR, AdaComm, Growing, PostLocal
+from raydl.assembly.assemble import assemble
+from raydl.caller import untouched
+from raydl.config.choices import CHOICES
 from raydl.core import tree
-from raydl.core.algorithm import Work
+from raydl.core.algorithm import Algorithm, RunLength, Update, Work
 from raydl.core.grad import parameters
-from raydl.data import IID
-from raydl.data.batches import ClientData
-from raydl.runtimes.inprocess import InProcess
+from raydl.core.module import complete
+from raydl.core.reduce import sole
+from raydl.core.tree import Tree
+from raydl.data import Digits, Uniform
+from raydl.optim import LARS, SGD, AdamW, Yogi
+from raydl.optim.schedule import Constant
+from raydl.round import Round, server_step
+from raydl.run_folder import checkpoint
+from raydl.run_folder.checkpoint import Checkpoint
+from raydl.runtimes.local.runtime import LocalRuntime
+from raydl.runtimes.local.spec import OneProcess, Sequential
+from raydl.runtimes.parameter_server.layout import Sharding
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import Runtime, RuntimeState
+from raydl.runtimes.worker.block import ClientStates
+from raydl.storage import Folder
 from tests.federation import (
-    cnn,
+    UNEQUAL,
     digits,
-    federation,
     final,
     fingerprints,
-    mlp,
     relative_distance,
     seeded,
     train,
 )
+from tests.processes import Processes
+from tests.trees import assert_equal
 
-ALGORITHMS = {
-    "FedSGD": FedSGD(lr=0.3),
-    "FedSGD by weights": FedSGD(lr=0.3, send="weights"),
-    "FedAvg": FedAvg(epochs=2, batch_size=16),
-    "FedAvg full batch": FedAvg(batch_size=None, epochs=3),
-    "FedAvg J": FedAvg(steps=7, batch_size=16),
-    "FedAvg momentum": FedAvg(
-        lr=0.02,
-        batch_size=20,
-        epochs=2,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=1e-3,
-        server_lr=0.7,
-    ),
-    "FedProx": FedProx(mu=0.5, epochs=2, batch_size=16, momentum=0.5),
-    "FedAsync": FedAsync(mixing=0.8, mu=0.1, epochs=2, batch_size=16),
+SMALL = {"workers": 4, "batch_size": 16, "steps": 3}
+MOMENTUM = SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
+MORE: dict[str, list[dict[str, Any]]] = {
+    "FedSGD": [{"lr": 0.3}],
+    "FedAvg": [
+        {"batch_size": None, "steps": None, "epochs": 3},
+        {
+            "lr": 0.02,
+            "batch_size": 20,
+            "momentum": 0.9,
+            "nesterov": True,
+            "weight_decay": 1e-3,
+            "server_lr": 0.7,
+            "drop_last": True,
+        },
+    ],
+    "FedProx": [{"mu": 0.5, "momentum": 0.5}],
+    "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
+    "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
+    "LocalSGD": [
+        {"optimizer": MOMENTUM, "interval": each}
+        for each in (PostLocal(), Growing(), QSR(alpha=0.1), AdaComm())
+    ],
+    "HierarchicalLocalSGD": [{"optimizer": MOMENTUM, "every": 2}],
+    "SlowMo": [{"at_sync": "reset"}],
+    "DiLoCo": [{"optimizer": AdamW(lr=1e-2)}, {"at_sync": "average"}],
+    "ParameterServer": [
+        {"optimizer": AdamW(lr=1e-2), "steps": 1},
+        {"optimizer": Yogi(lr=1e-2), "schedule": Constant()},
+    ],
+    "EASGD": [{"optimizer": MOMENTUM, "exchanges": 1, "moving_rate": 0.4}],
+}
+CLIENTS, EPOCHS, ROUNDS = 12, 5, 3
+
+
+def settings(algorithm: str) -> Iterator[dict[str, Any]]:
+    """The settings that an algorithm is tried with."""
+    cls = CHOICES["algorithm"][algorithm]
+    own, hints = {each.name: each for each in fields(cls)}, get_type_hints(cls)
+    small = {name: value for name, value in SMALL.items() if name in own}
+    yield small
+    if {"steps", "epochs"} <= own.keys():
+        yield small | {"steps": None, "epochs": 2}
+    for name, field in own.items():
+        if name in inspect.get_annotations(cls) and get_origin(hints[name]) is Literal:
+            others = set(get_args(hints[name])) - {field.default}
+            yield from (small | {name: value} for value in sorted(others))
+    yield from (small | more for more in MORE.get(algorithm, []))
+
+
+def named(algorithm: str, given: dict[str, Any]) -> str:
+    told = (
+        f"{name}={type(value).__name__ if is_dataclass(value) else value}"
+        for name, value in given.items()
+        if SMALL.get(name) != value
+    )
+    return " ".join([algorithm, *told])
+
+
+FIRST = [named(algorithm, next(settings(algorithm))) for algorithm in CHOICES["algorithm"]]
+SPECS = {
+    named(algorithm, given): CHOICES["algorithm"][algorithm](**given)
+    for algorithm in CHOICES["algorithm"]
+    for given in settings(algorithm)
 }
 
 
-@pytest.fixture(params=ALGORITHMS)
-def spec(request):
-    return ALGORITHMS[request.param]
+BUILT = {
+    name: spec.build(RunLength(rounds=ROUNDS, samples=1e3, epoch=1e3, updates=4))
+    for name, spec in SPECS.items()
+}
+ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]
+ELEMENTWISE = [name for name, each in BUILT.items() if each.elementwise]
+WITH_DISCOUNT = [name for name, each in BUILT.items() if each.discount is not None]
 
 
-def run(problem, count=3, **options):
-    return train(problem, InProcess(problem), count, **options)
+def smooth(shape: Sequence[int], classes: int, dropout: float) -> nn.Module:
+    """A model without a ReLU, so that rounding stays rounding."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(prod(shape), 32),
+        nn.Tanh(),
+        nn.Dropout(dropout),
+        nn.Linear(32, classes),
+    )
 
 
-def test_it_learns(spec):
-    problem = federation(spec.build())
-    runtime = InProcess(problem)
-    history = train(problem, runtime, 12)
-    assert history[-1].mean("loss") < 0.8 * history[0].mean("loss")
-    before = runtime.evaluate(parameters(problem.task.model), "test")().means()
-    after = runtime.evaluate(final(problem, history), "test")().means()
-    assert after["loss"] < 0.8 * before["loss"]
+@cache
+def run_of(name: str, dropout: float) -> Run:
+    """The run that a user asks for: of clients that differ, or of the algorithm's own workers."""
+    of_clients = {"clients": CLIENTS, "participation": Uniform(0.6), "partition": UNEQUAL}
+    return Run(
+        SPECS[name],
+        Digits(test=0.6),
+        model=Model(smooth, {"dropout": dropout}),
+        epochs=EPOCHS,
+        rounds=ROUNDS,
+        runtime="sequential",
+        **({} if hasattr(SPECS[name], "workers") else of_clients),
+    )
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(spec):
-    model = mlp(digits(), dropout=0.3)
-    problem = federation(spec.build(), model)
-    first = fingerprints(run(problem))
+@cache
+def problem_of(name: str, dropout: float = 0.3) -> Problem:
+    return assemble(run_of(name, dropout), digits()).problem
+
+
+@cache
+def sequential(name: str, dropout: float = 0.3) -> tuple[list[Round], ClientStates]:
+    """The rounds of a run in one process, and what its clients keep after them."""
+    problem = problem_of(name, dropout)
+    runtime = LocalRuntime(problem)
+    return trained(name, problem, runtime), runtime.state().clients
+
+
+def trained(name: str, problem: Problem, runtime: Runtime, count=ROUNDS, **options) -> list[Round]:
+    """So many rounds, of the cohorts of the run."""
+    return train(problem, runtime, count, cohorts=run_of(name, 0.0).cohorts(), **options)
+
+
+def first_state(problem: Problem) -> Tree:
+    return problem.algorithm.init(parameters(problem.task.model))
+
+
+def distance(problem: Problem, history: list[Round], expected: list[Round]) -> float:
+    return relative_distance(problem, final(problem, history), final(problem, expected))
+
+
+def updates(name: str, count: int) -> list[Update]:
+    """What clients send in different rounds: an algorithm may have a single one."""
+    problem = problem_of(name)
+    alone = problem.algorithm._replace(reduce=sole())
+    runtime = LocalRuntime(replace(problem, algorithm=alone))
+    states = [first_state(problem), *(each.state for each in sequential(name)[0])]
+    found = []
+    for number in range(count):
+        state, client = states[number % len(states)], number % len(problem.partition)
+        work = Work(number, (client,), problem.algorithm.plan(state))
+        message = runtime.map_reduce(problem.algorithm.broadcast(state), work).accumulator
+        found.append(Update(message, int(problem.partition.sizes[client]), client))
+    return found
+
+
+def assert_close(given: Tree, expected: Tree) -> None:
+    """Up to rounding, each leaf by its own size."""
+    given, expected = dict(tree.leaves(given)), dict(tree.leaves(expected))
+    assert given.keys() == expected.keys()
+    for path, leaf in given.items():
+        own = expected[path].double()
+        assert (leaf.double() - own).norm() <= 1e-5 * own.norm(), path
+
+
+@pytest.fixture(params=SPECS)
+def name(request):
+    return request.param
+
+
+def test_the_first_parameters_are_the_models(name):
+    problem = problem_of(name)
+    params = parameters(problem.task.model)
+    assert_equal(problem.algorithm.params(problem.algorithm.init(params)), params)
+
+
+def test_it_learns(name):
+    problem, (history, kept) = problem_of(name, 0.0), sequential(name, 0.0)
+    runtime = LocalRuntime(problem)
+    runtime.restore(RuntimeState(kept))
+    later = trained(name, problem, runtime, 9, start=ROUNDS, state=history[-1].state)
+    assert later[-1].mean("loss") < 0.8 * history[0].mean("loss")
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name):
+    problem, (history, kept) = problem_of(name), sequential(name)
     with seeded(99):  # the user's own draws have no part in it
-        assert fingerprints(run(problem)) == first
-    assert fingerprints(run(replace(problem, seed=1))) != first
+        runtime = LocalRuntime(problem)
+        assert fingerprints(trained(name, problem, runtime)) == fingerprints(history)
+    assert_equal(runtime.state().clients, kept)
+    other = replace(problem, seed=problem.seed + 1)
+    assert fingerprints(trained(name, other, LocalRuntime(other), 1)) != fingerprints(history[:1])
 
 
-def test_the_users_own_draws_are_left_alone(spec):
-    problem = federation(spec.build(), mlp(digits(), dropout=0.3))
-    with seeded():
-        untouched = torch.rand(5)
-    with seeded():
-        run(problem, 1)
-        assert torch.equal(torch.rand(5), untouched)
+def test_state_survives_a_checkpoint(name, tmp_path):
+    problem, folder, first = problem_of(name), Folder(str(tmp_path)), LocalRuntime(problem_of(name))
+    half = trained(name, problem, first, 2)
+    whole = complete(problem.task.model, final(problem, half))
+    checkpoint.save(folder, Checkpoint(2, half[-1].state, first.state(), whole), keep=1)
+    saved, second = checkpoint.newest(folder), LocalRuntime(problem)
+    second.restore(saved.runtime)
+    rest = trained(name, problem, second, ROUNDS - 2, start=saved.round, state=saved.state)
+    history, kept = sequential(name)
+    assert fingerprints(half + rest) == fingerprints(history)
+    assert [each.number for each in rest] == [3]
+    assert_equal(second.state().clients, kept)
 
 
-def test_state_survives_a_checkpoint(spec):
-    problem = federation(spec.build(), mlp(digits(), dropout=0.3))
-    whole = run(problem, 5)
-    state = tree.from_leaves({path: leaf.clone() for path, leaf in tree.leaves(whole[1].state)})
-    resumed = run(problem, 3, start=2, state=state)
-    assert fingerprints(resumed) == fingerprints(whole[2:])
-    assert [each.number for each in resumed] == [3, 4, 5]
+def test_earlier_states_are_not_written_to(name):
+    problem = problem_of(name)
+    runtime, state = LocalRuntime(problem), first_state(problem)
+    states, before = [state], [tree.fingerprint(state)]
+    for number in range(ROUNDS):
+        (done,) = trained(name, problem, runtime, 1, start=number, state=states[-1])
+        states += [runtime.state().clients, done.state]
+        before += map(tree.fingerprint, states[-2:])
+    assert [tree.fingerprint(each) for each in states] == before
 
 
-def test_earlier_states_are_not_written_to(spec):
-    problem = federation(spec.build())
-    state = problem.algorithm.init(parameters(problem.task.model))
-    before = tree.fingerprint(state)
-    history = run(problem, 2, state=state)
-    assert tree.fingerprint(state) == before
-    assert fingerprints(history) == fingerprints(run(problem, 2))
+@pytest.mark.parametrize("name", FIRST)
+def test_the_caller_is_left_alone(name, tmp_path):
+    """The user's own draws, and torch's threads."""
+
+    def drawn() -> list[float]:
+        return [float(torch.rand(())), float(np.random.random()), random.random()]
+
+    def seed() -> None:
+        torch.manual_seed(5)
+        np.random.seed(5)
+        random.seed(5)
+
+    run = replace(run_of(name, 0.3), rounds=1, storage=str(tmp_path), name="run")
+    threads = torch.get_num_threads()
+    with untouched():
+        seed()
+        expected = drawn()
+        seed()
+        torch.set_num_threads(threads + 1)
+        raydl.run(run, dataset=digits())
+        assert drawn() == expected
+        assert torch.get_num_threads() == threads + 1
 
 
 @pytest.mark.parametrize("size", [3, 100])
-def test_the_cut_into_blocks_changes_only_the_rounding(spec, size):
-    problem = federation(spec.build(), mlp(digits(), dropout=0.3), block_size=1)
-    cut = replace(problem, block_size=size)
-    one_by_one, together = final(problem, run(problem)), final(cut, run(cut))
-    assert relative_distance(problem, together, one_by_one) < 1e-5
+def test_the_cut_into_blocks_changes_only_the_rounding(name, size):
+    problem = replace(problem_of(name), block_size=size)
+    cut, whole = trained(name, problem, LocalRuntime(problem)), sequential(name)[0]
+    assert distance(problem, cut, whole) < 1e-5
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_the_order_of_the_cohort_changes_only_the_rounding(spec, size):
-    problem = federation(spec.build(), block_size=size)
-    state = problem.algorithm.init(parameters(problem.task.model))
-    results = []
-    for clients in ((3, 1, 4, 5, 9, 2, 6), (6, 2, 9, 5, 4, 1, 3)):
-        work = Work(0, clients, problem.algorithm.plan(state))
-        reduced = InProcess(problem).map_reduce(problem.algorithm.broadcast(state), work)
-        mean = problem.algorithm.reduce.result(reduced.accumulator)
-        results.append(problem.algorithm.params(problem.algorithm.server(state, mean)[0]))
-    assert relative_distance(problem, *results) < 1e-5
+def test_the_order_of_the_cohort_changes_only_the_rounding(name):
+    problem = problem_of(name)
+    state, everyone = first_state(problem), tuple(range(len(problem.partition)))
+    work = Work(0, everyone, problem.algorithm.plan(state))
+    forward, backward = (
+        server_step(LocalRuntime(problem), problem.algorithm, state, work._replace(clients=clients))
+        for clients in (everyone, everyone[::-1])
+    )
+    ends = (problem.algorithm.params(each.state) for each in (backward, forward))
+    assert relative_distance(problem, *ends) < 1e-5
 
 
-def test_microbatches_change_only_the_rounding(spec):
-    whole = federation(spec.build())
-    pieces = federation(spec.build(), task={"microbatch": 9})
-    given, expected = final(pieces, run(pieces)), final(whole, run(whole))
-    assert 0 < relative_distance(whole, given, expected) < 1e-4
+def test_microbatches_change_only_the_rounding(name):
+    whole = problem_of(name, 0.0)
+    pieces = replace(whole, task=whole.task._replace(microbatch=9))
+    given = trained(name, pieces, LocalRuntime(pieces))
+    assert 0 < distance(whole, given, sequential(name, 0.0)[0]) < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("spec", "model"),
-    [*((spec, mlp) for spec in ALGORITHMS.values()), (ALGORITHMS["FedAvg J"], cnn)],
-)
-def test_batched_is_sequential(spec, model):
-    problem = federation(spec.build(), model(digits()), block_size=4)
-    sequential = train(problem, InProcess(problem))
-    batched = train(problem, InProcess(problem, batched=True))
-    given, expected = final(problem, batched), final(problem, sequential)
-    assert relative_distance(problem, given, expected) < 1e-4
-    for one, other in zip(batched, sequential, strict=True):
-        assert (one.samples, one.local_steps) == (other.samples, other.local_steps)
+def test_what_is_planned_is_what_is_done(name):
+    problem, (history, _) = problem_of(name), sequential(name)
+    sizes = problem.partition.sizes.tolist()
+    states = [first_state(problem), *(each.state for each in history)]
+    for state, cohort, done in zip(states, run_of(name, 0.3).cohorts(), history, strict=False):
+        plan, columns = problem.algorithm.plan(state), done.clients
+        assert columns["client"].tolist() == cohort.tolist() * plan.server_steps
+        own = [sizes[int(client)] for client in columns["client"]]
+        assert columns["samples"].tolist() == [plan.trained(size) for size in own]
+        assert columns["steps"].tolist() == [plan.local_steps(size) for size in own]
+        assert (columns["finite"] == 1).all()
+
+
+@pytest.mark.parametrize("name", WITH_DISCOUNT)
+def test_what_is_stale_counts_for_a_part(name):
+    """Of a message m, what counts by a factor a is scaled by a, and all else is left as it is."""
+    (update,) = updates(name, 1)
+    message, discount = update.message, problem_of(name).algorithm.discount
+    assert_equal(discount(message, 1.0), message)
+    without = dict(tree.leaves(discount(message, 0.0)))
+    leaves = dict(tree.leaves(message))
+    counting = {path for path, leaf in leaves.items() if leaf.any() and not without[path].any()}
+    assert counting
+    for factor in (0.0, 0.3, 0.5):
+        expected = {
+            path: leaf * (factor if path in counting else 1) for path, leaf in leaves.items()
+        }
+        assert_equal(discount(message, factor), tree.from_leaves(expected))
+
+
+@pytest.mark.parametrize("shards", [2, 5])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_server_can_be_cut_where_it_says_so(name, shards):
+    """Shards that each hold a part of the parameters end up with their part of the step."""
+    problem, (history, _) = problem_of(name), sequential(name)
+    algorithm, state = problem.algorithm, history[1].state
+    layout = Sharding(parameters(problem.task.model), shards)
+
+    def step(state: Tree, sent: Sequence[Update]) -> Tree:
+        return algorithm.server(state, algorithm.reduce.result(folded(algorithm, sent)))[0]
+
+    sent = updates(name, 3)
+    parts = zip(*(layout.cut(each.message) for each in sent), strict=True)
+    stepped = [
+        step(own, [each._replace(message=part) for each, part in zip(sent, each_part, strict=True)])
+        for own, each_part in zip(layout.cut(state), parts, strict=True)
+    ]
+    whole = step(state, sent)
+    assert_equal(layout.join(stepped), whole)
+    broadcasts = [algorithm.broadcast(each) for each in stepped]
+    assert_equal(layout.join(broadcasts), algorithm.broadcast(whole))
+
+
+def folded(algorithm: Algorithm, sent: Sequence[Update]) -> Tree:
+    accumulator = algorithm.reduce.zero()
+    for update in sent:
+        accumulator = algorithm.reduce.add(accumulator, update)
+    return accumulator
+
+
+def test_the_reduction_is_a_monoid(name):
+    """Blocks may be of any size, and be merged in any grouping, as long as they stay in order."""
+    algorithm, sent = problem_of(name).algorithm, updates(name, 5)
+    before = [tree.fingerprint(each.message) for each in sent]
+    merge, zero = algorithm.reduce.merge, algorithm.reduce.zero
+    whole = algorithm.reduce.result(folded(algorithm, sent))
+    for count in range(len(sent)):
+        for cuts in combinations(range(1, len(sent)), count):
+            blocks = [sent[a:b] for a, b in pairwise([0, *cuts, len(sent)])]
+            from_left = reduce(merge, (folded(algorithm, block) for block in blocks), zero())
+            from_right = zero()
+            for block in reversed(blocks):
+                from_right = merge(folded(algorithm, block), from_right)
+            for given in (from_left, from_right):
+                assert_close(algorithm.reduce.result(given), whole)
+    assert [tree.fingerprint(each.message) for each in sent] == before
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_what_an_all_reduce_may_form_is_merged_by_adding(name):
+    algorithm, sent = problem_of(name).algorithm, updates(name, 4)
+    one, other = folded(algorithm, sent[:2]), folded(algorithm, sent[2:])
+    leaves, others = dict(tree.leaves(one)), dict(tree.leaves(other))
+    added = {
+        path: leaves.get(path, 0) + others.get(path, 0) for path in leaves.keys() | others.keys()
+    }
+    assert_equal(algorithm.reduce.merge(one, other), tree.from_leaves(added))
+
+
+IN_ONE_PROCESS = {
+    name: cls()
+    for name, cls in CHOICES["runtime"].items()
+    if issubclass(cls, OneProcess) and cls is not Sequential
+}
+
+
+@pytest.mark.parametrize("runtime", IN_ONE_PROCESS)
+def test_runtimes_in_one_process_have_the_same_numbers(name, runtime):
+    """Bit for bit, but for a vmap."""
+    spec, problem = IN_ONE_PROCESS[runtime], problem_of(name, 0.0)
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(spec.open(problem))
+        except SpecError as refusal:
+            pytest.skip(f"{runtime} refuses it: {refusal}")
+        given = trained(name, problem, opened)
+    expected, _ = sequential(name, 0.0)
+    if spec.batched:
+        assert distance(problem, given, expected) < 1e-4
+    else:
+        assert fingerprints(given) == fingerprints(expected)
+    for one, other in zip(given, expected, strict=True):
+        for column in ("client", "samples", "steps", "bytes_up", "finite"):
+            assert torch.equal(one.clients[column], other.clients[column])
         torch.testing.assert_close(one.clients["loss"], other.clients["loss"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("spec", [FedSGD(lr=0.3), FedSGD(lr=0.3, send="weights")])
-def test_fedsgd_is_fedavg_with_one_step_on_everything(spec):
-    fedsgd = federation(spec.build(), cnn(digits()))
-    fedavg = federation(FedAvg(lr=0.3, batch_size=None, epochs=1).build(), cnn(digits()))
-    expected = final(fedavg, run(fedavg))
-    assert relative_distance(fedavg, final(fedsgd, run(fedsgd)), expected) < 1e-5
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_processes_that_add_up_have_the_numbers_of_one(name):
+    """Up to rounding: each adds up its own clients, or its part of every minibatch, first."""
+    problem = problem_of(name, 0.0)
+    cohorts = list(islice(run_of(name, 0.0).cohorts(), 2))
 
+    def course(problem, runtime, rounded, stop):
+        return final(problem, train(problem, runtime, len(cohorts), cohorts=cohorts))
 
-@pytest.mark.parametrize("send", ["gradients", "weights"])
-def test_fedsgd_is_gradient_descent_on_the_cohorts_samples(send):
-    problem = federation(FedSGD(lr=0.3, send=send).build())
-    history = run(problem, 4)
-    model = mlp(digits())
-    data = ClientData(problem.dataset, problem.partition, seed=0)
-    inputs, targets = data.prepare(problem.dataset.train.inputs), problem.dataset.train.targets
-    for each in history:
-        cohort = each.clients["client"].long().tolist()
-        pooled = torch.cat([torch.from_numpy(problem.partition[client]) for client in cohort])
-        loss = nn.functional.cross_entropy(model(inputs[pooled]), targets[pooled])
-        assert each.mean("loss") == pytest.approx(loss.item(), rel=1e-5)
-        grads = torch.autograd.grad(loss, list(model.parameters()))
-        with torch.no_grad():
-            for parameter, grad in zip(model.parameters(), grads, strict=True):
-                parameter.sub_(grad, alpha=0.3)
-    assert relative_distance(problem, final(problem, history), parameters(model)) < 1e-5
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        FedAvg(lr=0.05, batch_size=32, epochs=2),
-        FedAvg(lr=0.05, batch_size=32, steps=50),
-        FedAvg(lr=0.01, batch_size=50, epochs=1, momentum=0.9),
-        FedAvg(lr=0.01, batch_size=50, epochs=1, momentum=0.9, nesterov=True, weight_decay=1e-2),
-    ],
-)
-def test_fedavg_with_one_client_is_torchs_sgd(spec):
-    problem = federation(spec.build(), partition=IID(), clients=1)
-    history = run(problem, 3)
-    model = mlp(digits())
-    data = ClientData(problem.dataset, problem.partition, problem.seed)
-    for number in range(3):
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=spec.lr,
-            momentum=spec.momentum,
-            nesterov=spec.nesterov,
-            weight_decay=spec.weight_decay,
-        )
-        for batch in data.batches(Work(number, (0,), problem.algorithm.plan({})), 0):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
-            optimizer.step()
-    assert relative_distance(problem, final(problem, history), parameters(model)) < 1e-5
-
-
-def test_fedprox_without_its_term_is_fedavg():
-    options = {"lr": 0.05, "batch_size": 16, "epochs": 2, "momentum": 0.9, "server_lr": 0.7}
-    fedprox, fedavg = (
-        federation(spec.build(), mlp(digits(), dropout=0.3))
-        for spec in (FedProx(mu=0, **options), FedAvg(**options))
-    )
-    assert fingerprints(run(fedprox)) == fingerprints(run(fedavg))
-
-
-@pytest.mark.parametrize("spec", [FedProx(lr=0.05, mu=0.7, batch_size=32, epochs=2)])
-def test_fedprox_descends_on_the_loss_and_the_distance(spec):
-    """As torch differentiates F(w) + μ/2 ‖w − x‖²."""
-    problem = federation(spec.build(), partition=IID(), clients=1)
-    history = run(problem, 2)
-    model = mlp(digits())
-    data = ClientData(problem.dataset, problem.partition, problem.seed)
-    for number in range(2):
-        origin = [parameter.detach().clone() for parameter in model.parameters()]
-        optimizer = torch.optim.SGD(model.parameters(), lr=spec.lr)
-        for batch in data.batches(Work(number, (0,), problem.algorithm.plan({})), 0):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(batch.inputs), batch.targets)
-            pairs = zip(model.parameters(), origin, strict=True)
-            apart = sum((own - begun).square().sum() for own, begun in pairs)
-            (loss + spec.mu / 2 * apart).backward()
-            optimizer.step()
-    assert relative_distance(problem, final(problem, history), parameters(model)) < 1e-5
-
-
-def test_fedasync_mixes_the_mean_of_the_clients_models():
-    problem = federation(FedAsync(mixing=0.25, steps=3).build())
-    (each,) = run(problem, 1)
-    start, models = parameters(problem.task.model), []
-    for client in each.clients["client"].long().tolist():
-        alone = InProcess(problem).map_reduce(
-            start, Work(0, (client,), problem.algorithm.plan(each.state))
-        )
-        models.append(problem.algorithm.reduce.result(alone.accumulator)["params"])
-    average = tree.map(lambda *leaves: torch.stack(leaves).mean(0), *models)
-    expected = tree.map(lambda x, w: 0.75 * x + 0.25 * w, start, average)
-    torch.testing.assert_close(final(problem, [each]), expected)
-
-
-@pytest.mark.parametrize("rate", [0.25, 3.0])
-def test_the_servers_rate_scales_its_step(rate):
-    plain, scaled = (federation(FedAvg(server_lr=each).build()) for each in (1.0, rate))
-    start = parameters(plain.task.model)
-    step = tree.sub(final(plain, run(plain, 1)), start)
-    expected = tree.add(start, tree.scale(step, rate))
-    torch.testing.assert_close(final(scaled, run(scaled, 1)), expected)
-
-
-def test_fedavg_averages_by_samples():
-    problem = federation(FedAvg().build())
-    each = run(problem, 1, fraction=0.25)[0]
-    start = parameters(problem.task.model)
-    runtime = InProcess(problem)
-    plan = problem.algorithm.plan(each.state)
-    cohort, sizes = each.clients["client"].long().tolist(), []
-    expected = tree.zeros_like(start)
-    assert len(cohort) == 3
-    for client in cohort:
-        alone = runtime.map_reduce(start, Work(0, (client,), plan))
-        delta = problem.algorithm.reduce.result(alone.accumulator)["delta"]
-        sizes.append(int(problem.partition.sizes[client]))
-        expected = tree.add(expected, tree.scale(delta, sizes[-1]))
-    assert len(set(sizes)) == 3
-    expected = tree.add(start, tree.scale(expected, 1 / sum(sizes)))
-    assert relative_distance(problem, final(problem, [each]), expected) < 1e-5
+    given = Processes(workers=2).launch(problem, course, None, None)
+    expected = final(problem, sequential(name, 0.0)[0][:2])
+    assert relative_distance(problem, given, expected) < 1e-4

@@ -9,36 +9,36 @@ from torch import nn
 
 from raydl.algorithms import EASGD, ParameterServer
 from raydl.core import tree
-from raydl.core.algorithm import Budget, Plan, Work
+from raydl.core.algorithm import Plan, RunLength, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID
 from raydl.data.batches import ClientData
+from raydl.optim import LARS, SGD, Adam, AdamW
 from raydl.optim.schedule import Constant, Cosine
-from raydl.optim.specs import LARS, SGD, Adam, AdamW
-from raydl.rounds import rounds
-from raydl.runtimes.inprocess import InProcess
+from raydl.round import rounds
+from raydl.runtimes.local.runtime import LocalRuntime
 from tests.federation import digits, federation, final, fingerprints, mlp, relative_distance
 
 BATCH, STEPS = 20, 12
 
 
-def workers(spec, model=None, budget=None):
-    algorithm = spec.build(budget or Budget(samples=STEPS * BATCH))
-    return federation(algorithm, model, partition=IID(), clients=spec.workers)
+def workers(spec):
+    algorithm = spec.build(RunLength(samples=STEPS * BATCH))
+    return federation(algorithm, partition=IID(), clients=spec.workers)
 
 
-def run(problem, count, batched=False):
+def run(problem, count):
     state = problem.algorithm.init(parameters(problem.task.model))
     everyone = repeat(np.arange(len(problem.partition)))
-    runtime = InProcess(problem, batched=batched)
-    return list(islice(rounds(problem.algorithm, runtime, state, everyone), count))
+    loop = rounds(problem.algorithm, LocalRuntime(problem), state, everyone)
+    return list(islice(loop, count))
 
 
 def minibatches(problem, steps=STEPS):
     """The workers' minibatches, for each step a tuple over the workers."""
     data = ClientData(problem.dataset, problem.partition, problem.seed)
-    work = Work(0, (), Plan(BATCH, steps=steps, first=0))
+    work = Work(0, (), Plan(BATCH, steps=steps, start_step=0))
     each = (data.batches(work, worker) for worker in range(len(problem.partition)))
     return zip(*each, strict=True)
 
@@ -126,15 +126,10 @@ def test_a_round_of_several_exchanges_is_as_many_rounds():
     assert together.simulated_seconds < together.wall_seconds
 
 
-@pytest.mark.parametrize("spec", [ParameterServer(3, batch_size=BATCH, steps=2), EASGD(3)])
-def test_batched_is_sequential(spec):
-    problem = workers(spec, budget=Budget(rounds=2, epoch=60))
-    given, expected = (final(problem, run(problem, 2, batched)) for batched in (True, False))
-    assert relative_distance(problem, given, expected) < 1e-4
-
-
 def test_the_schedule_follows_the_workers_steps_even_if_some_pushes_are_missing():
-    algorithm = ParameterServer(4, SGD(lr=1.0), Cosine(), 10, exchanges=1).build(Budget(rounds=8))
+    algorithm = ParameterServer(4, SGD(lr=1.0), Cosine(), 10, exchanges=1).build(
+        RunLength(rounds=8)
+    )
     state = algorithm.init({"w": torch.zeros(2)})
     push = {"grads": {"w": torch.ones(2)}, "buffers": {}, "pushes": torch.tensor(2.0)}
     rates = []

@@ -25,7 +25,7 @@ def run(
         arguments: of the command line.
     """
     options = _parse(name, about, list(parts), arguments)
-    figures: dict[str, Any] = {"machine": machine.describe()}
+    figures: dict[str, Any] = {"machine": machine.brief()}
     for part in options.only:
         print(f"measuring {part} ...", file=sys.stderr)
         figures[part] = _alone(parts[part], options.repeats, options.quick)

@@ -10,9 +10,10 @@ from torch import nn
 
 from raydl.core.grad import Precision, parameters
 from raydl.core.tree import Params
-from raydl.rounds import Round, rounds
-from raydl.runtimes.actors import ActorPool
-from raydl.runtimes.inprocess import InProcess
+from raydl.round import Round, rounds
+from raydl.runtimes.actors.runtime import ActorRuntime
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from tests.benchmarks.bare import Bare, Given
@@ -117,12 +118,14 @@ def _runtimes(prepared: Prepared, precision: Precision) -> Iterator[Contender]:
 
     def alone(threads: int, batched: bool = False) -> Contender:
         name, follows = ("batched", not dropout) if batched else ("sequential", True)
-        side = Raydl(problem, InProcess(problem, threads, batched), prepared.cohorts())
+        side = Raydl(
+            problem, LocalRuntime(problem, threads=threads, batched=batched), prepared.cohorts()
+        )
         return Contender(name, 1, threads, precision, follows, side)
 
     def pooled(batched: bool = False) -> Contender:
         name, follows = ("actors, batched", not dropout) if batched else ("actors", True)
-        pool = ActorPool(problem, WORKERS, cpus=1 / 4, batched=batched)
+        pool = ActorRuntime(problem, Actors(WORKERS, cpus=1 / 4, batched=batched))
         side = Raydl(problem, pool, prepared.cohorts())
         return Contender(name, WORKERS, 1, precision, follows, side)
 

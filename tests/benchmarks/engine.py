@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from raydl.runtimes.cluster import connected
+from raydl.runtimes.ray_cluster.cluster import connected
 from tests.benchmarks import command, scale, startup, timing
 from tests.benchmarks.contenders import WORKERS
 from tests.benchmarks.workloads import TIMED

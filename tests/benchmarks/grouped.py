@@ -12,18 +12,18 @@ from ray.util.queue import Queue
 
 from raydl.core.grad import parameters
 from raydl.core.tree import Params
-from raydl.interrupt import Stop
-from raydl.rounds import rounds
+from raydl.round import rounds
+from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
-from raydl.runtimes.specs import AllReduce
+from raydl.signals import Stop
 
 
 class Grouped:
     """The processes that ``raydl run --workers 2`` trains in.
 
     They are started as a run starts them, and a round's seconds are those of its record; only the
-    course that they take is another: before each round, its leader waits for the word.
+    loop that they take is another: before each round, its leader waits for the word.
 
     Args:
         problem: what is trained, by all its workers in every round.
@@ -33,7 +33,7 @@ class Grouped:
     def __init__(self, problem: Problem, processes: int) -> None:
         self._turns = Queue(actor_options={"num_cpus": 0})
         self._rounds: SimpleQueue[tuple[float, Params] | BaseException] = SimpleQueue()
-        self._thread = threading.Thread(target=self._drive, args=(problem, processes), daemon=True)
+        self._thread = threading.Thread(target=self._launch, args=(problem, processes), daemon=True)
         self._thread.start()
 
     def round(self) -> float:
@@ -55,24 +55,24 @@ class Grouped:
         self._thread.join()
         self._turns.shutdown()
 
-    def _drive(self, problem: Problem, processes: int) -> None:
-        course = partial(_course, self._turns)
+    def _launch(self, problem: Problem, processes: int) -> None:
+        loop = partial(_loop, self._turns)
         try:
-            AllReduce(processes).drive(problem, course, self._rounds.put, Stop())
+            AllReduce(processes).launch(problem, loop, self._rounds.put, Stop())
         except BaseException as error:  # is raised where somebody waits for the round
             self._rounds.put(error)
 
 
-def _course(
+def _loop(
     turns: Queue,
     problem: Problem,
     runtime: Runtime,
-    rounded: Callable[[Any], None],
+    on_round: Callable[[Any], None],
     stop: Stop,
 ) -> None:
     state = problem.algorithm.init(parameters(problem.task.model))
     cohorts = repeat(np.arange(len(problem.partition)))
     endless = rounds(problem.algorithm, runtime, state, cohorts)
-    while runtime.agree(int(runtime.leads and turns.get())):
+    while runtime.all_reduce_max(int(runtime.is_leader and turns.get())):
         done = next(endless)
-        rounded((done.wall_seconds, problem.algorithm.params(done.state)))
+        on_round((done.wall_seconds, problem.algorithm.params(done.state)))

@@ -26,7 +26,7 @@ from raydl.core.grad import Precision, parameters
 from raydl.core.rng import fold_in, generator
 from raydl.core.tree import Params
 from raydl.data import CropFlip, Dataset
-from raydl.optim.specs import SGD
+from raydl.optim import SGD
 from raydl.runtimes.problem import Problem
 from tests.benchmarks.processes import Process
 

@@ -12,7 +12,7 @@ import torch
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
-def describe() -> dict[str, Any]:
+def brief() -> dict[str, Any]:
     """The processor, the memory, the versions, and how busy the machine was."""
     info = _cpuinfo()
     flags = info.get("flags", "").split()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raydl.optim import LAMB, LARS
+from raydl.optim import TorchLAMB, TorchLARS
 from tests.benchmarks.timing import paired
 
 _SGD = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
@@ -17,12 +17,12 @@ _ADAMW = {"lr": 1e-3, "weight_decay": 1e-2}
 # name -> the optimizer, and the one of torch's that it is compared with
 _CONTENDERS: dict[str, tuple[Callable[[list[Tensor]], torch.optim.Optimizer], str]] = {
     "torch SGD": (lambda params: torch.optim.SGD(params, foreach=True, **_SGD), "torch SGD"),
-    "LARS": (lambda params: LARS(params, **_SGD), "torch SGD"),
+    "LARS": (lambda params: TorchLARS(params, **_SGD), "torch SGD"),
     "torch AdamW": (
         lambda params: torch.optim.AdamW(params, foreach=True, **_ADAMW),
         "torch AdamW",
     ),
-    "LAMB": (lambda params: LAMB(params, **_ADAMW), "torch AdamW"),
+    "LAMB": (lambda params: TorchLAMB(params, **_ADAMW), "torch AdamW"),
 }
 
 

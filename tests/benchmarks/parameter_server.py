@@ -19,9 +19,10 @@ import numpy as np
 
 from raydl.algorithms import ParameterServer
 from raydl.core.algorithm import AlgorithmSpec
-from raydl.runtimes.cluster import connected
-from raydl.runtimes.parameter_server import ShardedServer
+from raydl.runtimes.parameter_server.runtime import ShardedServerRuntime
+from raydl.runtimes.parameter_server.spec import ShardedServer
 from raydl.runtimes.problem import Problem
+from raydl.runtimes.ray_cluster.cluster import connected
 from tests.benchmarks import command, server_transport, training, virtual_time
 from tests.benchmarks.contenders import WORKERS, Contender, Raydl
 from tests.benchmarks.loops import Averaging, Given, Group
@@ -54,7 +55,7 @@ def _contenders(problem: Problem, given: list[Given], steps: int) -> Iterator[Co
     for averaging in get_args(Averaging):
         bare = Group(given, WORKERS, steps, averaging)
         yield Contender(f"bare, {averaging}", WORKERS, 1, precision, True, bare)
-    server = ShardedServer(problem, cpus=1 / 4)
+    server = ShardedServerRuntime(problem, ShardedServer(cpus=1 / 4))
     everyone = repeat(np.arange(WORKERS))
     side = Raydl(problem, server, everyone)
     yield Contender("parameter_server", WORKERS, 1, precision, True, side)

@@ -10,8 +10,9 @@ import torch
 
 from raydl.algorithms import FedAvg
 from raydl.models import Softmax
-from raydl.runtimes.actors import ActorPool
-from raydl.runtimes.cluster import connected
+from raydl.runtimes.actors.runtime import ActorRuntime
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.ray_cluster.cluster import connected
 from tests.benchmarks.contenders import WORKERS, Raydl
 from tests.benchmarks.workloads import Workload, images, prepare
 
@@ -66,7 +67,7 @@ def _start(registered: int, cohort: int, rounds: int) -> Raydl:
     )
     prepared = prepare(workload, rounds)
     problem = prepared.problem()
-    pool = ActorPool(problem, WORKERS, cpus=1 / 4, batched=True)
+    pool = ActorRuntime(problem, Actors(WORKERS, cpus=1 / 4, batched=True))
     return Raydl(problem, pool, prepared.cohorts())
 
 

@@ -22,12 +22,13 @@ from ray.cluster_utils import Cluster
 
 from raydl import Model, Run
 from raydl.algorithms import FedAvg
+from raydl.assembly.assemble import assemble
 from raydl.core.algorithm import Plan
 from raydl.data import Synthetic
-from raydl.runtimes.actors import ActorPool
-from raydl.runtimes.cluster import connected
+from raydl.runtimes.actors.runtime import ActorRuntime
+from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.problem import Problem
-from raydl.setup import prepare
+from raydl.runtimes.ray_cluster.cluster import connected
 from tests.benchmarks import command
 from tests.benchmarks.contenders import Raydl
 from tests.benchmarks.naps import Nap
@@ -88,7 +89,8 @@ def _driver(repeats: int, quick: bool) -> dict[str, Any]:
             cluster.add_node(num_cpus=1, object_store_memory=400_000_000, wait=False)
         cluster.wait_for_nodes()
         pools = {
-            fan_in: ActorPool(replace(idle, fan_in=fan_in), actors, cpus=0.01) for fan_in in fan_ins
+            fan_in: ActorRuntime(replace(idle, fan_in=fan_in), Actors(actors, cpus=0.01))
+            for fan_in in fan_ins
         }
         sides = {
             fan_in: Raydl(idle, pool, repeat(np.arange(actors))) for fan_in, pool in pools.items()
@@ -133,12 +135,12 @@ def _problem(clients: int, hidden: Sequence[int]) -> Problem:
     model = Model("MLP", {"hidden": list(hidden)})
     algorithm = FedAvg(epochs=1, batch_size=None)
     run = Run(algorithm, data, model=model, clients=clients, rounds=1, block_size=1)
-    return prepare(run).problem
+    return assemble(run).problem
 
 
 def _rounds(problem: Problem, workers: int, cpus: float, repeats: int) -> list[float]:
     """The seconds of rounds of everybody, after one in which the workers start."""
-    pool = ActorPool(problem, workers, cpus)
+    pool = ActorRuntime(problem, Actors(workers, cpus))
     side = Raydl(problem, pool, repeat(np.arange(len(problem.partition))))
     try:
         while pool._pool.workers < workers:

@@ -13,13 +13,13 @@ from torch import Tensor
 from raydl.core.algorithm import Algorithm, Client, Plan
 from raydl.core.reduce import total
 from raydl.core.tree import Params
-from raydl.runtimes.cluster import connected
-from raydl.runtimes.consistency import Synchronous
-from raydl.runtimes.memory import keep_freed_memory
-from raydl.runtimes.messages import Header, Progress, Snapshot
-from raydl.runtimes.shard import Shard
-from raydl.runtimes.sharding import Sharding
-from raydl.runtimes.shared import arrived, received, wired
+from raydl.runtimes.asynchrony.consistency import Synchronous
+from raydl.runtimes.parameter_server.layout import Sharding
+from raydl.runtimes.parameter_server.messages import Header, ShardProgress, Snapshot
+from raydl.runtimes.parameter_server.shard import Shard
+from raydl.runtimes.ray_cluster.cluster import connected
+from raydl.runtimes.ray_cluster.transport import fetch, from_wire, to_wire
+from raydl.runtimes.worker.memory import keep_freed_memory
 
 _SHARDS = (1, 2, 4)
 _FIRST = 10  # exchanges that are not timed: until then Ray's memory is new to its processes
@@ -91,18 +91,20 @@ def _exchange(shards: int, vector: Tensor) -> Callable[[], Any]:
     ]
     start = sharding.cut({"params": params})
     loads = zip(actors, start, strict=True)
-    ray.get([each.load.remote(Snapshot(Progress(0, 0), wired(part), [])) for each, part in loads])
-    ray.get([each.open.remote(Progress(10**9, 10**9), 0, [0], True) for each in actors])
+    ray.get(
+        [each.load.remote(Snapshot(ShardProgress(0, 0), to_wire(part), [])) for each, part in loads]
+    )
+    ray.get([each.open.remote(ShardProgress(10**9, 10**9), 0, [0], fresh=True) for each in actors])
     done = [0]
 
     def exchange() -> Params:
         calls = []
         for actor, part in zip(actors, sharding.cut(params), strict=True):
-            wire = wired(part)
+            wire = to_wire(part)
             header = Header(0, None, done[0], wire.nbytes, {"client": 0.0})
             calls.append(actor.exchange.remote(header, wire))
         done[0] += 1
-        pulled: Params = sharding.join([received(arrived(part)) for _, part in ray.get(calls)])
+        pulled: Params = sharding.join([from_wire(fetch(part)) for _, part in ray.get(calls)])
         return pulled
 
     torch.testing.assert_close(exchange(), params)

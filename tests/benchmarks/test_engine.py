@@ -5,7 +5,7 @@ import json
 import pytest
 
 from raydl.core.grad import parameters
-from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.local.runtime import LocalRuntime
 from tests.benchmarks.bare import Bare, give
 from tests.benchmarks.contenders import Raydl, distance
 from tests.benchmarks.engine import main
@@ -18,7 +18,7 @@ def test_the_bare_loop_trains_what_raydl_trains(name, precision, apart):
     prepared = prepare(TIMED[name](quick=True), rounds=2)
     problem = prepared.problem(precision)
     bare = Bare(prepared, give(prepared), precision)
-    raydl = Raydl(problem, InProcess(problem), prepared.cohorts())
+    raydl = Raydl(problem, LocalRuntime(problem), prepared.cohorts())
     for _ in range(2):
         bare.round()
         raydl.round()

@@ -9,7 +9,7 @@ import pytest
 
 from raydl.algorithms import DataParallel, LocalSGD
 from raydl.core.grad import parameters
-from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.local.runtime import LocalRuntime
 from tests.benchmarks.contenders import Raydl, distance
 from tests.benchmarks.loops import Group, Loop, give
 from tests.benchmarks.training import OPTIMIZER, main, prepared
@@ -26,7 +26,7 @@ def problem_of(algorithm, precision="float32"):
 def apart(problem, bare, rounds):
     """How far raydl in this process ends from the bare loop, relative to the way."""
     everyone = repeat(np.arange(len(problem.partition)))
-    raydl = Raydl(problem, InProcess(problem), everyone)
+    raydl = Raydl(problem, LocalRuntime(problem), everyone)
     for side in (bare, raydl):
         for _ in range(rounds):
             assert side.round() > 0

@@ -11,7 +11,8 @@ import torch
 from raydl.core.algorithm import Plan
 from raydl.core.grad import parameters
 from raydl.core.tree import Params
-from raydl.runtimes.actors import ActorPool
+from raydl.runtimes.actors.runtime import ActorRuntime
+from raydl.runtimes.actors.spec import Actors
 from tests.benchmarks.bare import give
 from tests.benchmarks.contenders import (
     WORKERS,
@@ -146,7 +147,9 @@ def empty_round(name: str, repeats: int, quick: bool) -> dict[str, Any]:
     blocks = len(problem.blocks(prepared.work[0]))
     idle = problem.algorithm._replace(plan=lambda state: Plan(batch_size=None, epochs=0))
     work = [each._replace(clients=each.clients[:blocks]) for each in prepared.work]
-    runtime = ActorPool(replace(problem, algorithm=idle, block_size=1), WORKERS, cpus=1 / 4)
+    runtime = ActorRuntime(
+        replace(problem, algorithm=idle, block_size=1), Actors(WORKERS, cpus=1 / 4)
+    )
     cohorts = replace(prepared, work=work).cohorts()
     side = Raydl(replace(problem, algorithm=idle), runtime, cohorts)
     idlers = [_Idler.remote() for _ in range(WORKERS)]

@@ -22,14 +22,14 @@ import numpy as np
 
 from raydl import Run
 from raydl.algorithms import DataParallel, LocalSGD
+from raydl.assembly.assemble import assemble
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.grad import Precision, parameters
 from raydl.data import CropFlip, Synthetic
-from raydl.optim.specs import SGD
-from raydl.runtimes.cluster import connected
-from raydl.runtimes.inprocess import InProcess
+from raydl.optim import SGD
+from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
-from raydl.setup import prepare
+from raydl.runtimes.ray_cluster.cluster import connected
 from tests.benchmarks import command, optimizers
 from tests.benchmarks.contenders import WORKERS, Contender, Raydl
 from tests.benchmarks.grouped import Grouped
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def prepared(algorithm: AlgorithmSpec, samples: int, rounds: int) -> Problem:
     """What ``raydl run`` makes of such a run on the CIFAR CNN."""
     data = Synthetic(samples, test=0, classes=100, size=32, channels=3, validation=0)
-    return prepare(Run(algorithm, data, augmentation=CropFlip(), rounds=rounds)).problem
+    return assemble(Run(algorithm, data, augmentation=CropFlip(), rounds=rounds)).problem
 
 
 def _alone(repeats: int, quick: bool) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _one_process(problem: Problem, given: list[Given], steps: int) -> Iterator[C
     for threads in (1, 2):
         own = given[0]._replace(model=copy.deepcopy(given[0].model))
         yield Contender("bare", 1, threads, precision, True, Loop(own, steps))
-        side = Raydl(problem, InProcess(problem, threads), repeat(np.arange(1)))
+        side = Raydl(problem, LocalRuntime(problem, threads=threads), repeat(np.arange(1)))
         yield Contender("sequential", 1, threads, precision, True, side)
 
 

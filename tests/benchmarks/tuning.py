@@ -26,10 +26,10 @@ from raydl import Checkpointing, Evaluation, Model, Run
 from raydl.algorithms import FedAvg, LocalSGD
 from raydl.data import Digits
 from raydl.optim.schedule import Constant
-from raydl.runtimes.cluster import connected
-from raydl.runtimes.specs import Sequential
+from raydl.runtimes.local.spec import Sequential
+from raydl.runtimes.ray_cluster.cluster import connected
 from tests.benchmarks import command
-from tuning.sweep import Outcome, Plan, sweep
+from tuning.sweep import Outcome, SweepConfig, sweep
 
 AT_ONCE = 2
 SECONDS = 2.0  # of a bare run
@@ -163,11 +163,11 @@ def _beside(halved: Outcome, whole: Outcome) -> dict[str, float]:
     }
 
 
-def _plan(name: str) -> Plan:
-    return Plan(name=name, searcher="grid", concurrent=AT_ONCE, seeds=0)
+def _plan(name: str) -> SweepConfig:
+    return SweepConfig(name=name, searcher="grid", concurrent=AT_ONCE, seeds=0)
 
 
-def _swept(run: Run, space: dict[str, Any], plan: Plan) -> Outcome:
+def _swept(run: Run, space: dict[str, Any], plan: SweepConfig) -> Outcome:
     return sweep(run, space, plan, console=Console(quiet=True))
 
 

@@ -3,11 +3,16 @@
 from time import perf_counter
 from typing import Any
 
-from raydl.runtimes.clock import Load
-from raydl.runtimes.conditions import Conditions
-from raydl.runtimes.consistency import Asynchronous, Consistency, StaleSynchronous, Synchronous
-from raydl.runtimes.speed import Lognormal
-from raydl.runtimes.timeline import Timeline
+from raydl.runtimes.asynchrony.clock import Workload
+from raydl.runtimes.asynchrony.consistency import (
+    Asynchronous,
+    Consistency,
+    StaleSynchronous,
+    Synchronous,
+)
+from raydl.runtimes.simulated.cluster_model import ClusterModel
+from raydl.runtimes.simulated.compute_time import Lognormal
+from raydl.runtimes.simulated.timeline import Timeline
 
 
 def measure(repeats: int, quick: bool) -> dict[str, Any]:
@@ -41,15 +46,15 @@ def measure(repeats: int, quick: bool) -> dict[str, Any]:
 
 def _case(consistency: Consistency, workers: int, steps: int) -> dict[str, float]:
     speed = Lognormal(1.0, spread=0.5, jitter=0.2)
-    conditions = Conditions(
+    conditions = ClusterModel(
         consistency, speed, stragglers=0.1, slowdown=3.0, latency=0.01, down=1e9, up=1e9
     )
     clock = Timeline(workers, 0, conditions)
-    cohort, load = range(workers), Load(1, 400_000, 400_000)
+    cohort, load = range(workers), Workload(1, 400_000, 400_000)
     arrivals = version = events = 0
     started = perf_counter()
     while arrivals < workers * steps:
-        step = clock.advance(version, cohort, lambda worker: load, True)
+        step = clock.advance(version, cohort, lambda worker: load, again=True)
         arrivals += len(step.arrivals)
         events += step.traffic.messages
         version += 1

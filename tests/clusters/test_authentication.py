@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from raydl import Run, doctor
-from raydl.runtimes.specs import Actors
+from raydl import Run
+from raydl.cli import doctor
+from raydl.runtimes.actors.spec import Actors
 from tests.clusters.head import head
 
 TOKEN = "a" * 32

@@ -80,7 +80,7 @@ def test_nodes_come_for_a_run_and_go_when_they_are_idle(head, environment, tmp_p
         command("scaled", *runtime), env=environment, stdout=subprocess.DEVNULL, text=True
     )
     try:
-        until(lambda: len(titled(head, "ray::Host")) == 2 or run.poll() is not None)
+        until(lambda: len(titled(head, "ray::BlockActor")) == 2 or run.poll() is not None)
         assert len(raylets(head)) == 3
         assert run.wait(timeout=150) == 0
     finally:

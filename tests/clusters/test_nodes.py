@@ -116,9 +116,9 @@ def test_a_run_on_actors_loses_a_node_and_gains_another(cluster, tmp_path):
         hold.touch()
         lose(cluster, started)
         started.append(add(cluster))
-        until(lambda: works(started[1], "ray::Host"))
+        until(lambda: works(started[1], "ray::BlockActor"))
         hold.unlink()
-        until(lambda: works(started[1], "ray::Host.fold"))
+        until(lambda: works(started[1], "ray::BlockActor.train"))
         assert "raydl: what clients keep" in finished(process).err
     assert outcome(tmp_path / "lost") == outcome(tmp_path / "alone")
 

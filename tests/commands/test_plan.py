@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from raydl.core.cost import message_bytes
+from raydl.communication.cost import message_bytes
 from raydl.planning import Circumstances, Outline, of_outline
 from raydl.planning.figure import plot
 from tests.command import done
@@ -74,7 +74,7 @@ def test_compression_is_of_what_workers_send_and_not_of_sums():
 
 
 def test_a_run_by_its_own_options():
-    options = ("--algorithm", "LocalSGD", "--workers", 3, "--epochs", 2, "--steps", 8)
+    options = ("--algorithm", "LocalSGD", "--algorithm.workers", 3, "--epochs", 2, "--steps", 8)
     plan = planned(*options, "--up", 1e6, "--latency=0.1")["star"]
     assert plan["bottleneck"] == "server receiving"
     assert plan["messages"] == 6 * plan["rounds"]

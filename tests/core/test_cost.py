@@ -5,8 +5,8 @@ from math import ceil, log2
 import networkx as nx
 import pytest
 
-from raydl.core import cost
-from raydl.core.cost import Load, all_to_all, gossip, message_bytes, ring, star, tree
+from raydl.communication import cost
+from raydl.communication.cost import Load, all_to_all, gossip, message_bytes, ring, star, tree
 from raydl.core.errors import SpecError
 
 GRADIENTS = 62_006  # of LeNet

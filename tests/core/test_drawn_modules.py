@@ -6,16 +6,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from raydl.algorithms import LocalSGD
-from raydl.core.algorithm import Budget, Work
+from raydl.assembly.trial import try_out
+from raydl.core.algorithm import RunLength, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import Task, cross_entropy, parameters
 from raydl.data import IID
 from raydl.data.batches import ClientData
-from raydl.optim import schedule
-from raydl.optim.specs import SGD
-from raydl.runtimes.inprocess import InProcess
+from raydl.optim import SGD, schedule
+from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
-from raydl.trial import tried
 from tests.core.test_zoo import equal
 from tests.federation import final, seeded, train
 from tests.zoo import C, F, data
@@ -88,7 +87,7 @@ def build(kind):
     return Residual(*inner)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=HealthCheck)
+@settings(max_examples=60, suppress_health_check=HealthCheck)
 @given(
     layers=st.lists(KINDS, max_size=4),
     tied=st.booleans(),
@@ -104,8 +103,8 @@ def test_a_few_steps_are_torchs(layers, tied, frozen, momentum, decay):
     spec = SGD(0.05, momentum, weight_decay=decay)
     algorithm = LocalSGD(1, spec, schedule.Constant(), batch_size=6, steps=3)
     parts = IID().assign(DATA.train.targets.numpy(), 1, 0)
-    task = tried(Task(made(), cross_entropy), DATA).task
-    problem = Problem(algorithm.build(Budget(epoch=24)), task, DATA, parts)
+    task = try_out(Task(made(), cross_entropy), DATA).task
+    problem = Problem(algorithm.build(RunLength(epoch=24)), task, DATA, parts)
     plan = problem.algorithm.plan(problem.algorithm.init(parameters(task.model)))
 
     model = made().train()
@@ -114,11 +113,11 @@ def test_a_few_steps_are_torchs(layers, tied, frozen, momentum, decay):
         steps.zero_grad()
         nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
         steps.step()
-    equal(final(problem, train(problem, InProcess(problem), 1)), parameters(model))
+    equal(final(problem, train(problem, LocalRuntime(problem), 1)), parameters(model))
 
     normalized = any(isinstance(each, nn.BatchNorm1d) for each in model.modules())
     try:
-        batched = InProcess(problem, batched=True)
+        batched = LocalRuntime(problem, batched=True)
     except SpecError:
         assert normalized
     else:

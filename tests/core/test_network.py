@@ -2,8 +2,8 @@ from math import inf
 
 import pytest
 
-from raydl.core.cost import all_to_all, gossip, ring, star, tree
-from raydl.core.network import Network
+from raydl.communication.cost import all_to_all, gossip, ring, star, tree
+from raydl.communication.network import Network
 
 MODEL = 4 * 85_098  # bytes
 

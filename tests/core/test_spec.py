@@ -25,7 +25,7 @@ class Inner(Spec, field="outer.inner"):
 
 
 @dataclass(frozen=True)
-class Outer(Spec, field="outer"):
+class ServerOptimizer(Spec, field="outer"):
     rate: float = 0.5
     count: int | None = None
     flag: bool = False
@@ -71,7 +71,7 @@ class Case(NamedTuple):
     ids=str,
 )
 def test_what_is_given_is_brought_to_the_kind(case):
-    kept = getattr(Outer(**{case.field: case.given}), case.field)
+    kept = getattr(ServerOptimizer(**{case.field: case.given}), case.field)
     assert kept == case.kept
     assert type(kept) is type(case.kept)
     if isinstance(kept, tuple):
@@ -101,12 +101,12 @@ def test_what_is_given_is_brought_to_the_kind(case):
 )
 def test_everything_else_is_refused_by_the_name_of_the_field(field, given, told):
     with pytest.raises(SpecError, match=told):
-        Outer(**{field: given})
+        ServerOptimizer(**{field: given})
 
 
 def test_a_subclass_of_the_users_has_its_kinds_for_nothing():
     @dataclass(frozen=True)
-    class Own(Outer):
+    class Own(ServerOptimizer):
         own: float = 0.0
 
         def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ def test_a_subclass_of_the_users_has_its_kinds_for_nothing():
 
 def test_fields_that_are_not_given_are_left_alone():
     @dataclass(frozen=True)
-    class Own(Outer):
+    class Own(ServerOptimizer):
         factor: InitVar[int] = 2
         made: int = field(init=False)
 
@@ -136,6 +136,6 @@ def test_fields_that_are_not_given_are_left_alone():
 
 
 def test_values_without_fields_to_compare_stay_what_they_are():
-    assert Outer() == Outer()
-    assert Outer() != Outer(rate=1.0)
-    assert hash(Outer()) == hash(Outer())
+    assert ServerOptimizer() == ServerOptimizer()
+    assert ServerOptimizer() != ServerOptimizer(rate=1.0)
+    assert hash(ServerOptimizer()) == hash(ServerOptimizer())

@@ -11,10 +11,10 @@ from raydl.core.errors import SpecError
 from raydl.data import Dataset, Partition, Split, Tensors, Uniform
 from raydl.data.checks import (
     check_augmentation,
+    check_cohorts,
     check_dataset,
     check_participation,
     check_partition,
-    checked_cohorts,
 )
 
 X, Y = torch.rand(12, 5), torch.arange(12) % 3
@@ -97,17 +97,17 @@ def test_a_participation_is_told_also_when_it_ends_later_than_was_looked_at():
     check_participation(later, 4, 0, rounds=5000)
     check_participation(later, 4, 0, rounds=None)
     with pytest.raises(SpecError, match="ended after 1001 rounds"):
-        list(checked_cohorts(later, 4, 0))
+        list(check_cohorts(later, 4, 0))
     with pytest.raises(SpecError, match=r"participation.cohorts gave None"):
-        next(checked_cohorts(type("None_", (), {"cohorts": lambda self, n, s: None})(), 4, 0))
+        next(check_cohorts(type("None_", (), {"cohorts": lambda self, n, s: None})(), 4, 0))
 
 
 def test_cohorts_that_fit_come_as_int64():
     endless = type("Endless", (), {"cohorts": lambda self, n, s: ([i % n] for i in count())})()
-    drawn = list(islice(checked_cohorts(endless, 4, 0), 5))
+    drawn = list(islice(check_cohorts(endless, 4, 0), 5))
     assert [each.tolist() for each in drawn] == [[0], [1], [2], [3], [0]]
     assert {each.dtype for each in drawn} == {np.dtype(np.int64)}
-    assert len(next(checked_cohorts(Uniform(0.5), 4, 0))) == 2
+    assert len(next(check_cohorts(Uniform(0.5), 4, 0))) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import pytest
 
 from raydl.data import (
     IID,
+    ClassesPerClient,
     Dirichlet,
-    Labels,
     Partition,
     Skewed,
     label_counts,
@@ -72,7 +72,9 @@ def test_participation_falls_from_the_likeliest():
     "figure",
     [
         lambda: plot_partition(np.ones((1, 1), int), "one client"),
-        lambda: plot_partition(label_counts(LABELS, Labels(3).assign(LABELS, 100, 0), 100), "many"),
+        lambda: plot_partition(
+            label_counts(LABELS, ClassesPerClient(3).assign(LABELS, 100, 0), 100), "many"
+        ),
         lambda: plot_partition(np.eye(300, 10, dtype=int), "some clients empty"),
         lambda: plot_participation(np.ones(1), "one client"),
         lambda: plot_participation(Skewed(gamma=1e-4).probabilities(2000, 0), "skewed"),

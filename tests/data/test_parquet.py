@@ -55,7 +55,7 @@ def test_what_is_read_is_what_was_written(tmp_path, dataset):
 
 
 def test_many_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("raydl.data.parquet._CHUNK", 1000)
+    monkeypatch.setattr("raydl.data.sources.parquet._CHUNK", 1000)
     prepare(Digits(), str(tmp_path))
     assert_same(Parquet(str(tmp_path)).load(), Digits().load())
 

@@ -4,9 +4,21 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from raydl.core.errors import SpecError
-from raydl.data import IID, Dirichlet, Labels, Natural, Partition, Quantity, Shards, label_counts
+from raydl.data import (
+    IID,
+    ClassesPerClient,
+    Dirichlet,
+    Natural,
+    Partition,
+    QuantitySkew,
+    Shards,
+    label_counts,
+)
+from raydl.data.checks import check_partition
 
 N = 10_000
 LABELS = np.random.default_rng(0).integers(0, 10, 100_000)
@@ -15,20 +27,20 @@ SPECS = [
     IID(),
     Shards(),
     Shards(per_client=3),
-    Labels(per_client=1),
-    Labels(per_client=2),
-    Labels(per_client=5),
+    ClassesPerClient(per_client=1),
+    ClassesPerClient(per_client=2),
+    ClassesPerClient(per_client=5),
     Dirichlet(alpha=1.0, min_size=1),
     Dirichlet(alpha=1.0, min_size=1, cap=False),
-    Quantity(),
-    Quantity(alpha=0.05, min_size=3),
+    QuantitySkew(),
+    QuantitySkew(alpha=0.05, min_size=3),
     Natural(),
 ]
 
 
 def few_classes(per_client: int, clients: int, labels: np.ndarray) -> np.ndarray:
     """The counts [clients, classes] of a Labels partition."""
-    partition = Labels(per_client).assign(labels, clients, 0)
+    partition = ClassesPerClient(per_client).assign(labels, clients, 0)
     return label_counts(labels, partition, labels.max() + 1)
 
 
@@ -51,6 +63,47 @@ def test_labels_and_seed_decide(spec):
     assert np.array_equal(one.indices, same.indices)
     assert np.array_equal(one.offsets, same.offsets)
     assert np.array_equal(one.indices, other.indices) == isinstance(spec, Natural)
+
+
+LABELLED = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
+ALWAYS = [IID(), Shards(1), QuantitySkew()]  # as long as there is a sample for each client
+DRAWN = st.one_of(
+    st.sampled_from(ALWAYS),
+    st.builds(Shards, st.integers(1, 4)),
+    st.builds(ClassesPerClient, st.integers(1, 5)),
+    st.builds(Dirichlet, st.floats(0.05, 50), st.integers(1, 3), st.booleans()),
+    st.builds(QuantitySkew, st.floats(0.01, 50), st.integers(1, 5)),
+)
+
+
+@given(DRAWN, LABELLED, st.integers(1, 12), st.integers(0, 9))
+def test_what_every_partition_promises(spec, labels, clients, seed):
+    assume(clients <= len(labels))
+    try:
+        parts = spec.assign(labels, clients, seed)
+    except SpecError:
+        assert spec not in ALWAYS
+        return
+    check_partition(parts, clients, len(labels))
+    assert len(np.unique(parts.indices)) == len(parts.indices) == parts.sizes.sum()
+    assert parts.sizes.min() >= getattr(spec, "min_size", 1)
+    if isinstance(spec, ClassesPerClient):
+        assert all(len(np.unique(labels[own])) == spec.per_client for own in parts)
+        assert parts.sizes.max() <= max(spec.per_client, np.ceil(1.1 * len(labels) / clients))
+    else:
+        assert len(parts.indices) == len(labels)
+    again = spec.assign(labels.copy(), clients, seed)
+    assert np.array_equal(again.indices, parts.indices)
+    assert np.array_equal(again.offsets, parts.offsets)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30).map(np.array))
+def test_natural_gives_each_owner_its_own(owners):
+    distinct = sorted(set(owners.tolist()))
+    parts = Natural().assign(np.zeros(len(owners), np.int64), len(distinct), 0, owners)
+    assert len(parts) == len(distinct)
+    for owner, own in zip(distinct, parts, strict=True):
+        assert own.tolist() == np.flatnonzero(owners == owner).tolist()
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
@@ -178,13 +231,13 @@ def test_dirichlet_says_what_would_do(clients, alpha, min_size):
 @pytest.mark.parametrize("alpha", [0.05, 0.5, 5.0])
 def test_quantity_sizes_vary_as_the_distribution(alpha):
     n, clients = 2_000_000, 10_000
-    sizes = Quantity(alpha).assign(np.zeros(n, np.int64), clients, 0).sizes
+    sizes = QuantitySkew(alpha).assign(np.zeros(n, np.int64), clients, 0).sizes
     variance = (1 / clients) * (1 - 1 / clients) / (alpha * clients + 1)
     assert abs((sizes / n).var() / variance - 1) < 0.1
 
 
 def test_quantity_leaves_labels_alone():
-    partition = Quantity().assign(LABELS, 10, 0)
+    partition = QuantitySkew().assign(LABELS, 10, 0)
     counts = label_counts(LABELS, partition, 10)
     shares = counts / partition.sizes[:, None]
     large = partition.sizes > 2000
@@ -192,16 +245,10 @@ def test_quantity_leaves_labels_alone():
     assert np.abs(shares[large] - 0.1).max() < 0.03
 
 
-def test_natural_gives_each_owner_its_own():
-    owners = np.array([30, 10, 30, 20, 10, 30])
-    partition = Natural().assign(np.zeros(6, np.int64), 3, 0, owners)
-    assert [each.tolist() for each in partition] == [[1, 4], [3], [0, 2, 5]]
-
-
 def test_sequences_have_no_label_to_sort_by():
     targets = np.zeros((100, 5), np.int64)
     assert IID().assign(targets, 10, 0).sizes.tolist() == [10] * 10
-    for spec in (Shards(), Labels(), Dirichlet()):
+    for spec in (Shards(), ClassesPerClient(), Dirichlet()):
         with pytest.raises(SpecError, match="one label for each sample"):
             spec.assign(targets, 10, 0)
 
@@ -210,16 +257,16 @@ def test_sequences_have_no_label_to_sort_by():
     ("wrong", "said"),
     [
         (lambda: Shards(0), "1 or larger"),
-        (lambda: Labels(0), "1 or larger"),
+        (lambda: ClassesPerClient(0), "1 or larger"),
         (lambda: Dirichlet(alpha=0), "above 0"),
         (lambda: Dirichlet(min_size=0), "1 or larger"),
-        (lambda: Quantity(alpha=-1), "above 0"),
-        (lambda: Quantity(min_size=0), "1 or larger"),
+        (lambda: QuantitySkew(alpha=-1), "above 0"),
+        (lambda: QuantitySkew(min_size=0), "1 or larger"),
         (lambda: Shards(11).assign(LABELS, N, 0), "at most 10"),
-        (lambda: Labels(11).assign(LABELS, 100, 0), "at most 10, the number of classes"),
-        (lambda: Labels(8).assign(LABELS, 20_000, 0), "at most 5 with 20000 clients"),
+        (lambda: ClassesPerClient(11).assign(LABELS, 100, 0), "at most 10, the number of classes"),
+        (lambda: ClassesPerClient(8).assign(LABELS, 20_000, 0), "at most 5 with 20000 clients"),
         (lambda: Dirichlet(min_size=11).assign(LABELS, N, 0), "at most 10"),
-        (lambda: Quantity(min_size=11).assign(LABELS, N, 0), "at most 10"),
+        (lambda: QuantitySkew(min_size=11).assign(LABELS, N, 0), "at most 10"),
         (lambda: Natural().assign(LABELS, N, 0), "names no owners"),
         (lambda: Natural().assign(LABELS, 99, 0, OWNERS), "10000, the number of natural"),
     ],

@@ -7,7 +7,7 @@ from torch import tensor
 from torch.testing import assert_close
 
 from raydl.core.errors import SpecError
-from raydl.optim import LAMB, lamb
+from raydl.optim import TorchLAMB, lamb
 from tests.optim.trajectory import apart, by_optimizer, by_rule, equal, start, weights_and_others
 
 W, G = tensor([[3.0, 4.0]]), tensor([[-1.0, 2.0]])
@@ -18,7 +18,7 @@ U = tensor([[-1 + 0.3, 1 + 0.4]])  # with λ = 0.1
 def stepped(w, *grads, lr=0.5, **options):
     """The parameter after one step for each gradient, with λ = 0.1 and ε = 0."""
     weight = w.clone().requires_grad_()
-    optimizer = LAMB([weight], lr, **{"weight_decay": 0.1, "eps": 0.0} | options)
+    optimizer = TorchLAMB([weight], lr, **{"weight_decay": 0.1, "eps": 0.0} | options)
     for grad in grads:
         weight.grad = grad
         optimizer.step()
@@ -50,7 +50,7 @@ def test_vectors_neither_decay_nor_adapt_unless_told_to():
     bias = W[0].clone().requires_grad_()
     alone = torch.ones(1, 1, requires_grad=True)  # without any weight it would be refused
     bias.grad = G[0]
-    LAMB([bias, alone], 0.5, eps=0.0, weight_decay=0.1).step()
+    TorchLAMB([bias, alone], 0.5, eps=0.0, weight_decay=0.1).step()
     assert_close(bias.detach(), W[0] - 0.5 * G[0].sign())
     assert_close(stepped(W[0], G[0], adapt=True), W[0] - 0.5 * 5 / U.norm() * U[0])
     assert_close(stepped(W[0], G[0], adapt=False), W[0] - 0.5 * U[0])
@@ -71,7 +71,7 @@ def test_the_first_betas_may_be_0():
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_without_ratios_it_is_torchs_adamw(weight_decay):
     options = {"lr": 0.02, "eps": 1e-8, "weight_decay": weight_decay}
-    ours = by_optimizer(lambda params: LAMB(params, adapt=False, **options), start())
+    ours = by_optimizer(lambda params: TorchLAMB(params, adapt=False, **options), start())
     theirs = by_optimizer(lambda params: torch.optim.AdamW(params, **options), start())
     assert apart(theirs, ours) < 1e-6
 
@@ -84,7 +84,7 @@ def test_a_hundred_steps_are_timms(clip, size):
     # timm clips the gradients' global norm unless told not to; it adapts only what decays.
     shared = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-6}
     ours = by_optimizer(
-        lambda params: LAMB(params, weight_decay=0.05, clip=clip, **shared), start(size)
+        lambda params: TorchLAMB(params, weight_decay=0.05, clip=clip, **shared), start(size)
     )
     theirs = by_optimizer(
         lambda params: Lamb(
@@ -99,11 +99,11 @@ def test_a_hundred_steps_are_timms(clip, size):
 @pytest.mark.parametrize("adapt", [None, True, False])
 def test_the_rule_is_the_optimizer_bit_for_bit(clip, adapt):
     options = {"betas": (0.8, 0.95), "weight_decay": 0.1, "clip": clip, "adapt": adapt}
-    optimizer = by_optimizer(lambda params: LAMB(params, 0.02, **options), start(), steps=20)
+    optimizer = by_optimizer(lambda params: TorchLAMB(params, 0.02, **options), start(), steps=20)
     assert equal(optimizer, by_rule(lamb(**options), start(), 0.02, steps=20))
 
 
-@pytest.mark.parametrize("form", [lamb, partial(LAMB, [torch.ones(1, 1)], 0.1)])
+@pytest.mark.parametrize("form", [lamb, partial(TorchLAMB, [torch.ones(1, 1)], 0.1)])
 @pytest.mark.parametrize(
     ("given", "message"),
     [

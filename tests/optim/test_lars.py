@@ -6,7 +6,7 @@ from torch import tensor
 from torch.testing import assert_close
 
 from raydl.core.errors import SpecError
-from raydl.optim import LARS, lars
+from raydl.optim import TorchLARS, lars
 from tests.optim.trajectory import apart, by_optimizer, by_rule, equal, start, weights_and_others
 
 W, G = tensor([[3.0, 4.0]]), tensor([[0.0, 2.0]])  # of norms 5 and 2
@@ -17,7 +17,9 @@ T = 0.01 * 5 / (2 + 0.1 * 5)  # the trust ratio, 0.02
 def stepped(w, *grads, lr=0.5, **options):
     """The parameter after one step for each gradient, with λ = 0.1, η = 0.01, ε = 0."""
     weight = w.clone().requires_grad_()
-    optimizer = LARS([weight], lr, **{"weight_decay": 0.1, "trust": 0.01, "eps": 0.0} | options)
+    optimizer = TorchLARS(
+        [weight], lr, **{"weight_decay": 0.1, "trust": 0.01, "eps": 0.0} | options
+    )
     for grad in grads:
         weight.grad = grad
         optimizer.step()
@@ -62,7 +64,7 @@ def test_vectors_neither_decay_nor_adapt_unless_told_to():
     bias = W[0].clone().requires_grad_()
     alone = torch.ones(1, 1, requires_grad=True)  # without any weight it would be refused
     bias.grad = G[0]
-    LARS([bias, alone], 0.5, weight_decay=0.1).step()
+    TorchLARS([bias, alone], 0.5, weight_decay=0.1).step()
     assert_close(bias.detach(), W[0] - 0.5 * G[0])
     assert_close(stepped(W[0], G[0], adapt=True), W[0] - 0.5 * T * DECAYED[0])
     assert_close(stepped(W[0], G[0], adapt=False), W[0] - 0.5 * DECAYED[0])
@@ -80,7 +82,7 @@ def test_clipped_the_rate_is_only_ever_made_smaller():
 )
 def test_without_ratios_it_is_torchs_sgd(momentum, nesterov, weight_decay):
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-    ours = by_optimizer(lambda params: LARS(params, 0.1, adapt=False, **options), start())
+    ours = by_optimizer(lambda params: TorchLARS(params, 0.1, adapt=False, **options), start())
     theirs = by_optimizer(lambda params: torch.optim.SGD(params, 0.1, **options), start())
     assert apart(theirs, ours) < 1e-6
     if not weight_decay:
@@ -95,7 +97,7 @@ def test_a_hundred_steps_are_timms(nesterov, clip, lr):
 
     shared = {"lr": lr, "momentum": 0.9, "nesterov": nesterov}
     ours = by_optimizer(
-        lambda params: LARS(params, weight_decay=1e-2, trust=0.5, clip=clip, **shared), start()
+        lambda params: TorchLARS(params, weight_decay=1e-2, trust=0.5, clip=clip, **shared), start()
     )
     theirs = by_optimizer(
         lambda params: Lars(
@@ -111,11 +113,11 @@ def test_a_hundred_steps_are_timms(nesterov, clip, lr):
 @pytest.mark.parametrize("adapt", [None, True, False])
 def test_the_rule_is_the_optimizer_bit_for_bit(momentum, clip, adapt):
     options = {"momentum": momentum, "weight_decay": 1e-2, "clip": clip, "adapt": adapt}
-    optimizer = by_optimizer(lambda params: LARS(params, 0.3, **options), start(), steps=20)
+    optimizer = by_optimizer(lambda params: TorchLARS(params, 0.3, **options), start(), steps=20)
     assert equal(optimizer, by_rule(lars(**options), start(), 0.3, steps=20))
 
 
-@pytest.mark.parametrize("form", [lars, partial(LARS, [torch.ones(1, 1)], 0.1)])
+@pytest.mark.parametrize("form", [lars, partial(TorchLARS, [torch.ones(1, 1)], 0.1)])
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -9,11 +9,11 @@ from safetensors.torch import load, save
 from torch.testing import assert_close
 
 from raydl.core.errors import SpecError
-from raydl.optim import LAMB, LARS, trust
+from raydl.optim import TorchLAMB, TorchLARS, trust
 from tests.optim.trajectory import apart, by_optimizer, equal, gradients, start
 
 
-@pytest.fixture(params=[LARS, LAMB])
+@pytest.fixture(params=[TorchLARS, TorchLAMB])
 def optimizer_class(request):
     return request.param
 
@@ -103,7 +103,7 @@ def test_a_copy_goes_on_as_the_original_does(optimizer_class):
 
 def test_a_parameter_without_a_gradient_is_skipped_and_its_steps_count_from_its_own_first():
     late, weight = torch.ones(2, 2, requires_grad=True), torch.ones(2, 2, requires_grad=True)
-    optimizer = LAMB([weight, late], lr=0.1)
+    optimizer = TorchLAMB([weight, late], lr=0.1)
     weight.grad = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
     optimizer.step()
     first = weight.detach().clone()

@@ -1,5 +1,9 @@
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 from torch.testing import assert_close
 
@@ -75,19 +79,48 @@ def test_tensors_get_the_factors_of_numbers(case):
         assert_close(torch.vmap(factor)(steps), numbers)
 
 
-def test_after_its_end_the_factor_stays(case):
-    factor = case[0].build(TOTAL)
-    assert factor(TOTAL) == factor(TOTAL + 100)
-    assert factor(TOTAL) <= factor(TOTAL - 1)
+WARMUPS = st.floats(0, 1, exclude_max=True)
+FACTORS = st.floats(0, 1)
+DECAYS = st.one_of(
+    st.builds(Constant, WARMUPS),
+    st.builds(Cosine, WARMUPS, FACTORS),
+    st.builds(Polynomial, WARMUPS, st.floats(0.5, 4)),
+)
+STEPS = st.builds(
+    lambda warmup, milestones, gamma: Step(warmup, tuple(sorted(milestones)), gamma),
+    WARMUPS,
+    st.sets(st.floats(0.01, 0.99), max_size=3),
+    st.floats(0.1, 1),
+)
+LENGTHS = st.integers(1, 60)
 
 
-def test_even_a_run_of_one_step_trains(case):
-    assert case[0].build(1)(0) > 0
+@given(DECAYS, LENGTHS)
+def test_the_rate_rises_to_its_full_height_and_then_falls(spec, total):
+    factor, warm = spec.build(total), min(round(spec.warmup * total), total - 1)
+    assert [factor(step) for step in range(warm)] == pytest.approx(
+        [(step + 1) / (warm + 1) for step in range(warm)]
+    )
+    assert factor(warm) == 1  # and no step is wasted at more or less than that
+    falling = [factor(step) for step in range(warm, total + 1)]
+    assert all(later <= now for now, later in pairwise(falling))
+    ends = {Constant: 1.0, Polynomial: 0.0, Cosine: getattr(spec, "final", None)}
+    assert factor(total) == pytest.approx(ends[type(spec)], abs=1e-12)
 
 
-def test_the_last_step_is_at_the_full_rate_however_long_the_warmup():
-    factor = Constant(0.99).build(10)
-    assert [factor(8), factor(9)] == [0.9, 1.0]
+@given(DECAYS | STEPS, LENGTHS)
+def test_every_step_of_a_run_trains_and_none_at_more_than_the_full_rate(spec, total):
+    factor = spec.build(total)
+    assert all(0 < factor(step) <= 1 for step in range(total))
+    assert factor(total) == factor(total + 100) <= factor(total - 1)
+
+
+@given(STEPS, LENGTHS)
+def test_each_milestone_takes_its_factor_once(spec, total):
+    factor, risen = spec.build(total), Constant(spec.warmup).build(total)
+    for step in range(total):
+        passed = sum(step >= round(each * total) for each in spec.milestones)
+        assert factor(step) == pytest.approx(risen(step) * spec.gamma**passed)
 
 
 def test_a_milestone_is_the_nearest_step():

@@ -21,7 +21,7 @@ def test_fifty_steps_are_torchs_bit_for_bit(momentum, nesterov, weight_decay):
     optimizer = torch.optim.SGD(
         theirs.values(), lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )
-    rule = sgd(momentum, nesterov, weight_decay)
+    rule = sgd(momentum, nesterov=nesterov, weight_decay=weight_decay)
     state = rule.init(params)
     for step in range(50):
         lr = 0.1 / (1 + step)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from raydl.core.tree import Params
-from raydl.optim import Rule
+from raydl.optim import UpdateRule
 
 _SHAPES = {"conv": (6, 3, 2, 2), "norm": (6,), "weight": (11, 24), "bias": (11,)}
 
@@ -37,7 +37,7 @@ def by_optimizer(
     return {name: each.detach() for name, each in trained.items()}
 
 
-def by_rule(rule: Rule, params: Params, lr: float, steps: int = 100) -> Params:
+def by_rule(rule: UpdateRule, params: Params, lr: float, steps: int = 100) -> Params:
     """The parameters after so many steps of a rule."""
     state = rule.init(params)
     for grads in gradients(params, steps):

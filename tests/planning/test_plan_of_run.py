@@ -19,12 +19,13 @@ from raydl.algorithms import (
     ParameterServer,
     SlowMo,
 )
-from raydl.algorithms.intervals import Growing, PostLocal
+from raydl.algorithms.distributed.intervals import Growing, PostLocal
 from raydl.core.errors import SpecError
-from raydl.data import Quantity, Skewed, Uniform
-from raydl.optim.specs import SGD, AdamW
+from raydl.data import QuantitySkew, Skewed, Uniform
+from raydl.optim import SGD, AdamW
 from raydl.planning import Circumstances, of_run
-from raydl.runtimes.specs import AllReduce, Sequential
+from raydl.runtimes.allreduce.spec import AllReduce
+from raydl.runtimes.local.spec import Sequential
 from tests.processes import Processes
 
 
@@ -35,7 +36,7 @@ def normed(classes: int) -> nn.Module:
 
 FEDERATED = {
     "clients": 20,
-    "partition": Quantity(alpha=1.0, min_size=3),
+    "partition": QuantitySkew(alpha=1.0, min_size=3),
     "participation": Uniform(0.3),
 }
 MOMENTUM, SMALL = SGD(momentum=0.9), {"batch_size": 16, "steps": 4}

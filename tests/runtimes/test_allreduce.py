@@ -10,10 +10,11 @@ from raydl import Model, Run
 from raydl.algorithms import FedAvg, HierarchicalLocalSGD, LocalSGD, ParameterServer, SlowMo
 from raydl.core import tree
 from raydl.data import Uniform
-from raydl.interrupt import Interrupted
-from raydl.optim.specs import SGD
-from raydl.runtimes.specs import AllReduce, Sequential
-from raydl.training import Observer
+from raydl.optim import SGD
+from raydl.runtimes.allreduce.spec import AllReduce
+from raydl.runtimes.local.spec import Sequential
+from raydl.signals import Interrupted
+from raydl.training import Callback
 from tests.processes import Processes
 
 METHODS = {
@@ -25,8 +26,8 @@ METHODS = {
 WORKERS = LocalSGD(2, SGD(momentum=0.9), batch_size=32, steps=4)
 
 
-class Stopper(Observer):
-    def rounded(self, row):
+class Stopper(Callback):
+    def on_round(self, row):
         if row["round"] == 3:
             signal.raise_signal(signal.SIGTERM)
 
@@ -69,7 +70,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     run = replace(run, epochs=100)  # long enough for the driver to hear of it and answer
     whole = raydl.run(replace(run, name="whole", runtime=Sequential()))
     with pytest.raises(Interrupted) as stopped:
-        raydl.run(run, observer=Stopper())
+        raydl.run(run, callback=Stopper())
     assert stopped.value.code == 143
     assert 3 <= stopped.value.round < len(whole.table)
     history = raydl.run(replace(run, runtime=Processes(workers=1)), resume=True)

@@ -5,7 +5,13 @@ import pytest
 import ray
 
 from raydl.core.errors import SpecError
-from raydl.runtimes.cluster import check_capacity, check_listening, connected, most_workers
+from raydl.runtimes.ray_cluster.cluster import (
+    check_capacity,
+    check_listening,
+    connected,
+    most_workers,
+)
+from raydl.runtimes.ray_cluster.compat import this_node
 from tests.command import refused
 
 
@@ -68,3 +74,12 @@ def test_an_address_from_the_environment_is_to_be_unset(monkeypatch, tmp_path):
     assert "or unset it for one on this machine" in said
     assert named.startswith(f"raydl: runtime.address is '{address}'")
     assert "or leave the address out" in named
+
+
+def test_what_is_private_in_ray_is_still_there(cluster):
+    node = this_node()
+    assert node.is_head()
+    for name in ("raylet", "gcs_server"):
+        assert node.all_processes[name][0].process.poll() is None
+    assert ":" in node.gcs_address
+    assert f"{node.node_ip_address}:{node.node_manager_port}"

@@ -7,10 +7,9 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from raydl.core import cost
-from raydl.core.cost import Communication
-from raydl.runtimes import collectives
-from raydl.runtimes.collectives import Sent
+from raydl.communication import collectives, cost
+from raydl.communication.collectives import Sent
+from raydl.communication.cost import Communication
 
 LENGTHS = (0, 1, 3, 1000, 1_000_003)  # the last is larger than what a socket buffers
 SCHEMES = ("all_to_all", "tree", "ring")
@@ -51,7 +50,9 @@ def summand(rank: int, length: int, dtype: torch.dtype) -> torch.Tensor:
 def group(request, tmp_path_factory) -> list[dict]:
     """What each process of a group found."""
     folder = tmp_path_factory.mktemp("group")
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["raydl.runtimes.collectives"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        ["raydl.communication.collectives"]
+    )
     multiprocessing.start_processes(
         member, (request.param, str(folder)), request.param, start_method="forkserver"
     )

@@ -12,16 +12,17 @@ import torch.multiprocessing as mp
 import raydl
 from raydl import Checkpointing, Model, Run
 from raydl.algorithms import DataParallel, FedAvg
-from raydl.algorithms.hooks import BF16, PowerSGD
-from raydl.core.algorithm import Budget
+from raydl.algorithms.distributed.hooks import BF16, PowerSGD
+from raydl.core.algorithm import RunLength
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import Digits
-from raydl.interrupt import Interrupted
-from raydl.optim.specs import LAMB, SGD
-from raydl.runtimes.allreduce import AllReduce as Process
-from raydl.runtimes.specs import AllReduce, Sequential
-from raydl.runtimes.train import portable
+from raydl.optim import LAMB, SGD
+from raydl.runtimes.allreduce.launch import portable
+from raydl.runtimes.allreduce.runtime import AllReduceProcess as Process
+from raydl.runtimes.allreduce.spec import AllReduce
+from raydl.runtimes.local.spec import Sequential
+from raydl.signals import Interrupted
 from tests.command import done, ended, outcome, start, until
 from tests.federation import Faulty, Killer, OddError, federation, train
 from tests.processes import Processes
@@ -136,7 +137,7 @@ def test_error_feedback_survives_another_number_of_processes(spec):
     algorithm = replace(spec.algorithm, hook=PowerSGD(start=5))
     run = replace(spec, algorithm=algorithm, epochs=10, name="fewer", runtime=Processes(3))
     with pytest.raises(Interrupted):
-        raydl.run(run, observer=Stopper())
+        raydl.run(run, callback=Stopper())
     history = raydl.run(replace(run, runtime=Processes(2)), resume=True)
     assert history.summary["test_accuracy"] > 0.9
 
@@ -189,7 +190,7 @@ def test_what_cannot_be_is_refused_before_ray_starts(tmp_path, monkeypatch):
 
 def begin_differently(rank, rendezvous):
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
-    problem = federation(ALGORITHM.build(Budget(rounds=1)), clients=1)
+    problem = federation(ALGORITHM.build(RunLength(rounds=1)), clients=1)
     process = Process(problem)
     params = parameters(problem.task.model)
     state = problem.algorithm.init({name: leaf + rank for name, leaf in params.items()})

@@ -14,13 +14,13 @@ from raydl.core import tree
 from raydl.core.algorithm import Plan
 from raydl.data import CropFlip, Synthetic, Uniform
 from raydl.data.batches import ClientData
-from raydl.rounds import Round
-from raydl.runtimes.block import Kept
-from raydl.runtimes.evaluation import Score
-from raydl.runtimes.inprocess import InProcess
+from raydl.round import Round
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import Runtime
-from raydl.runtimes.specs import Actors
+from raydl.runtimes.runtime import Runtime, RuntimeState
+from raydl.runtimes.worker.block import ClientStates
+from raydl.runtimes.worker.evaluation import Score
 from tests.federation import (
     RUNTIMES,
     cnn,
@@ -43,7 +43,7 @@ class Ran(NamedTuple):
     problem: Problem
     runtime: Runtime
     rounds: list[Round]
-    kept: Kept
+    kept: ClientStates
     scores: dict[str, Score]
 
 
@@ -57,7 +57,7 @@ def ran_on(name: str) -> Iterator[Ran]:
             split: runtime.evaluate(final(problem, rounds), split) for split in ("train", "test")
         }
         scores = {split: wait() for split, wait in pending.items()}
-        yield Ran(name, problem, runtime, rounds, runtime.kept(), scores)
+        yield Ran(name, problem, runtime, rounds, runtime.state().clients, scores)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -149,21 +149,21 @@ def test_scores_are_equal_and_plain_torchs(ran, sequential):
 
 
 def test_a_run_goes_on_elsewhere_and_comes_back(ran, reference):
-    history, state, kept = [], None, {}
+    history, state, kept = [], None, RuntimeState()
     for runtime, count in ((reference.runtime, 2), (ran.runtime, 2), (reference.runtime, 1)):
         runtime.restore(kept)
         history += train(ran.problem, runtime, count, start=len(history), state=state)
-        state, kept = history[-1].state, runtime.kept()
+        state, kept = history[-1].state, runtime.state()
     assert fingerprints(history) == fingerprints(reference.rounds)
-    assert tree.fingerprint(kept) == tree.fingerprint(reference.kept)
+    assert tree.fingerprint(kept.clients) == tree.fingerprint(reference.kept)
 
 
 def test_of_what_a_client_kept_the_newest_counts(ran):
     """Client 0 meets client 1, then takes part without it, and meets it again."""
-    ran.runtime.restore({})
+    ran.runtime.restore(RuntimeState())
     cohorts = [[0, 1, 2], [0, 3, 4], [0, 1, 3], [1, 2, 0]]
     train(ran.problem, ran.runtime, cohorts=map(np.array, cohorts))
-    turns = {client: int(keep["rounds"]) for client, keep in ran.runtime.kept().items()}
+    turns = {client: int(keep["rounds"]) for client, keep in ran.runtime.state().clients.items()}
     assert turns == {0: 4, 1: 3, 2: 2, 3: 2, 4: 1}
 
 
@@ -172,7 +172,7 @@ def test_images_with_augmentation_are_bitwise_equal(runtime):
     data = Synthetic(samples=400, test=4500, size=8, channels=3).load()
     algorithm = keeping(Plan(10, steps=4), lr=0.02)
     given = federation(algorithm, cnn(data), data, augmentation=CropFlip(1))
-    sequential, opened = InProcess(given), runtime(given)
+    sequential, opened = LocalRuntime(given), runtime(given)
     expected, ours = train(given, sequential), train(given, opened)
     assert fingerprints(ours) == fingerprints(expected)
     params = final(given, ours)

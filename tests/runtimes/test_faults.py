@@ -4,9 +4,9 @@ import pytest
 
 from raydl.core import tree
 from raydl.core.algorithm import Plan
-from raydl.runtimes import actors
-from raydl.runtimes.actors import ActorPool
-from raydl.runtimes.inprocess import InProcess
+from raydl.runtimes.actors.runtime import ActorRuntime
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.local.runtime import LocalRuntime
 from tests.federation import Diary, Killer, digits, federation, fingerprints, keeping, mlp, train
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -17,14 +17,16 @@ def test_a_worker_that_fails_in_mid_round_changes_nothing(hangs, timeout, tmp_pa
     undisturbed = federation(
         keeping(Plan(16, epochs=2), lr=0.02), mlp(digits(), dropout=0.3), block_size=2
     )
-    sequential = InProcess(undisturbed)
+    sequential = LocalRuntime(undisturbed)
     expected = train(undisturbed, sequential, 3)
     in_round_two = expected[0].local_steps + expected[1].local_steps // 2
     problem = replace(undisturbed, augmentation=Killer(tmp_path, in_round_two, hangs))
-    pool = ActorPool(problem, workers=2, timeout=timeout)
+    pool = ActorRuntime(problem, Actors(workers=2, timeout=timeout))
     try:
         assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
-        assert tree.fingerprint(pool.kept()) == tree.fingerprint(sequential.kept())
+        assert tree.fingerprint(pool.state().clients) == tree.fingerprint(
+            sequential.state().clients
+        )
         assert pool._pool.restarts == 1
     finally:
         pool.close()
@@ -37,23 +39,23 @@ def test_blocks_are_merged_by_the_workers_as_by_one_process(workers):
         keeping(Plan(16, epochs=2), lr=0.02), mlp(digits(), dropout=0.3), block_size=1
     )
     problem = replace(flat, fan_in=3)
-    alone = InProcess(problem)
+    alone = LocalRuntime(problem)
     expected = train(problem, alone, 3)
-    assert fingerprints(expected) != fingerprints(train(flat, InProcess(flat), 3))
-    pool = ActorPool(problem, workers)
+    assert fingerprints(expected) != fingerprints(train(flat, LocalRuntime(flat), 3))
+    pool = ActorRuntime(problem, Actors(workers))
     try:
         assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
-        assert tree.fingerprint(pool.kept()) == tree.fingerprint(alone.kept())
+        assert tree.fingerprint(pool.state().clients) == tree.fingerprint(alone.state().clients)
     finally:
         pool.close()
 
 
 def test_the_longest_blocks_come_first(tmp_path, monkeypatch):
     """One worker, and one batch for each client: its diary has their sizes, in order."""
-    monkeypatch.setattr(actors, "_CALL_BLOCKS", 1)
+    monkeypatch.setattr("raydl.runtimes.actors.runtime._CALL_BLOCKS", 1)
     diary = tmp_path / "diary"
     problem = federation(keeping(Plan(None)), block_size=1, augmentation=Diary(diary))
-    pool = ActorPool(problem, workers=1)
+    pool = ActorRuntime(problem, Actors(workers=1))
     try:
         (history,) = train(problem, pool, 1)
     finally:

@@ -6,7 +6,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from raydl.runtimes.memory import keep_freed_memory
+from raydl.runtimes.worker.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -36,7 +36,7 @@ def test_freed_memory_is_used_again_without_page_faults():
 MAPS = """
 import ctypes
 import torch
-from raydl.runtimes.memory import give_back_freed, keep_freed_memory
+from raydl.runtimes.worker.memory import give_back_freed, keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in

@@ -12,21 +12,21 @@ import pytest
 import ray
 
 from raydl import Run, run
-from raydl.runtimes.metrics import FIGURES
-from raydl.runtimes.specs import Actors
-from raydl.training import Observer
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.ray_cluster.prometheus import FIGURES
+from raydl.training import Callback
 from tests.command import titled, until
 
 pytestmark = pytest.mark.usefixtures("cluster")
 DASHBOARD = Path(__file__).parents[2] / "clusters/grafana.json"
 
 
-class Killer(Observer):
+class Killer(Callback):
     """Kills the worker after the first round."""
 
-    def rounded(self, row):
+    def on_round(self, row):
         if row["round"] == 1:
-            for process in titled(psutil.Process(), "ray::Host"):
+            for process in titled(psutil.Process(), "ray::BlockActor"):
                 process.kill()
 
 
@@ -57,7 +57,7 @@ def test_a_node_serves_the_figures_of_a_run(tmp_path):
     spec = Run(
         runtime=Actors(workers=1), clients=10, rounds=3, storage=str(tmp_path), name="watched"
     )
-    history = run(spec, observer=Killer())
+    history = run(spec, callback=Killer())
     last = history.table.iloc[-1]
     found = scraped_once("watched", 3)
     assert found == {

@@ -18,24 +18,25 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import raydl
 from raydl import Checkpointing, Model, Run
 from raydl.algorithms import EASGD, FedAvg, ParameterServer
+from raydl.assembly.assemble import assemble
+from raydl.communication import collectives
 from raydl.core import tree
-from raydl.core.algorithm import Budget, Plan, Update, Work
+from raydl.core.algorithm import Plan, RunLength, Update, Work
 from raydl.core.errors import Notice, SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID, Synthetic
 from raydl.data.batches import ClientData
 from raydl.models import LeNet
+from raydl.optim import LARS, SGD, AdamW
 from raydl.optim.schedule import Constant, Cosine
-from raydl.optim.specs import LARS, SGD, AdamW
-from raydl.rounds import rounds
-from raydl.runtimes import collectives, serving
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
-from raydl.runtimes.inprocess import InProcess
-from raydl.runtimes.parameter_server import ShardedServer
-from raydl.runtimes.sharding import sharding
-from raydl.runtimes.specs import Sequential
-from raydl.runtimes.worker import Worker
-from raydl.setup import prepare
+from raydl.round import rounds
+from raydl.runtimes import ShardedServer
+from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.local.runtime import LocalRuntime
+from raydl.runtimes.local.spec import Sequential
+from raydl.runtimes.parameter_server.layout import make_sharding
+from raydl.runtimes.parameter_server.runtime import ShardedServerRuntime
+from raydl.runtimes.worker.worker import Worker
 from tests.federation import Killer, federation, final, fingerprints, seeded
 
 MOMENTUM = SGD(lr=0.01, momentum=0.9)
@@ -43,7 +44,7 @@ MOMENTUM = SGD(lr=0.01, momentum=0.9)
 
 @contextmanager
 def serve(problem, *args, **options):
-    server = ShardedServer(problem, *args, cpus=1 / 4, **options)
+    server = ShardedServerRuntime(problem, ShardedServer(*args, cpus=1 / 4, **options))
     try:
         yield server
     finally:
@@ -59,7 +60,7 @@ def loop(problem, runtime, start=0, state=None):
 
 def workers(spec, **options):
     return federation(
-        spec.build(Budget(rounds=3)), partition=IID(), clients=spec.workers, **options
+        spec.build(RunLength(rounds=3)), partition=IID(), clients=spec.workers, **options
     )
 
 
@@ -75,12 +76,12 @@ def lenet():
 
 @pytest.fixture(scope="module")
 def sequential(lenet):
-    return list(islice(loop(lenet, InProcess(lenet)), 2))
+    return list(islice(loop(lenet, LocalRuntime(lenet)), 2))
 
 
 def test_in_one_process_it_is_centralized_sgd_on_the_global_batch(lenet, sequential):
     data = ClientData(lenet.dataset, lenet.partition, lenet.seed)
-    work = Work(0, (), Plan(8, steps=50, first=0))
+    work = Work(0, (), Plan(8, steps=50, start_step=0))
     model = lenet.task.model
     start = parameters(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
@@ -106,7 +107,7 @@ def all_reducing(rank, start, samples, folder):
     for scheme in SCHEMES:
         model, reduce = deepcopy(start), getattr(collectives, scheme)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        for batch in data.batches(Work(0, (), Plan(8, steps=50, first=0)), rank):
+        for batch in data.batches(Work(0, (), Plan(8, steps=50, start_step=0)), rank):
             nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
             grads = [parameter.grad for parameter in model.parameters()]
             flat = parameters_to_vector(grads) / 4
@@ -121,7 +122,9 @@ def all_reducing(rank, start, samples, folder):
 
 
 def test_it_has_the_numbers_of_gradient_all_reduce(lenet, sequential, tmp_path):
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["raydl.runtimes.collectives"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        ["raydl.communication.collectives"]
+    )
     samples = lenet.dataset, lenet.partition, lenet.seed
     arguments = lenet.task.model, samples, str(tmp_path)
     multiprocessing.start_processes(all_reducing, arguments, 4, start_method="forkserver")
@@ -138,7 +141,7 @@ def test_synchronous_it_has_the_numbers_of_one_process_bit_for_bit(lenet, sequen
         history = list(islice(loop(lenet, server), 2))
         scores = [
             runtime.evaluate(final(lenet, history), "test")()
-            for runtime in (server, InProcess(lenet))
+            for runtime in (server, LocalRuntime(lenet))
         ]
     assert fingerprints(history) == fingerprints(sequential)
     assert scores[0] == scores[1]
@@ -158,16 +161,16 @@ def replayed(problem, history, consistency):
     for each in history:
         for client, begun in torch.stack([each.clients[k] for k in ("client", "begun")], 1).int():
             client, begun = int(client), int(begun)
-            own = plan._replace(first=taken.get(client, 0))
-            taken[client] = own.first + own.steps
-            folded = worker.fold(Work(begun, (client,), own), broadcasts[begun], kept)
-            kept |= folded.kept
-            message = algorithm.reduce.result(folded.accumulator)
-            weight = consistency.weight(len(broadcasts) - 1 - begun)
+            own = plan._replace(start_step=taken.get(client, 0))
+            taken[client] = own.start_step + own.steps
+            result = worker.train_block(Work(begun, (client,), own), broadcasts[begun], kept)
+            kept |= result.states
+            message = algorithm.reduce.result(result.accumulator)
+            weight = consistency.discount_factor(len(broadcasts) - 1 - begun)
             if weight != 1:
                 message = algorithm.discount(message, weight)
             gathered.append(Update(message, int(problem.partition.sizes[client]), client))
-            if len(gathered) == consistency.enough(len(problem.partition)):
+            if len(gathered) == consistency.quorum(len(problem.partition)):
                 accumulator = algorithm.reduce.zero()
                 for update in gathered:
                     accumulator = algorithm.reduce.add(accumulator, update)
@@ -194,10 +197,10 @@ def test_what_came_asynchronously_is_replayed_bit_for_bit(spec, consistency, sha
     stale = torch.cat([each.clients["staleness"] for each in history])
     assert len(stale) == 2 * 20 * spec.workers
     assert stale.max() > 0
-    if consistency.bound is not None:
+    if consistency.staleness_bound is not None:
         clocks = [0] * 3
         for client in torch.cat([each.clients["client"] for each in history]).int():
-            assert clocks[client] - min(clocks) <= consistency.bound
+            assert clocks[client] - min(clocks) <= consistency.staleness_bound
             clocks[client] += 1
 
 
@@ -213,7 +216,7 @@ def test_backup_workers_replay_too():
     ]
     assert all(len(each) == 2 for each in by_step)
     assert done.late == int((~counted).sum())
-    algorithm, runtime = problem.algorithm, InProcess(problem)
+    algorithm, runtime = problem.algorithm, LocalRuntime(problem)
     state = algorithm.init(parameters(problem.task.model))
     for number, clients in enumerate(by_step):
         work = Work(number, tuple(clients), algorithm.plan(state))
@@ -228,7 +231,7 @@ def joined_again(problem, server, seconds=200):
     for done in loop(problem, server):
         history.append(done)
         counts = torch.bincount(done.clients["client"].int())
-        complete = server._crew.restarts == 1 and bool((counts == counts[0]).all())
+        complete = server._workers.restarts == 1 and bool((counts == counts[0]).all())
         if complete or monotonic() > began + seconds:
             break
         sleep(0.2)
@@ -257,7 +260,7 @@ def test_asynchronous_it_does_not_notice(tmp_path):
     problem = workers(spec, augmentation=Killer(tmp_path, 60))
     with serve(problem, 2, Asynchronous()) as server:
         (done,) = islice(loop(problem, server), 1)
-        assert server._crew.restarts == 1
+        assert server._workers.restarts == 1
     assert 299 <= len(done.clients["client"]) <= 300  # what the dead one had begun to push
     assert int(done.state["step"]) >= 299
 
@@ -269,7 +272,7 @@ def test_a_shard_that_was_killed_goes_on_from_its_snapshot(shards, consistency):
     with serve(problem, shards, consistency, snapshot=5) as server:
 
         def kill():
-            while ray.get(server._shards._vault.newest.remote(shards - 1)) is None:
+            while ray.get(server._shards._snapshots.newest.remote(shards - 1)) is None:
                 sleep(0.01)
             ray.kill(server._shards.servers.shards[shards - 1])
 
@@ -295,7 +298,7 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_same_end(tmp_path):
         model=Model("MLP", {"hidden": [16]}),
         rounds=4,
         storage=str(tmp_path),
-        runtime=serving.ParameterServer(shards=1, cpus=0.5),
+        runtime=ShardedServer(shards=1, cpus=0.5),
         checkpoint=Checkpointing(every=2),
     )
     expected = raydl.run(replace(run, name="sequential", runtime=Sequential()))
@@ -318,10 +321,10 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_same_end(tmp_path):
 def test_what_no_server_can_do(optimizer, shards, consistency, told):
     problem = workers(ParameterServer(2, optimizer, Constant(), 16, exchanges=1))
     with pytest.raises(SpecError, match=told):
-        sharding(problem, shards, consistency)
+        make_sharding(problem, shards, consistency)
     with (
         pytest.raises(SpecError, match=told),
-        serving.ParameterServer(shards, consistency).open(problem),
+        ShardedServer(shards, consistency).open(problem),
     ):
         pass
 
@@ -329,9 +332,9 @@ def test_what_no_server_can_do(optimizer, shards, consistency, told):
 def test_a_discount_of_what_cannot_count_for_less():
     problem = workers(EASGD(2, exchanges=1))
     with pytest.raises(SpecError, match=r"discount is given, .* such as ParameterServer"):
-        sharding(problem, 1, Asynchronous(discount=1.0))
+        make_sharding(problem, 1, Asynchronous(discount=1.0))
 
 
 def test_clients_that_take_turns_have_no_server():
     with pytest.raises(SpecError, match=r"parameter_server, .* FedAvg has clients that take turns"):
-        prepare(Run(algorithm=FedAvg(), runtime=serving.ParameterServer()))
+        assemble(Run(algorithm=FedAvg(), runtime=ShardedServer()))

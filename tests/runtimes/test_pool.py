@@ -1,17 +1,18 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import ray
 
-from raydl.runtimes.crew import WorkerLostError
-from raydl.runtimes.pool import Pool
+from raydl.runtimes.ray_cluster.task_pool import TaskPool
+from raydl.runtimes.ray_cluster.worker_group import WorkerLostError
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def started(workers: int, cpus: float = 0.5, timeout: float | None = None) -> Pool:
+def started(workers: int, cpus: float = 0.5, timeout: float | None = None) -> TaskPool:
     class Member:
         """Pickled by value: it starts in no time, for it imports nothing."""
 
@@ -35,12 +36,12 @@ def started(workers: int, cpus: float = 0.5, timeout: float | None = None) -> Po
             os.kill(os.getpid(), signal.SIGKILL)
 
         def once(self, path, method, *arguments):
-            if not os.path.exists(path):
-                open(path, "w").close()
+            if not Path(path).exists():
+                Path(path).touch()
                 getattr(self, method)(*arguments)
             return "second life"
 
-    return Pool(lambda: ray.remote(num_cpus=cpus)(Member).remote(), workers, timeout)
+    return TaskPool(lambda: ray.remote(num_cpus=cpus)(Member).remote(), workers, timeout)
 
 
 @pytest.fixture
@@ -178,6 +179,6 @@ def test_closing_ends_the_workers():
     pool.submit([(0, call("echo", 0, seconds=60))])
     pool.close()
     deadline = time.monotonic() + 20
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -11,13 +11,14 @@ import raydl
 from raydl import Checkpointing, Model, Run, SpecError
 from raydl.algorithms import FedAvg, ParameterServer
 from raydl.data import Uniform
+from raydl.optim import SGD
 from raydl.optim.schedule import Constant
-from raydl.optim.specs import SGD
-from raydl.runtimes import serving
-from raydl.runtimes.clock import Replay
-from raydl.runtimes.consistency import Asynchronous, Synchronous
-from raydl.runtimes.simulated import Simulated, VirtualTime
-from raydl.runtimes.trace import Arrival, read_trace, traced, write_trace
+from raydl.runtimes import ShardedServer
+from raydl.runtimes.asynchrony.clock import Replay
+from raydl.runtimes.asynchrony.consistency import Asynchronous, Synchronous
+from raydl.runtimes.asynchrony.trace import Arrival, read_trace, trace_of, write_trace
+from raydl.runtimes.asynchrony.virtual_time import VirtualTimeRuntime
+from raydl.runtimes.simulated.spec import Simulated
 from tests.command import done, summary
 from tests.federation import federation, fingerprints, train
 from tests.virtual import CASES, EQUAL, EVERYONE, HARSH, simulated
@@ -36,7 +37,7 @@ def test_a_trace_is_replayed_bitwise(case, tmp_path):
     assert isinstance(again._clock, Replay)
     half = train(problem, again, 6, **cohorts)
     resumed = simulated(problem, replay=str(tmp_path / "trace.parquet"), **conditions)
-    resumed.restore(again.kept())
+    resumed.restore(again.state())
     got = half + train(problem, resumed, 6, start=6, state=half[-1].state, **cohorts)
     assert fingerprints(got) == fingerprints(expected)
     with pytest.raises(SpecError, match="the trace has 12 steps"):
@@ -50,8 +51,8 @@ def test_the_rows_of_a_run_tell_its_trace(case):
     expected = train(problem, simulated(problem, **HARSH | conditions), 12, cohorts=EVERYONE)
     names = ("client", "begun", "staleness")
     rows = {name: torch.cat([each.clients[name] for each in expected]).tolist() for name in names}
-    clock = Replay(traced(rows), 12)
-    runtime = VirtualTime(problem, clock, conditions["consistency"])
+    clock = Replay(trace_of(rows), 12)
+    runtime = VirtualTimeRuntime(problem, clock, conditions["consistency"])
     got = train(problem, runtime, 12, cohorts=EVERYONE)
     assert fingerprints(got) == fingerprints(expected)
 
@@ -86,7 +87,7 @@ def test_a_run_on_actors_is_replayed_from_its_folder(
     run = Run(
         algorithm=algorithm,
         model=Model("MLP", {"hidden": [16]}),
-        runtime=serving.ParameterServer(shards, consistency, cpus=1 / 4),
+        runtime=ShardedServer(shards, consistency, cpus=1 / 4),
         rounds=4,
         checkpoint=Checkpointing(every=2),
         storage=str(tmp_path),
@@ -146,7 +147,7 @@ def test_the_runtime_takes_any_clock():
     """Such as the order in which the actors of a server came, put together by hand."""
     problem = federation(EQUAL["LocalSGD"], clients=2)
     trace = [Arrival(1, 0, 0, 0.5), Arrival(1, 1, 1, 0.9), Arrival(0, 0, 2, 1.0)]
-    runtime = VirtualTime(problem, Replay(trace, 2), Asynchronous())
+    runtime = VirtualTimeRuntime(problem, Replay(trace, 2), Asynchronous())
     got = train(problem, runtime, 3, cohorts=[torch.arange(2).numpy()] * 3)
     assert [each.clients["client"].item() for each in got] == [1, 1, 0]
     assert [each.clients["staleness"].item() for each in got] == [0, 0, 2]

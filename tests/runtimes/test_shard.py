@@ -8,11 +8,11 @@ import torch
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm
 from raydl.core.reduce import mean
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
-from raydl.runtimes.messages import Header, MessageError, Progress, Snapshot
-from raydl.runtimes.shard import Shard
-from raydl.runtimes.sharding import Sharding
-from raydl.runtimes.shared import arrived, received, wired
+from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.parameter_server.layout import Sharding
+from raydl.runtimes.parameter_server.messages import Header, MessageError, ShardProgress, Snapshot
+from raydl.runtimes.parameter_server.shard import Shard
+from raydl.runtimes.ray_cluster.transport import fetch, from_wire, to_wire
 
 PARAMS = {"w": torch.zeros(3)}
 # The server adds up the mean pushes, so that the parameters tell what was applied.
@@ -31,16 +31,16 @@ ADDING = Algorithm(
 
 async def opened(consistency, workers=3, goal=100):
     shard = Shard(0, ADDING, 0, Sharding(PARAMS, 1).shards[0], [1] * workers, consistency)
-    await shard.load(Snapshot(Progress(0, 0), wired({"params": PARAMS}), []))
-    await shard.open(Progress(goal, 10**9), 0, list(range(workers)), fresh=True)
+    await shard.load(Snapshot(ShardProgress(0, 0), to_wire({"params": PARAMS}), []))
+    await shard.open(ShardProgress(goal, 10**9), 0, list(range(workers)), fresh=True)
     return shard
 
 
 def pushing(shard, worker, value, begun=0, ticket=None, **changes):
-    part = wired({"w": torch.full((3,), value)})
+    part = to_wire({"w": torch.full((3,), value)})
     row = {"client": worker}
     header = Header(worker, ticket, begun, part.nbytes, row)._replace(**changes)
-    return asyncio.ensure_future(shard.exchange(header, part))
+    return asyncio.ensure_future(shard.push_pull(header, part))
 
 
 async def settled(*calls):
@@ -51,7 +51,7 @@ async def settled(*calls):
     return [
         answer
         if answer in ("waits", None)
-        else (answer[0].version, float(received(arrived(answer[1]))["w"][0]))
+        else (answer[0].version, float(from_wire(fetch(answer[1]))["w"][0]))
         for answer in answers
     ]
 
@@ -143,8 +143,8 @@ def test_who_waits_is_sent_home_at_the_end_and_what_was_pushed_counts():
         assert await settled(waiting) == ["waits"]
         await shard.close()
         assert await settled(waiting, pushing(shard, 1, 3.0)) == [None, None]
-        await shard.open(Progress(100, 100), 0, [0, 1], fresh=False)
-        pull = asyncio.ensure_future(shard.exchange(Header(0, None)))
+        await shard.open(ShardProgress(100, 100), 0, [0, 1], fresh=False)
+        pull = asyncio.ensure_future(shard.push_pull(Header(0, None)))
         assert await settled(pull) == [(1, 2.0)]
         assert len((await shard.gather()).rows) == 2
 
@@ -158,8 +158,8 @@ def test_what_no_step_was_made_of_can_be_dropped():
         assert await settled(waiting) == ["waits"]
         await shard.close()
         await shard.drop()
-        assert (await shard.gather())[::2] == (Progress(0, 0), [])
-        await shard.open(Progress(100, 100), 0, [0, 1], fresh=False)
+        assert (await shard.gather())[::2] == (ShardProgress(0, 0), [])
+        await shard.open(ShardProgress(100, 100), 0, [0, 1], fresh=False)
         both = [pushing(shard, 0, 2.0), pushing(shard, 1, 4.0)]
         assert await settled(*both) == [(1, 3.0)] * 2
 
@@ -171,25 +171,25 @@ def test_a_goal_ends_the_round():
         shard = await opened(Synchronous(), workers=1, goal=2)
         assert await settled(pushing(shard, 0, 1.0)) == [(1, 1.0)]
         assert await settled(pushing(shard, 0, 1.0, begun=1)) == [None]
-        assert (await shard.gather()).progress == Progress(2, 2)
+        assert (await shard.gather()).progress == ShardProgress(2, 2)
 
     asyncio.run(scene())
 
 
 def wrong_size(header):
-    return header, wired({"w": torch.ones(4)})
+    return header, to_wire({"w": torch.ones(4)})
 
 
 def with_nan(header):
-    return header, wired({"w": torch.full((3,), torch.nan)})
+    return header, to_wire({"w": torch.full((3,), torch.nan)})
 
 
 def other_length(header):
-    return header._replace(length=7), wired({"w": torch.ones(3)})
+    return header._replace(length=7), to_wire({"w": torch.ones(3)})
 
 
 def from_the_future(header):
-    return header._replace(begun=5), wired({"w": torch.ones(3)})
+    return header._replace(begun=5), to_wire({"w": torch.ones(3)})
 
 
 @pytest.mark.parametrize(
@@ -206,10 +206,10 @@ def test_what_cannot_be_verified_is_not_applied(spoil, told):
         shard = await opened(Synchronous(), workers=1)
         header, part = spoil(Header(0, None, 0, 16 if spoil is wrong_size else 12, {"client": 0}))
         with pytest.raises(MessageError, match=f"worker 0 to shard 0, .*{told}.*; it was not"):
-            await shard.exchange(header, part)
+            await shard.push_pull(header, part)
         snapshot = await shard.gather()
-        assert snapshot.progress == Progress(0, 0)
-        assert not received(snapshot.state)["params"]["w"].any()
+        assert snapshot.progress == ShardProgress(0, 0)
+        assert not from_wire(snapshot.state)["params"]["w"].any()
         assert await settled(pushing(shard, 0, 2.0)) == [(1, 2.0)]  # and it goes on
 
     asyncio.run(scene())
@@ -219,7 +219,7 @@ def test_what_the_worker_says_is_not_finite_counts_without_a_step():
     async def scene():
         shard = await opened(Synchronous(), workers=2)
         header = Header(0, None, 0, 0, {"client": 0, "finite": 0.0})
-        nothing = asyncio.ensure_future(shard.exchange(header))
+        nothing = asyncio.ensure_future(shard.push_pull(header))
         assert await settled(pushing(shard, 1, 4.0), nothing) == [(1, 4.0)] * 2
 
     asyncio.run(scene())

@@ -1,40 +1,59 @@
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from raydl.core import tree
 from raydl.core.errors import SpecError
-from raydl.runtimes.sharding import Sharding
+from raydl.runtimes.parameter_server.layout import Sharding
+from tests.trees import FLOATS, NAMES, assert_equal, tensors
 
 PARAMS = {
     "conv": torch.arange(24.0).view(2, 3, 2, 2),
     "scale": torch.arange(3.0),
     "wide": torch.arange(40.0, dtype=torch.float64).view(5, 8),
 }
-STATE = {
-    "params": PARAMS,
-    "moments": {"first": tree.scale(PARAMS, 2.0), "step": torch.tensor(3)},
-    "some": {"scale": torch.ones(3)},
-    "none": {},
-    "loss": torch.ones(2),
-}
+NAMED = st.dictionaries(NAMES, tensors(FLOATS), min_size=1, max_size=5)
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3, 4, 67])
-def test_what_is_cut_is_joined_again(shards):
-    sharding = Sharding(PARAMS, shards)
-    parts = sharding.cut(STATE)
+@st.composite
+def cut_params(draw):
+    """Parameters, and into how many shards they are cut."""
+    params = draw(NAMED)
+    entries = sum(leaf.numel() for leaf in params.values())
+    assume(entries)
+    return params, draw(st.integers(1, min(entries, 7)))
+
+
+@given(cut_params(), st.data())
+def test_what_is_cut_is_joined_again(drawn, data):
+    params, shards = drawn
+    some = data.draw(st.sets(st.sampled_from(sorted(params))), label="a part of the parameters")
+    state = {
+        "params": params,
+        "moments": {"first": tree.scale(params, 2.0), "step": torch.tensor(3)},
+        "counts": {name: torch.tensor(at) for at, name in enumerate(sorted(params))},
+        "some": {name: params[name] for name in some},
+        "none": {},
+        "loss": torch.ones(2),
+    }
+    sharding = Sharding(params, shards)
+    parts = sharding.cut(state)
     assert len(parts) == shards
-    joined = sharding.join(parts)
-    expected, given = dict(tree.leaves(STATE)), dict(tree.leaves(joined))
-    assert given.keys() == expected.keys()
-    assert all(torch.equal(given[path], expected[path]) for path in given)
+    assert_equal(sharding.join(parts), state)
+    for name in state:
+        assert_equal(sharding.join([part[name] for part in parts]), state[name])
 
 
-@pytest.mark.parametrize("shards", [2, 3, 5])
-def test_shards_have_as_many_bytes(shards):
-    sizes = [tree.nbytes(part) for part in Sharding(PARAMS, shards).cut(PARAMS)]
-    assert sum(sizes) == tree.nbytes(PARAMS)
-    assert max(sizes) - min(sizes) <= 16  # two entries of 8 bytes
+@given(cut_params())
+def test_shards_have_as_many_bytes_up_to_an_entry(drawn):
+    params, shards = drawn
+    sizes = [tree.nbytes(part) for part in Sharding(params, shards).cut(params)]
+    assert sum(sizes) == tree.nbytes(params)
+    assert min(sizes) > 0
+    entry, share = max(leaf.itemsize for leaf in params.values()), sum(sizes) / shards
+    if share > entry:  # else it is some entries for one, and parts of an entry for none
+        assert all(abs(size - share) <= entry + 1 for size in sizes)
 
 
 def test_what_falls_to_one_shard_keeps_its_shape_and_its_memory():
@@ -45,9 +64,9 @@ def test_what_falls_to_one_shard_keeps_its_shape_and_its_memory():
 
 
 def test_what_every_shard_has_is_taken_from_the_one_named():
-    sharding = Sharding(PARAMS, 2)
+    sharding, state = Sharding(PARAMS, 2), {"params": PARAMS, "loss": torch.ones(2)}
     parts = [
-        part | {"loss": torch.tensor(number)} for number, part in enumerate(sharding.cut(STATE))
+        part | {"loss": torch.tensor(number)} for number, part in enumerate(sharding.cut(state))
     ]
     assert [int(sharding.join(parts, common)["loss"]) for common in (0, 1)] == [0, 1]
 

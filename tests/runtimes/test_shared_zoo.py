@@ -12,8 +12,8 @@ from raydl.algorithms import DataParallel
 from raydl.core.algorithm import Work
 from raydl.core.grad import parameters
 from raydl.data.batches import ClientData
-from raydl.optim.specs import SGD
-from raydl.runtimes.allreduce import AllReduce as Process
+from raydl.optim import SGD
+from raydl.runtimes.allreduce.runtime import AllReduceProcess as Process
 from tests.core.test_zoo import BATCH, CONSTANT, LR, STEPS, equal, made, problem_of, state_of
 from tests.federation import final, train
 from tests.processes import Processes
@@ -24,7 +24,7 @@ REFUSED = ["checkpointed, reentrant", "embedding with max_norm"]  # see test_fit
 SHARED = [name for name in ZOO if name not in (*REFUSED, "sparse embedding")]
 
 
-def every_module(problem, runtime, rounded, stop):
+def every_module(problem, runtime, on_round, stop):
     """What comes of each module, or what it raised."""
     outcome = {}
     for name in SHARED:
@@ -45,7 +45,7 @@ def trained():
     def by(size):
         if size not in done:
             runtime = Processes(size)
-            done[size] = runtime.drive(problem_of("plain", ALGORITHM), every_module, None, None)
+            done[size] = runtime.launch(problem_of("plain", ALGORITHM), every_module, None, None)
         return done[size]
 
     done: dict[int, dict] = {}

@@ -8,9 +8,10 @@ from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD
 from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.grad import parameters
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
-from raydl.runtimes.inprocess import InProcess
-from raydl.runtimes.speed import Lognormal, Measured
+from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.local.runtime import LocalRuntime
+from raydl.runtimes.runtime import RuntimeState
+from raydl.runtimes.simulated.compute_time import Lognormal, Measured
 from tests.drawing import gathering
 from tests.federation import digits, federation, final, fingerprints, mlp, train
 from tests.virtual import ALGORITHMS, CASES, EQUAL, EVERYONE, HARSH, VARIED, simulated
@@ -19,7 +20,7 @@ from tests.virtual import ALGORITHMS, CASES, EQUAL, EVERYONE, HARSH, VARIED, sim
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_synchronously_it_is_the_sequential_runtime(name):
     problem = federation(ALGORITHMS[name], mlp(digits(), dropout=0.3))
-    expected = train(problem, InProcess(problem))
+    expected = train(problem, LocalRuntime(problem))
     got = train(problem, simulated(problem, consistency=Synchronous(), **HARSH))
     assert fingerprints(got) == fingerprints(expected)
     for one, other in zip(got, expected, strict=True):
@@ -34,7 +35,7 @@ def test_synchronously_it_is_the_sequential_runtime(name):
 @pytest.mark.parametrize("name", EQUAL)
 def test_a_full_buffer_of_equal_workers_is_synchronous(name):
     problem = federation(EQUAL[name], block_size=1)
-    expected = train(problem, InProcess(problem), cohorts=EVERYONE)
+    expected = train(problem, LocalRuntime(problem), cohorts=EVERYONE)
     runtime = simulated(problem, consistency=Asynchronous(buffer=12))
     assert fingerprints(train(problem, runtime, cohorts=EVERYONE)) == fingerprints(expected)
 
@@ -57,7 +58,7 @@ def test_an_update_is_trained_from_the_version_that_it_began_from():
     pace = Measured((2 / 3, 1.0))  # 3 steps
     runtime = simulated(problem, consistency=Asynchronous(discount=1.0), speed=pace)
     got = train(problem, runtime, 4, cohorts=[torch.arange(2).numpy()] * 4)
-    alone, plan = InProcess(problem), EQUAL["FedAvg"].plan({})
+    alone, plan = LocalRuntime(problem), EQUAL["FedAvg"].plan({})
     versions = [problem.algorithm.init(parameters(problem.task.model))["params"]]
     for applied, (worker, began) in enumerate([(0, 0), (1, 0), (0, 1), (1, 2)]):
         reduced = alone.map_reduce(versions[began], Work(began, (worker,), plan))
@@ -75,7 +76,7 @@ def test_a_buffer_is_the_mean_of_discounted_movements():
     cohorts = [torch.arange(5).numpy()] * 8
     runtime = simulated(problem, consistency=Asynchronous(2, discount=0.5), speed=VARIED)
     got = train(problem, runtime, 8, cohorts=cohorts)
-    alone, versions = InProcess(problem), [parameters(problem.task.model)]
+    alone, versions = LocalRuntime(problem), [parameters(problem.task.model)]
     for applied, each in enumerate(got):
         total, samples = tree.zeros_like(versions[0]), 0
         taken = [arrival for arrival in runtime.trace if arrival.applied == applied]
@@ -110,16 +111,16 @@ def test_a_worker_goes_through_its_samples_in_its_own_order():
     problem = federation(EQUAL["LocalSGD"])
     seen = {client: [] for client in range(12)}
     runtime = simulated(problem, consistency=Asynchronous(), speed=VARIED)
-    fold = runtime._fold
+    train_block = runtime._train_block
 
     def seeing(block, broadcast):
         seen[block.clients[0]].append(block)
-        return fold(block, broadcast)
+        return train_block(block, broadcast)
 
-    runtime._fold = seeing
+    runtime._train_block = seeing
     train(problem, runtime, 60, cohorts=EVERYONE)
     for blocks in seen.values():
-        assert [block.plan.first for block in blocks] == [3 * n for n in range(len(blocks))]
+        assert [block.plan.start_step for block in blocks] == [3 * n for n in range(len(blocks))]
 
 
 def test_fedasync_that_mixes_all_takes_the_last_clients_model():
@@ -130,7 +131,7 @@ def test_fedasync_that_mixes_all_takes_the_last_clients_model():
     client = problem.algorithm.client._replace(final=lambda sent, local: (local["params"], {}))
     parts = {"client": client, "plan": problem.algorithm.plan, "reduce": problem.algorithm.reduce}
     trained = federation(fedsgd._replace(**parts), clients=1)
-    assert fingerprints(got) == fingerprints(train(trained, InProcess(trained), **one))
+    assert fingerprints(got) == fingerprints(train(trained, LocalRuntime(trained), **one))
 
 
 def test_fedasync_mixes_less_of_what_is_stale():
@@ -138,7 +139,7 @@ def test_fedasync_mixes_less_of_what_is_stale():
     server = spec.build().server
     x, w = {"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([5.0, -2.0])}
     for staleness in (0, 1, 7):
-        factor = Asynchronous(discount=0.5).weight(staleness)
+        factor = Asynchronous(discount=0.5).discount_factor(staleness)
         sent = spec.build().discount({"params": w, "weight": torch.ones(())}, factor)
         mixing = 0.6 * (1 + staleness) ** -0.5
         mixed = server({"params": x}, sent)[0]["params"]["a"]
@@ -152,7 +153,7 @@ def test_over_selection_takes_the_first_of_the_cohort():
     (got,) = train(problem, runtime, 1, cohorts=EVERYONE)
     fastest = sorted(sorted(range(12), key=lambda client: pace.seconds[client])[:8])
     assert got.clients["client"].tolist() == fastest
-    alone = train(problem, InProcess(problem), 1, cohorts=[torch.tensor(fastest).numpy()])
+    alone = train(problem, LocalRuntime(problem), 1, cohorts=[torch.tensor(fastest).numpy()])
     assert fingerprints([got]) == fingerprints(alone)
     assert got.messages == 12 + 8
 
@@ -170,7 +171,7 @@ def test_partial_work_is_training_for_as_many_steps():
     )
     for client, steps in enumerate(got.clients["steps"].long().tolist()):
         plan = problem.algorithm.plan({})._replace(steps=steps)
-        alone = InProcess(problem).map_reduce(sent, Work(0, (client,), plan))
+        alone = LocalRuntime(problem).map_reduce(sent, Work(0, (client,), plan))
         size = int(problem.partition.sizes[client])
         delta = problem.algorithm.reduce.result(alone.accumulator)["delta"]
         delta = tree.scale(delta, size)
@@ -187,6 +188,10 @@ def test_a_round_without_updates_changes_nothing():
     assert got[0].bytes_down > got[0].bytes_up == 0
 
 
+def copied(value):
+    return tree.from_leaves({path: leaf.clone() for path, leaf in tree.leaves(value)})
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_it_goes_on_from_any_step(case):
     name, conditions = CASES[case]
@@ -194,7 +199,7 @@ def test_it_goes_on_from_any_step(case):
     cohorts = {"cohorts": EVERYONE} if name in ("LocalSGD", "keeping") else {}
     expected = train(problem, simulated(problem, **HARSH | conditions), 12, **cohorts)
     assert len(set(fingerprints(expected))) == 12
-    state, kept = None, {}
+    state, kept = None, RuntimeState()
     for at, whole in enumerate(expected):
         runtime = simulated(problem, **HARSH | conditions)
         runtime.restore(kept)
@@ -203,10 +208,9 @@ def test_it_goes_on_from_any_step(case):
         assert torch.equal(got.clients["client"], whole.clients["client"])
         assert fingerprints([got]) == fingerprints([whole])
         state = got.state
-        kept = {
-            client: tree.from_leaves({path: leaf.clone() for path, leaf in tree.leaves(keep)})
-            for client, keep in runtime.kept().items()
-        }
+        now = runtime.state()
+        clients = {client: copied(each) for client, each in now.clients.items()}
+        kept = RuntimeState(clients, copied(now.own))
 
 
 def test_only_the_movement_counts_for_less():

@@ -6,26 +6,27 @@ import pytest
 import torch
 
 from raydl.core import tree
-from raydl.runtimes.clock import Load
-from raydl.runtimes.conditions import Conditions
-from raydl.runtimes.consistency import Asynchronous, StaleSynchronous, Synchronous
-from raydl.runtimes.speed import Exponential, Lognormal, Measured
-from raydl.runtimes.timeline import Timeline
+from raydl.runtimes.asynchrony.clock import Workload
+from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
+from raydl.runtimes.simulated.cluster_model import ClusterModel
+from raydl.runtimes.simulated.compute_time import Exponential, Lognormal, Measured
+from raydl.runtimes.simulated.timeline import Timeline
 
 TWO = Measured((2.0, 3.0))
-UNIT = Load(1, 0, 0)
+UNIT = Workload(1, 0, 0)
 VARIED = Lognormal(1.0, spread=0.6, jitter=0.3)
 
 
 def timeline(workers, seed=0, **conditions):
-    return Timeline(workers, seed, Conditions(**conditions))
+    return Timeline(workers, seed, ClusterModel(**conditions))
 
 
 def steps(clock, workers, number, start=0, load=UNIT, again=True):
     """So many steps of the server, everybody taking part."""
     cohort = range(workers)
     return [
-        clock.advance(each, cohort, lambda worker: load, again) for each in range(start, number)
+        clock.advance(each, cohort, lambda worker: load, again=again)
+        for each in range(start, number)
     ]
 
 
@@ -73,7 +74,7 @@ def test_two_workers_synchronously():
 def test_the_network_takes_its_time():
     """Broadcast 1 s + 80/40 s, three steps of 2 s, message 1 s + 160/16 s."""
     conditions = {"latency": 1.0, "down": 40.0, "up": 16.0, "speed": Measured((2.0,))}
-    (step,) = steps(timeline(1, **conditions), 1, 1, load=Load(3, 10, 20))
+    (step,) = steps(timeline(1, **conditions), 1, 1, load=Workload(3, 10, 20))
     assert step.seconds == (1 + 2) + 6 + (1 + 10)
     assert step.traffic == (2, 10, 20, 0, 0)
 
@@ -82,7 +83,7 @@ def test_late_updates_are_thrown_away_but_were_sent():
     """Of three, the second to arrive ends the step, as the third is sending."""
     conditions = {"up": 8.0, "speed": Measured((1.0, 2.0, 2.5, 9.0))}
     clock = timeline(4, consistency=Synchronous(backup=2), **conditions)
-    (step,) = steps(clock, 4, 1, load=Load(1, 7, 1))
+    (step,) = steps(clock, 4, 1, load=Workload(1, 7, 1))
     assert [each.worker for each in step.arrivals] == [0, 1]
     assert step.seconds == 3
     assert step.traffic == (4 + 3, 4 * 7, 3, 0, 2)  # worker 3 was computing still
@@ -113,8 +114,10 @@ def test_equal_workers_are_synchronous():
 
 
 def test_a_lost_update_takes_as_long_again():
-    conditions = {"speed": Measured((1.0,)), "dropout": 0.3}
-    got = steps(timeline(1, consistency=Asynchronous(), **conditions), 1, 4000, load=Load(1, 3, 5))
+    conditions = {"speed": Measured((1.0,)), "update_loss": 0.3}
+    got = steps(
+        timeline(1, consistency=Asynchronous(), **conditions), 1, 4000, load=Workload(1, 3, 5)
+    )
     turns = Counter(each.seconds for each in got)
     assert all(turns[seconds] / 4000 == pytest.approx(0.7 * 0.3 ** (seconds - 1), abs=0.02)
                for seconds in (1, 2, 3))  # fmt: skip
@@ -127,7 +130,7 @@ def test_stragglers_are_as_many_and_as_slow_as_they_are_to_be():
     clock = timeline(40, consistency=Asynchronous(buffer=40), stragglers=0.25, slowdown=7.0)
     (step,) = steps(clock, 40, 1, again=False)
     assert Counter(round(each.seconds, 6) for each in step.arrivals) == {0.1: 30, 0.7: 10}
-    other = Timeline(40, 1, Conditions(Asynchronous(buffer=40), stragglers=0.25, slowdown=7.0))
+    other = Timeline(40, 1, ClusterModel(Asynchronous(buffer=40), stragglers=0.25, slowdown=7.0))
     (elsewhere,) = steps(other, 40, 1, again=False)
     slow = [{a.worker for a in each.arrivals if a.seconds > 0.5} for each in (step, elsewhere)]
     assert slow[0] != slow[1]
@@ -195,7 +198,7 @@ def test_a_bound_of_0_takes_as_long_as_synchronous_steps():
 
 def test_a_deadline_ends_a_step():
     conditions = {"speed": Measured((1.0, 2.0, 5.0)), "deadline": 3.0}
-    got = steps(timeline(3, **conditions), 3, 2, load=Load(1, 1, 1))
+    got = steps(timeline(3, **conditions), 3, 2, load=Workload(1, 1, 1))
     for each in got:
         assert [arrival.worker for arrival in each.arrivals] == [0, 1]
         assert each.seconds == 3
@@ -210,7 +213,7 @@ def test_partial_work_is_what_fits():
     """Of 3.25 s, 0.25 s are the network's; in the rest so many steps of 0.5, 1, 1.5 and 4 s fit."""
     speed = Measured((0.5, 1.0, 1.5, 4.0))
     conditions = {"speed": speed, "latency": 0.125, "deadline": 3.25, "partial": True}
-    (step,) = steps(timeline(4, **conditions), 4, 1, load=Load(4, 0, 0))
+    (step,) = steps(timeline(4, **conditions), 4, 1, load=Workload(4, 0, 0))
     assert [(a.worker, a.steps, a.arrived) for a in step.arrivals] == [
         (0, None, 2.25),
         (1, 3, 3.25),
@@ -223,7 +226,7 @@ def test_clients_that_are_drawn_take_the_places_of_those_who_finished():
     draw, working, begun = torch.Generator().manual_seed(0), set(), 0
     for version in range(200):
         cohort = torch.randperm(100, generator=draw)[:10].tolist()
-        step = clock.advance(version, cohort, lambda client: Load(1, 1, 1), False)
+        step = clock.advance(version, cohort, lambda client: Workload(1, 1, 1), again=False)
         begun += step.traffic.bytes_down
         flights = clock.state()["kinds"][:, 0].tolist()
         assert len(flights) == len(set(flights)) <= 10
@@ -235,10 +238,10 @@ def test_clients_that_are_drawn_take_the_places_of_those_who_finished():
 
 
 CASES = {
-    "asynchronous": (Asynchronous(), {"dropout": 0.2}),
+    "asynchronous": (Asynchronous(), {"update_loss": 0.2}),
     "buffer": (Asynchronous(buffer=3), {"stragglers": 0.3}),
-    "stale": (StaleSynchronous(1), {"dropout": 0.2, "latency": 0.3}),
-    "backup": (Synchronous(2), {"dropout": 0.2}),
+    "stale": (StaleSynchronous(1), {"update_loss": 0.2, "latency": 0.3}),
+    "backup": (Synchronous(2), {"update_loss": 0.2}),
     "deadline": (Synchronous(), {"deadline": 3.0, "partial": True}),
 }
 
@@ -248,7 +251,7 @@ CASES = {
 def test_it_goes_on_from_any_step(case, again):
     consistency, conditions = CASES[case]
     workers, conditions = 7, {"consistency": consistency, "speed": VARIED} | conditions
-    options = {"load": Load(3, 10, 20), "again": again}
+    options = {"load": Workload(3, 10, 20), "again": again}
     whole = timeline(workers, **conditions)
     expected = steps(whole, workers, 60, **options)
     assert expected != steps(timeline(workers, seed=1, **conditions), workers, 60, **options)
@@ -276,7 +279,7 @@ def test_times_are_as_they_are_described():
 
 def test_nothing_grows_with_the_steps():
     """There is a time, two counts for each worker, and at most one flight of eight numbers."""
-    clock = timeline(4, consistency=StaleSynchronous(2), speed=VARIED, dropout=0.1)
+    clock = timeline(4, consistency=StaleSynchronous(2), speed=VARIED, update_loss=0.1)
     for version in range(2000):
-        clock.advance(version, range(4), lambda worker: UNIT, True)
+        clock.advance(version, range(4), lambda worker: UNIT, again=True)
         assert tree.nbytes(clock.state()) <= 8 * (1 + 4 * (2 + 8))

@@ -30,7 +30,7 @@ SWEEP = {
 # As a user would, who wants to go on with something else afterwards.
 PROGRAM = """
 import raydl, ray
-from raydl.runtimes.specs import Actors
+from raydl.runtimes import Actors
 try:
     raydl.run(raydl.Run(rounds=100_000, name="a", runtime=Actors(workers=1)))
 except raydl.runtimes.runtime.ClusterError as error:
@@ -81,11 +81,9 @@ def test_a_command_says_what_died_and_how_to_go_on(what, name, tmp_path):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SWEEP))
     end = killed(name, ("-m", *COMMANDS[what]), tmp_path)
     assert end.code == 1, end.err
-    own, again = "raydl", "raydl run"
-    if what == "sweep":
-        own, again = "tuning.sweep", "python -m tuning.sweep"
+    again = "raydl sweep" if what == "sweep" else "raydl run"
     shown = {"raylet": "raylet", "gcs_server": "GCS server"}[name]
-    assert end.err.startswith(f"{own}: Ray's {shown}, which ")
+    assert end.err.startswith(f"raydl: Ray's {shown}, which ")
     assert end.err.endswith(f"; go on with: {again} --resume runs/a\n")
     assert len(end.err.splitlines()) == 1
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from tuning.__main__ import Data, run
-from tuning.cifar100.centralized import draw_curves
-from tuning.cifar100.large_batch import draw, over_batches
-from tuning.registry import STUDIES
-from tuning.study import Setting, chosen
+from tuning.studies.cifar100.centralized import draw_curves
+from tuning.studies.cifar100.large_batch import draw, over_batches
+from tuning.studies.command import Data, run
+from tuning.studies.registry import STUDIES
+from tuning.studies.study import Setting, chosen
 
 RESULTS = Path(__file__).parents[2] / "examples/results/cifar100"
 

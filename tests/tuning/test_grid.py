@@ -13,11 +13,11 @@ from rich.console import Console
 import raydl
 from raydl import Checkpointing, Model, Run, SpecError
 from raydl.algorithms import DataParallel
-from raydl.interrupt import Interrupted
-from raydl.optim.specs import SGD
-from raydl.runtimes.specs import Sequential
-from raydl.training import Observer
-from tuning.grid import Cell, Grid
+from raydl.optim import SGD
+from raydl.runtimes.local.spec import Sequential
+from raydl.signals import Interrupted
+from raydl.training import Callback
+from tuning.studies.grid import Cell, Grid
 
 RATES = (0.05, 1e30, 0.01)  # the second diverges
 
@@ -99,10 +99,10 @@ def test_rows_of_another_grid_stay(whole, tmp_path):
     assert (tmp_path / "results.csv").read_text() == (whole / "results.csv").read_text()
 
 
-class Stopper(Observer):
+class Stopper(Callback):
     """Sends this process a signal after the first round."""
 
-    def rounded(self, row):
+    def on_round(self, row):
         if row["round"] == 1:
             signal.raise_signal(signal.SIGTERM)
 
@@ -110,7 +110,7 @@ class Stopper(Observer):
 def test_an_interrupted_run_is_resumed(whole, tmp_path):
     run = cells(tmp_path)[0].run
     with pytest.raises(Interrupted):
-        raydl.run(run, observer=Stopper())
+        raydl.run(run, callback=Stopper())
     begun = pd.read_parquet(tmp_path / "runs/lr0/metrics.parquet")
     table = last(grid(tmp_path))
     ended = pd.read_parquet(tmp_path / "runs/lr0/metrics.parquet")

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from raydl import Checkpointing, Model, Run, SpecError
 from raydl.algorithms import DataParallel
-from raydl.optim.specs import SGD
-from raydl.runtimes.specs import Sequential
+from raydl.optim import SGD
+from raydl.runtimes.local.spec import Sequential
 from tests.command import until
-from tuning.__main__ import run, show
-from tuning.grid import Cell
-from tuning.registry import STUDIES
-from tuning.study import Setting, Study, carry_out, chosen
+from tuning.studies.command import run, show_studies
+from tuning.studies.grid import Cell
+from tuning.studies.registry import STUDIES
+from tuning.studies.study import Setting, Study, carry_out, chosen
 
 # Plots, runs, and how many of the runs differ: those of other settings may have the same numbers,
 # as where s = 16 never holds anybody back, or a run is shorter than J.
@@ -61,7 +61,7 @@ def whole(tmp_path_factory, request) -> Callable[[str], Path]:
 
 def test_every_study_is_tried_here_and_listed(capsys):
     assert set(EXPECTED) | {"rates"} == set(STUDIES)
-    show()
+    show_studies([])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(STUDIES)
     assert all(len(line.split()) > 5 for line in lines)
@@ -204,7 +204,7 @@ def test_the_command_refuses_in_one_line(argv, told, tmp_path):
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"tuning: {told}")
+    assert ended.stderr.startswith(f"raydl: {told}")
     assert len(ended.stderr.splitlines()) == 1
 
 

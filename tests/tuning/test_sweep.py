@@ -21,26 +21,28 @@ import raydl
 from raydl import Checkpointing, Evaluation, Model, Run, SpecError
 from raydl.algorithms import LocalSGD
 from raydl.algorithms import ParameterServer as Served
+from raydl.assembly.assemble import assemble
 from raydl.core import tree
 from raydl.data import Digits
-from raydl.interrupt import Interrupted
-from raydl.optim.specs import SGD
-from raydl.rounds import rounds
-from raydl.runtimes.inprocess import InProcess
-from raydl.runtimes.serving import ParameterServer
-from raydl.runtimes.specs import Actors, AllReduce, Sequential
-from raydl.setup import prepare
+from raydl.optim import SGD
+from raydl.round import rounds
+from raydl.runtimes.actors.spec import Actors
+from raydl.runtimes.allreduce.spec import AllReduce
+from raydl.runtimes.local.runtime import LocalRuntime
+from raydl.runtimes.local.spec import Sequential
+from raydl.runtimes.parameter_server.spec import ShardedServer
+from raydl.signals import Interrupted
 from raydl.storage import Folder
 from tests.command import until
 from tests.odd import Logged
-from tuning.sweep import Outcome, Plan, sweep
-from tuning.sweep.__main__ import main
-from tuning.sweep.room import check_room, reserved, side_by_side
+from tuning.sweep import Outcome, SweepConfig, sweep
+from tuning.sweep.command import main
+from tuning.sweep.lineage import Stage, newest
+from tuning.sweep.progress import LiveTable
+from tuning.sweep.resources import check_room, reserved, side_by_side
 from tuning.sweep.space import Space
-from tuning.sweep.stages import Stage, newest
-from tuning.sweep.table import course_of
+from tuning.sweep.table import stages_of
 from tuning.sweep.trial import home_of
-from tuning.sweep.watching import LiveTable
 
 BASE = Run(
     model=Model("MLP", {"hidden": [16]}),
@@ -51,7 +53,9 @@ BASE = Run(
 )
 
 
-def swept(folder: Path, space: dict, plan: Plan, run: Run = BASE, resume: bool = False) -> Outcome:
+def swept(
+    folder: Path, space: dict, plan: SweepConfig, run: Run = BASE, resume: bool = False
+) -> Outcome:
     run = replace(run, storage=str(folder))
     return sweep(run, space, plan, resume=resume, console=Console(quiet=True))
 
@@ -77,7 +81,7 @@ def swept(folder: Path, space: dict, plan: Plan, run: Run = BASE, resume: bool =
 )
 def test_a_bad_space_is_refused_before_anything_starts(space, told, tmp_path):
     with pytest.raises(SpecError) as refused:
-        swept(tmp_path, space, Plan())
+        swept(tmp_path, space, SweepConfig())
     assert told in str(refused.value)
     assert not list(tmp_path.iterdir())
 
@@ -95,7 +99,7 @@ def test_a_bad_space_is_refused_before_anything_starts(space, told, tmp_path):
 def test_a_plan_that_cannot_be_is_refused(changes, told, tmp_path):
     run = changes.pop("run", BASE)
     with pytest.raises(SpecError, match=told):
-        swept(tmp_path, {"algorithm.lr": {"uniform": [0.1, 0.2]}}, Plan(**changes), run)
+        swept(tmp_path, {"algorithm.lr": {"uniform": [0.1, 0.2]}}, SweepConfig(**changes), run)
     assert not list(tmp_path.iterdir())
 
 
@@ -157,7 +161,7 @@ def test_a_person_sees_the_best_trials_first():
 
 
 RATES = {"algorithm.lr": {"grid": [0.1, 1e30, 0.03]}, "algorithm.epochs": {"grid": [1, 2]}}
-GRID = Plan(searcher="grid", seeds=2, concurrent=2)
+GRID = SweepConfig(searcher="grid", seeds=2, concurrent=2)
 ONE_BY_ONE = replace(GRID, seeds=0, concurrent=1)
 
 
@@ -176,7 +180,7 @@ def test_a_trial_is_the_run_alone(grid, tmp_path):
         (0.03, 1),
         (0.03, 2),
     ]
-    spec = raydl.options.changed(BASE, {"algorithm.lr": 0.03, "algorithm.epochs": 2})
+    spec = raydl.config.options.changed(BASE, {"algorithm.lr": 0.03, "algorithm.epochs": 2})
     alone = raydl.run(replace(spec, storage=str(tmp_path)))
     trial = folder / f"sweep/trials/{rows[-1]['number']:04d}"
     summary = json.loads((trial / "summary.json").read_text())
@@ -217,7 +221,9 @@ def test_the_report_says_what_the_table_does(grid):
     scores = 100 * pd.Series([row["test_accuracy"] for row in outcome.winner])
     assert f"{scores.mean():.2f} ± {scores.std():.2f} %" in text
     assert text.count("| diverged") == 2
-    best = raydl.options.from_mapping(yaml.safe_load((folder / "sweep/best.yaml").read_text()))
+    best = raydl.config.options.from_mapping(
+        yaml.safe_load((folder / "sweep/best.yaml").read_text())
+    )
     assert best.algorithm.lr == outcome.best["algorithm.lr"]
     assert best.evaluation.test == "end"
     table = pd.read_parquet(folder / "sweep/trials.parquet")
@@ -236,7 +242,7 @@ def test_resuming_does_nothing_again(grid):
 
 def test_another_sweep_cannot_take_its_place(grid):
     folder, _ = grid
-    with pytest.raises(SpecError, match=r"go on with it: python -m tuning\.sweep --resume"):
+    with pytest.raises(SpecError, match=r"go on with it: raydl sweep --resume"):
         swept(folder, RATES, GRID)
     with pytest.raises(SpecError, match=r"reduction: 4\.0 then, 3\.0 now"):
         swept(folder, RATES, replace(GRID, reduction=3.0), resume=True)
@@ -261,8 +267,7 @@ def test_asha_stops_the_worse(cluster, tmp_path, capfd):
 
 
 def test_optuna_learns_and_is_resumed(cluster, tmp_path):
-    pytest.importorskip("optuna")
-    plan = Plan(searcher="optuna", trials=3, seeds=0, concurrent=1)
+    plan = SweepConfig(searcher="optuna", trials=3, seeds=0, concurrent=1)
     space = {"algorithm.lr": {"loguniform": [1e-3, 1.0]}, "clients": {"choice": [5, 10]}}
     outcome = swept(tmp_path, space, plan)
     assert [row["number"] for row in outcome.trials] == [0, 1, 2]
@@ -285,7 +290,9 @@ def check_resumed(folder: Path, begun: pd.DataFrame) -> None:
     ended = pd.read_parquet(folder / "sweep/trials.parquet")
     assert list(ended["outcome"]) == ["finished"] * 2
     assert ended["wall_seconds"][0] == begun["wall_seconds"][0]  # not done again
-    spec = raydl.options.changed(LONG, {"algorithm.lr": 0.03, "storage": str(folder / "alone")})
+    spec = raydl.config.options.changed(
+        LONG, {"algorithm.lr": 0.03, "storage": str(folder / "alone")}
+    )
     alone = raydl.run(spec)
     summary = json.loads((folder / "sweep/trials/0001/summary.json").read_text())
     assert summary["fingerprint"] == alone.summary["fingerprint"]
@@ -313,7 +320,7 @@ def test_a_sweep_that_was_asked_to_stop_goes_on(cluster, tmp_path):
 
 @pytest.mark.usefixtures("cluster_address")
 def test_a_sweep_whose_driver_was_killed_goes_on(tmp_path, capsys):
-    run = raydl.options.to_mapping(replace(LONG, storage=str(tmp_path)))
+    run = raydl.config.options.to_mapping(replace(LONG, storage=str(tmp_path)))
     config = {"run": run, "space": TWO, "searcher": "grid", "seeds": 0, "concurrent": 1}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(config))
     process = subprocess.Popen(
@@ -327,9 +334,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(tmp_path, capsys):
         process.kill()
         process.wait()
     begun = pd.read_parquet(tmp_path / "sweep/trials.parquet")
-    with pytest.raises(SystemExit) as ended:
-        main(["--resume", "sweep", "--storage", str(tmp_path)])
-    assert ended.value.code == 0
+    assert main(["--resume", "sweep", "--storage", str(tmp_path)]) == 0
     assert "2/2  0001: algorithm.lr 0.03: validation" in capsys.readouterr().out
     check_resumed(tmp_path, begun)
 
@@ -376,11 +381,11 @@ def test_trials_of_several_processes(cluster, tmp_path):
 
 
 def test_a_trial_reserves_what_its_processes_take():
-    plan = Plan(gpus=0.25)
+    plan = SweepConfig(gpus=0.25)
     assert reserved(BASE, plan.gpus).required_resources == {"CPU": 1, "GPU": 0.25}
     actors = replace(BASE, runtime=Actors(workers=3, cpus=0.5, gpus=0.25))
     assert reserved(actors, plan.gpus).required_resources == {"CPU": 1.5, "GPU": 0.75}
-    served = replace(BASE, algorithm=Served(2), clients=None, runtime=ParameterServer(cpus=0.5))
+    served = replace(BASE, algorithm=Served(2), clients=None, runtime=ShardedServer(cpus=0.5))
     assert reserved(served, plan.gpus).required_resources == {"CPU": 1}
     trained = replace(BASE, algorithm=LocalSGD(2), clients=None, runtime=AllReduce(2))
     room = {"CPU": 5.0}
@@ -407,24 +412,26 @@ def by_hand(course: list[Stage]) -> str:
     last = POPULATION.rounds
     ends, state, kept, params = [*(each.round for each in course[1:]), last], None, {}, {}
     for stage, end in zip(course, ends, strict=True):
-        run = raydl.options.changed(POPULATION, stage.settings)
-        problem, params = prepare(run)
+        run = raydl.config.options.changed(POPULATION, stage.settings)
+        problem, params = assemble(run)
         state = problem.algorithm.init(params) if state is None else state
-        runtime = InProcess(problem, threads=3)
+        runtime = LocalRuntime(problem, threads=3)
         runtime.restore(kept)
         loop = rounds(problem.algorithm, runtime, state, run.cohorts(), stage.round)
         for done in islice(loop, end - stage.round):
             state = done.state
-        kept = runtime.kept()
+        kept = runtime.state()
         params = problem.algorithm.params(state)
     return tree.fingerprint(params)
 
 
 def test_a_population_goes_on_exactly_from_its_best(cluster, tmp_path):
-    plan = Plan(scheduler="pbt", trials=3, interval=2, seeds=1, seed=6)  # rates .078, 6.6e-5, .031
+    plan = SweepConfig(
+        scheduler="pbt", trials=3, interval=2, seeds=1, seed=6
+    )  # rates .078, 6.6e-5, .031
     outcome = swept(tmp_path, RATE, plan, POPULATION)
     assert [row["outcome"] for row in outcome.trials] == ["finished"] * 3
-    courses = {row["number"]: course_of(row) for row in outcome.trials}
+    courses = {row["number"]: stages_of(row) for row in outcome.trials}
     assert len(courses[1]) > 1  # it was the worst
     assert courses[1][0] == courses[0][0]
     for number, course in courses.items():
@@ -450,5 +457,5 @@ def test_a_population_goes_on_exactly_from_its_best(cluster, tmp_path):
 )
 def test_a_population_that_cannot_be_is_refused(space, changes, told, tmp_path):
     with pytest.raises(SpecError, match=told):
-        swept(tmp_path, space, Plan(scheduler="pbt", **changes), POPULATION)
+        swept(tmp_path, space, SweepConfig(scheduler="pbt", **changes), POPULATION)
     assert not list(tmp_path.iterdir())

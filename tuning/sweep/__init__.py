@@ -1,6 +1,6 @@
 """Sweeps: many runs over a search space, the best of which is trained again and tested.
 
-``python -m tuning.sweep --config SPACE.yaml`` does one from the command line.
+``raydl sweep --config SPACE.yaml`` does one from the command line.
 """
 
 import os
@@ -9,32 +9,38 @@ from dataclasses import asdict, replace
 from random import Random
 from typing import Any
 
-import ray
 import yaml
 from rich.console import Console
 
-from raydl import Run, options
+from raydl import Run
+from raydl.assembly.assemble import assemble
+from raydl.config import options
 from raydl.core.errors import SpecError, require
-from raydl.interrupt import Interrupted, Stop, stoppable
-from raydl.runtimes.cluster import connected, may_grow
-from raydl.runtimes.shared import Stored, stored
-from raydl.setup import prepare
+from raydl.core.extras import check_plots
+from raydl.runtimes.ray_cluster.cluster import connected, may_grow, total_resources
+from raydl.runtimes.ray_cluster.problem_store import StoredDataset, store_dataset
+from raydl.signals import Interrupted, Stop, stoppable
 from raydl.storage import Folder
-from tuning.runs import Row
-from tuning.sweep.plan import Plan
+from tuning.output import TableRow
+from tuning.sweep.config import SweepConfig
+from tuning.sweep.lineage import Stage
+from tuning.sweep.progress import LiveTable
 from tuning.sweep.report import Outcome, tested, write
-from tuning.sweep.room import check_room, claims, side_by_side
+from tuning.sweep.resources import check_room, claims, side_by_side
 from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.stages import Stage
-from tuning.sweep.table import Table, best_of, course_of
-from tuning.sweep.trials import search
-from tuning.sweep.watching import LiveTable
+from tuning.sweep.table import Table, best_of, stages_of
+from tuning.sweep.tuner import search
 
-__all__ = ["Outcome", "Plan", "sweep"]
+__all__ = ["Outcome", "SweepConfig", "sweep"]
 
 SPEC = "sweep.yaml"
-FREE = {"concurrent", "address", "name", "run.storage"}  # may be others when it is taken up again
+CHANGEABLE_ON_RESUME = {
+    "concurrent",
+    "address",
+    "name",
+    "run.storage",
+}  # may be others when it is taken up again
 
 
 class Stopped(Interrupted):
@@ -47,7 +53,7 @@ class Stopped(Interrupted):
 def sweep(
     run: Run,
     space: Mapping[str, Mapping[str, Any]],
-    plan: Plan | None = None,
+    plan: SweepConfig | None = None,
     *,
     resume: bool = False,
     console: Console | None = None,
@@ -78,7 +84,8 @@ def sweep(
         >>> space = {"algorithm.lr": {"loguniform": [1e-3, 1.0]}}  # doctest: +SKIP
         >>> sweep(base, space, Plan(trials=8, scheduler="asha")).best  # doctest: +SKIP
     """
-    plan, console = plan or Plan(), console or Console()
+    check_plots("a sweep's report")
+    plan, console = plan or SweepConfig(), console or Console()
     folder = Folder(run.storage) / plan.name
     searched = Space(_compared(run, plan), space)
     points = _points(searched, plan)
@@ -87,8 +94,8 @@ def sweep(
     for each in runs:
         claims(each, plan.gpus)
     spec = {"run": options.to_mapping(run), "space": {**space}, **asdict(plan)}
-    _check_same(folder, spec, resume)
-    setup = prepare(runs[0])  # downloads the data once, and tells what does not fit
+    _check_same(folder, spec, resume=resume)
+    setup = assemble(runs[0])  # downloads the data once, and tells what does not fit
     held_out = len(setup.problem.dataset.validation.targets)
     require(held_out > 0, "validation samples", held_out, "1 or more: trials are compared on them")
     data = setup.problem.dataset if searched.shares("data") else None
@@ -99,12 +106,12 @@ def sweep(
     with connected(plan.address, os.cpu_count() or 1, plan.gpus), stoppable() as stop:
         if not may_grow():
             for each in runs:
-                check_room(each, plan.gpus, ray.cluster_resources())
-        dataset = None if data is None else stored(data)
+                check_room(each, plan.gpus, total_resources())
+        dataset = None if data is None else store_dataset(data)
         trials = _search(folder, searched, plan, points, console, stop, dataset)
         best, winner = best_of(trials), []
         if best is not None and plan.seeds:
-            first, *later = course_of(best)
+            first, *later = stages_of(best)
             again = Space(tested(searched.at(first.settings)), _seeds(run.seed, plan.seeds))
             place, unstopped = folder / "winner", replace(plan, scheduler="none")
             winner = _search(place, again, unstopped, again.grid(), console, stop, dataset, later)
@@ -113,7 +120,7 @@ def sweep(
     return outcome
 
 
-def _compared(run: Run, plan: Plan) -> Run:
+def _compared(run: Run, plan: SweepConfig) -> Run:
     """The run as it is swept: scored in validation, and written down where it may be ended."""
     evaluation = replace(run.evaluation, test="never")
     checkpoint = run.checkpoint
@@ -123,7 +130,7 @@ def _compared(run: Run, plan: Plan) -> Run:
     return replace(run, name=None, evaluation=evaluation, checkpoint=checkpoint)
 
 
-def _points(space: Space, plan: Plan) -> list[Settings] | None:
+def _points(space: Space, plan: SweepConfig) -> list[Settings] | None:
     """The settings of the trials; None if the searcher suggests them as it learns."""
     if plan.searcher == "optuna":
         space.domains()  # refuses what it cannot suggest
@@ -143,15 +150,15 @@ def _seeds(first: int, count: int) -> dict[str, dict[str, list[int]]]:
 def _search(
     folder: Folder,
     space: Space,
-    plan: Plan,
+    plan: SweepConfig,
     points: list[Settings] | None,
     console: Console,
     stop: Stop,
-    dataset: Stored | None,
+    dataset: StoredDataset | None,
     later: Sequence[Stage] = (),
-) -> list[Row]:
+) -> list[TableRow]:
     """The rows of the trials, when they are done."""
-    at_once = side_by_side(space.corners, plan, ray.cluster_resources())
+    at_once = side_by_side(space.corners, plan, total_resources())
     with LiveTable(console, space.fields, plan.trials if points is None else len(points)) as live:
         table = Table(folder, space, plan.scheduler, live)
         search(table, plan, points, stop, concurrent=at_once, dataset=dataset, later=later)
@@ -160,20 +167,22 @@ def _search(
     return table.rows
 
 
-def _check_same(folder: Folder, spec: Mapping[str, Any], resume: bool) -> None:
+def _check_same(folder: Folder, spec: Mapping[str, Any], *, resume: bool) -> None:
     """Raises a SpecError if the folder's sweep is another one, or not to be gone on with."""
     there = folder.has(SPEC)
     if there and not resume:
         raise SpecError(
             f"there is a sweep in {folder.uri!r} already; choose another name, or go on with it: "
-            f"python -m tuning.sweep --resume {folder.uri}"
+            f"raydl sweep --resume {folder.uri}"
         )
     if resume and not there:
         raise SpecError(f"there is no sweep to resume at {folder.uri!r}: it has no {SPEC}")
     if there:
         texts = folder.read(SPEC).decode(), yaml.safe_dump(spec)
         flat = (options.flatten(options.from_yaml(text, SPEC)) for text in texts)
-        was, now = ({key: each[key] for key in each if key not in FREE} for each in flat)
+        was, now = (
+            {key: each[key] for key in each if key not in CHANGEABLE_ON_RESUME} for each in flat
+        )
         if changed := options.differences(was, now):
             raise SpecError(
                 "a sweep can only be resumed as it began; these differ:\n" + "\n".join(changed)

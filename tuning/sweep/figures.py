@@ -6,13 +6,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from raydl.record import read_rows
+from raydl.run_folder.record import read_rows
 from raydl.storage import Folder
 from tuning.output import drawing
+from tuning.sweep.lineage import newest
 from tuning.sweep.space import Space
-from tuning.sweep.stages import newest
 from tuning.sweep.trial import home_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def draw(folder: Folder, table: pd.DataFrame, space: Space, best: int | None) ->
     listed = [field for field in numeric if field not in space.ranges]
     plots: dict[str, tuple[int, Draw]] = {}
     for field in numeric:
-        plots[field] = 1, partial(_line, scored, field, field not in space.ranges)
+        plots[field] = 1, partial(_line, scored, field, listed=field not in space.ranges)
     for first, second in combinations(listed, 2):
         others = [field for field in varied if field not in (first, second)]
         plots[f"{first}-{second}"] = 1, partial(_heat_map, scored, first, second, others)
@@ -57,7 +58,7 @@ def draw(folder: Folder, table: pd.DataFrame, space: Space, best: int | None) ->
     return [f"{name}.png" for name in plots]
 
 
-def _line(table: pd.DataFrame, field: str, listed: bool, panels: "list[Axes]") -> None:
+def _line(table: pd.DataFrame, field: str, panels: "list[Axes]", *, listed: bool) -> None:
     (axes,) = panels
     values = table[field].astype(float)
     axes.scatter(values, 100 * table["val_accuracy"], s=14, color="grey", label="trials")
@@ -102,12 +103,13 @@ def _parallel(
     (axes,) = panels
     accuracy = 100 * table["val_accuracy"].astype(float)
     colors = ScalarMappable(Normalize(accuracy.min(), accuracy.max()), colormaps["viridis"])
-    heights = {field: _heights(table[field], field in numeric) for field in fields}
-    heights[_ACCURACY] = _heights(table["val_accuracy"] * 100, True)
+    heights = {field: _heights(table[field], numeric=field in numeric) for field in fields}
+    heights[_ACCURACY] = _heights(table["val_accuracy"] * 100, numeric=True)
     places = range(len(heights))
     lines = np.stack(list(heights.values()), axis=1)
-    for line, reached in sorted(zip(lines, accuracy, strict=True), key=lambda each: each[1]):
-        axes.plot(places, line, color=colors.to_rgba(reached), linewidth=1.2)
+    order = np.argsort(accuracy, kind="stable")
+    for line, color in zip(lines[order], colors.to_rgba(accuracy.to_numpy()[order]), strict=True):
+        axes.plot(places, line, color=color, linewidth=1.2)
     for place, (field, height) in enumerate(heights.items()):
         axes.axvline(place, color="black", linewidth=0.8)
         values = table.get(field, accuracy)
@@ -130,7 +132,10 @@ def _costs(
         sent = [(row["bytes_up"] + row["bytes_down"]) / 1e6 for row in scored]
         took = [row["wall_seconds"] for row in scored]
         chosen = number == best
-        style = {"color": "C0" if chosen else "lightgrey", "linewidth": 2 if chosen else 0.9}
+        style: dict[str, Any] = {
+            "color": "C0" if chosen else "lightgrey",
+            "linewidth": 2 if chosen else 0.9,
+        }
         label = f"trial {number:04d}, the best" if chosen else None
         for axes, costs in zip(panels, (sent, took), strict=True):
             axes.plot(costs, reached, label=label, marker="." if len(costs) == 1 else None, **style)
@@ -140,7 +145,7 @@ def _costs(
         panels[0].legend()
 
 
-def _heights(values: pd.Series, numeric: bool) -> np.ndarray:
+def _heights(values: pd.Series, *, numeric: bool) -> npt.NDArray[np.float64]:
     """Where values lie on an axis from 0 to 1, float64 [n]: by size, or as words by their order."""
     if numeric:
         sizes = values.astype(float).to_numpy()

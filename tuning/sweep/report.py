@@ -6,13 +6,13 @@ from typing import NamedTuple
 import pandas as pd
 import yaml
 
-from raydl import Run, options
+from raydl import Run
+from raydl.config import options
 from raydl.storage import Folder
-from tuning.output import markdown
-from tuning.runs import Row
+from tuning.output import TableRow, markdown
 from tuning.sweep.figures import draw
 from tuning.sweep.space import Space
-from tuning.sweep.table import course_of
+from tuning.sweep.table import stages_of
 
 _COLUMNS = ["outcome", "val_accuracy", "round", "local_steps", "bytes_up", "wall_seconds"]
 
@@ -27,9 +27,9 @@ class Outcome(NamedTuple):
         path: of the sweep's folder.
     """
 
-    trials: list[Row]
-    best: Row | None
-    winner: list[Row]
+    trials: list[TableRow]
+    best: TableRow | None
+    winner: list[TableRow]
     path: str
 
 
@@ -45,9 +45,9 @@ def write(folder: Folder, space: Space, outcome: Outcome) -> None:
     text = f"# Sweep {folder.name}\n\n"
     text += ", ".join(f"{count} {kind}" for kind, count in counts.items()) + ".\n\n"
     if best is not None:
-        text += f"## Best setting\n\n{_best(space, best)}\n\n"
+        text += f"## Best setting\n\n{_best(best)}\n\n"
         text += f"{_scores(outcome.winner)}\n\n" if outcome.winner else ""
-        if len(course_of(best)) == 1:
+        if len(stages_of(best)) == 1:
             spec = options.to_mapping(tested(space.at(space.settings(best))))
             folder.write("best.yaml", yaml.safe_dump(spec, sort_keys=False).encode())
             text += "Train it again with\n\n    raydl run --config best.yaml\n\n"
@@ -59,18 +59,18 @@ def write(folder: Folder, space: Space, outcome: Outcome) -> None:
     folder.write("report.md", text.encode())
 
 
-def _best(space: Space, best: Row) -> str:
-    course = course_of(best)
+def _best(best: TableRow) -> str:
+    stages = stages_of(best)
     text = "\n".join(
-        f"- {f'after round {stage.round}, ' if len(course) > 1 else ''}{field}: {value}"
-        for stage in course
+        f"- {f'after round {stage.round}, ' if len(stages) > 1 else ''}{field}: {value}"
+        for stage in stages
         for field, value in stage.settings.items()
     )
     text += f"\n\nValidation accuracy {100 * best['val_accuracy']:.2f} % "
     return text + f"(trial {best['number']:04d})."
 
 
-def _scores(winner: list[Row]) -> str:
+def _scores(winner: list[TableRow]) -> str:
     scores = pd.Series([row["test_accuracy"] for row in winner], dtype=float)
     finished = 100 * scores.dropna()
     if finished.empty:

@@ -16,12 +16,11 @@ from ray.tune.schedulers import (
 )
 
 from raydl import Run
+from raydl.assembly.assemble import assemble
 from raydl.core import tree
 from raydl.core.errors import SpecError, require
 from raydl.data import Dataset
-from raydl.runtimes.specs import AllReduce
-from raydl.setup import prepare
-from tuning.sweep.plan import METRIC, MODE, Plan
+from tuning.sweep.config import METRIC, MODE, SweepConfig
 from tuning.sweep.space import Space
 
 SETTINGS = "settings"  # what Tune's configuration of a trial has them under
@@ -32,7 +31,7 @@ def unit_of(space: Space) -> str:
     return "round" if all(run.epochs is None for run in space.corners) else "epochs"
 
 
-def scheduler(plan: Plan, space: Space) -> TrialScheduler | None:
+def scheduler(plan: SweepConfig, space: Space) -> TrialScheduler | None:
     """The plan's scheduler; None if nothing stops or changes trials.
 
     Raises:
@@ -59,10 +58,11 @@ def scheduler(plan: Plan, space: Space) -> TrialScheduler | None:
     common["grace_period"] = plan.grace
     if plan.scheduler == "median":
         return MedianStoppingRule(**common)
-    return ASHAScheduler(**common, max_t=length, reduction_factor=plan.reduction)
+    common |= {"max_t": length, "reduction_factor": plan.reduction}
+    return ASHAScheduler(**common)
 
 
-def rungs(plan: Plan, space: Space) -> tuple[float, ...] | None:
+def rungs(plan: SweepConfig, space: Space) -> tuple[float, ...] | None:
     """Where, in the unit, the scheduler looks at a trial; None if at everything that it is told."""
     if plan.scheduler == "median":
         return None
@@ -84,7 +84,7 @@ def check_exchangeable(space: Space, dataset: Dataset | None) -> None:
                 f"scheduler is pbt, which changes {field} in the middle of a run; it can only "
                 "change fields of the algorithm, such as algorithm.lr"
             )
-    if isinstance(space.run.runtime, AllReduce):
+    if space.run.runtime.group() is not None:
         raise SpecError(
             "scheduler is pbt, whose trials take turns on what Tune reserves, but the processes of "
             "allreduce are Ray Train's; choose the runtime sequential or actors"
@@ -124,11 +124,11 @@ def _kept_within(space: Space, config: dict[str, Any]) -> dict[str, Any]:
 
 def _layout(run: Run, dataset: Dataset | None) -> list[tuple[str, torch.dtype, torch.Size]]:
     """Every tensor that a checkpoint of the run holds, or that its clients train with."""
-    setup = prepare(run, dataset)
+    setup = assemble(run, dataset)
     algorithm = setup.problem.algorithm
     state = algorithm.init(setup.params)
     broadcast = algorithm.client.received(algorithm.broadcast(state), 0)
-    kept = algorithm.client.start(broadcast)
+    kept = algorithm.client.initial_state(broadcast)
     local = algorithm.client.init(broadcast, kept)
     clients = torch.empty(len(setup.problem.partition))
     whole = {"state": state, "kept": kept, "local": local, "clients": clients}

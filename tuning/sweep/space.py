@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from ray import tune
 
-from raydl import Run, options
+from raydl import Run
+from raydl.config import options
 from raydl.core.errors import SpecError, require, unknown
 
 Settings: TypeAlias = dict[str, Any]  # values of the swept fields, by field

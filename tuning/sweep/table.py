@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from raydl.record import Board
+from raydl.run_folder.record import Board
 from raydl.storage import Folder
-from tuning.runs import Row
-from tuning.sweep import stages
-from tuning.sweep.plan import METRIC
+from tuning.output import TableRow
+from tuning.sweep import lineage
+from tuning.sweep.config import METRIC
+from tuning.sweep.lineage import Stage
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.stages import Stage
 from tuning.sweep.trial import OUTCOME, REPORTED, SCORES, home_of
 
 FILE = "trials.parquet"
@@ -27,10 +27,10 @@ TESTED = ("test_accuracy", "test_loss")
 class Watcher(Protocol):
     """Is told how the trials go on."""
 
-    def changed(self, rows: Sequence[Row]) -> None:
+    def changed(self, rows: Sequence[TableRow]) -> None:
         """Some trial's figures have."""
 
-    def ended(self, row: Row, rows: Sequence[Row]) -> None:
+    def ended(self, row: TableRow, rows: Sequence[TableRow]) -> None:
         """A trial has its outcome."""
 
 
@@ -54,7 +54,7 @@ class Table:
         self._rows = {row["number"]: row for row in _read(folder)}
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TableRow]:
         """Of all the trials, in the order of their numbers."""
         return [self._rows[number] for number in sorted(self._rows)]
 
@@ -92,16 +92,16 @@ class Table:
         row = self._rows[number]
         if row["outcome"] != "begun":
             return
-        place = stages.newest(home_of(self.folder, number))
-        course = stages.read(place, self.space.settings(row))
-        row |= course[-1].settings | {"stages": json.dumps(course)}
+        place = lineage.newest(home_of(self.folder, number))
+        stages = lineage.read(place, self.space.settings(row))
+        row |= stages[-1].settings | {"stages": json.dumps(stages)}
         row |= self._outcome(place, reason)
         self._write()
         if row["outcome"] != "finished" and row[METRIC] is not None:
             self._add_hparams(place, row)
         self._watcher.ended(row, self.rows)
 
-    def _outcome(self, place: Folder, reason: str | None) -> Row:
+    def _outcome(self, place: Folder, reason: str | None) -> TableRow:
         if reason is not None:
             return {"outcome": "failed", "reason": reason}
         if place.has(OUTCOME):
@@ -112,7 +112,7 @@ class Table:
             return {"outcome": "finished"} | {name: known[name] for name in REPORTED + TESTED}
         return {"outcome": "stopped", "reason": f"by the scheduler ({self._stopper})"}
 
-    def _add_hparams(self, place: Folder, row: Row) -> None:
+    def _add_hparams(self, place: Folder, row: TableRow) -> None:
         """Fills TensorBoard's HParams tab for a trial that did not finish, as others do it."""
         board = Board(place, int(row["round"]))
         board.hparams(self.space.settings(row), {name: row[name] for name in SCORES})
@@ -128,18 +128,18 @@ class Table:
         self.folder.write(FILE, content.getvalue())
 
 
-def course_of(row: Row) -> list[Stage]:
+def stages_of(row: TableRow) -> list[Stage]:
     """The stages that a trial went through."""
     return [Stage(*each) for each in json.loads(row["stages"])]
 
 
-def best_of(rows: Sequence[Row]) -> Row | None:
+def best_of(rows: Sequence[TableRow]) -> TableRow | None:
     """The finished trial that did best in validation, of equal ones the first; None if none did."""
     finished = [row for row in rows if row["outcome"] == "finished"]
     return max(finished, key=lambda row: row[METRIC], default=None)
 
 
-def told(row: Row) -> str:
+def in_words(row: TableRow) -> str:
     """What became of a trial, in a few words."""
     if row["outcome"] in ("diverged", "failed"):
         return f"{row['outcome']}: {row['reason']}"
@@ -147,9 +147,10 @@ def told(row: Row) -> str:
     return scored if row["outcome"] in ("begun", "finished") else f"{scored}, {row['outcome']}"
 
 
-def _read(folder: Folder) -> Iterator[Row]:
+def _read(folder: Folder) -> Iterator[TableRow]:
     """The table's rows; none if there is no table yet."""
     if folder.has(FILE):
         table = pd.read_parquet(BytesIO(folder.read(FILE)))
         for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-            yield row | course_of(row)[-1].settings
+            named = {str(name): value for name, value in row.items()}
+            yield named | stages_of(named)[-1].settings

@@ -14,19 +14,20 @@ from typing import NamedTuple
 import ray
 from ray import tune
 
-from raydl import Run, checkpoint
+import raydl
+from raydl import Run
+from raydl.assembly.assemble import usual_model
 from raydl.data import Dataset
-from raydl.record import Row, read_rows
-from raydl.rounds import NonFiniteError
-from raydl.runtimes.shared import Stored, filled
-from raydl.setup import usual_model
+from raydl.round import NonFiniteError
+from raydl.run_folder import checkpoint
+from raydl.run_folder.record import Row, read_rows
+from raydl.runtimes.ray_cluster.problem_store import StoredDataset, with_samples
 from raydl.storage import Folder
-from raydl.training import Observer
-from tuning.runs import take_up
-from tuning.sweep import stages
-from tuning.sweep.plan import METRIC
+from raydl.training import Callback
+from tuning.sweep import lineage
+from tuning.sweep.config import METRIC
+from tuning.sweep.lineage import Stage
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.stages import Stage
 
 SCORES = ("val_accuracy", "val_loss")
 TOTALS = ("round", "epochs", "samples", "local_steps", "messages", "bytes_down", "bytes_up")
@@ -62,7 +63,7 @@ def home_of(folder: Folder, number: int) -> Folder:
     return folder / f"trials/{number:04d}"
 
 
-def do(job: Job, number: int, settings: Settings, dataset: Stored | None) -> None:
+def do(job: Job, number: int, settings: Settings, dataset: StoredDataset | None) -> None:
     """Does a trial, or goes on with it; what goes wrong is written down in its folder.
 
     Args:
@@ -79,21 +80,22 @@ def do(job: Job, number: int, settings: Settings, dataset: Stored | None) -> Non
                 scores.tell(row, last=row is rows[-1])
         return
     try:
-        data = None if dataset is None else filled(dataset, ray.get(dataset.arrays))
+        data = None if dataset is None else with_samples(dataset, ray.get(dataset.arrays))
         place = _moved(job, home, settings, data)
         place = _through_stages(job, home, place, settings, data)
-        run = _run(job, stages.read(place, settings)[-1].settings, data, place)
+        run = _run(job, lineage.read(place, settings)[-1].settings, data, place)
         if job.interval is not None:
-            take_up(run, _Boundaries(job, run, home, settings), data)
+            boundaries = _Boundaries(job, run, home, settings)
+            raydl.run(run, resume="auto", callback=boundaries, dataset=data)
             return
         scores = _Scores(job, run)
         for row in read_rows(place):
-            scores.rounded(row)
-        take_up(run, scores, data)
+            scores.on_round(row)
+        raydl.run(run, resume="auto", callback=scores, dataset=data)
     except NonFiniteError as error:
-        _end(stages.newest(home), "diverged", str(error))
-    except Exception as error:  # whatever it is, the other trials go on
-        _end(stages.newest(home), "failed", f"{type(error).__name__}: {error}")
+        _end(lineage.newest(home), "diverged", str(error))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other trials go on
+        _end(lineage.newest(home), "failed", f"{type(error).__name__}: {error}")
     else:
         scores.tell(read_rows(place)[-1], last=True)
 
@@ -102,30 +104,30 @@ def _moved(job: Job, home: Folder, settings: Settings, data: Dataset | None) -> 
     """Where the trial goes on: in a new stage, if Tune hands it another one's checkpoint."""
     handed = tune.get_checkpoint()
     if handed is None:
-        return stages.newest(home)
+        return lineage.newest(home)
     with handed.as_directory() as directory:
         source = Folder(directory)
         if source.read("trial").decode() == home.name:  # it only had to wait for its turn
-            return stages.newest(home)
+            return lineage.newest(home)
         saved = checkpoint.newest(source)
         assert saved is not None
-        course = [*stages.read(source, settings), Stage(saved.round, settings)]
-        return stages.fork(source, home, _run(job, settings, data), course)
+        stages = [*lineage.read(source, settings), Stage(saved.round, settings)]
+        return lineage.fork(source, home, _run(job, settings, data), stages)
 
 
 def _through_stages(
     job: Job, home: Folder, place: Folder, settings: Settings, data: Dataset | None
 ) -> Folder:
     """Goes through all the stages but the last, in which the trial then is."""
-    done = stages.read(place, settings)
+    done = lineage.read(place, settings)
     for stage in job.later[len(done) - 1 :]:
         run = _run(job, done[-1].settings, data, place)
         saved = checkpoint.newest(place)
         if saved is None or saved.round < stage.round:
             with suppress(_ReachedError):
-                take_up(run, _Until(stage.round), data)
+                raydl.run(run, resume="auto", callback=_Until(stage.round), dataset=data)
         done.append(Stage(stage.round, settings | stage.settings))
-        place = stages.fork(place, home, _run(job, done[-1].settings, data), done)
+        place = lineage.fork(place, home, _run(job, done[-1].settings, data), done)
     return place
 
 
@@ -140,7 +142,7 @@ def _end(place: Folder, outcome: str, reason: str) -> None:
     place.write(OUTCOME, json.dumps({"outcome": outcome, "reason": reason}).encode())
 
 
-class _Scores(Observer):
+class _Scores(Callback):
     """Tells Tune of a run's scored rounds, each of them once: those that the scheduler waits for.
 
     Of others no more often than a person reads, for the trial waits until Tune has heard. Of the
@@ -151,11 +153,11 @@ class _Scores(Observer):
         self._job, self._run = job, run
         self._round, self._reached, self._at = 0, 0.0, monotonic()
 
-    def rounded(self, row: Row) -> None:
+    def on_round(self, row: Row) -> None:
         if self._run is None or not _over(self._run, row):
             self.tell(row)
 
-    def tell(self, row: Row, last: bool = False) -> None:
+    def tell(self, row: Row, *, last: bool = False) -> None:
         """Tells of a round, if it is scored and new, and due."""
         number, reached = int(row["round"] or 0), row[self._job.unit] or 0.0
         if row[METRIC] is None or number <= self._round:
@@ -167,18 +169,18 @@ class _Scores(Observer):
             tune.report(_figures(row))
 
 
-class _Boundaries(Observer):
+class _Boundaries(Callback):
     """Tells Tune of a population's trial where it may be changed, and hands over its checkpoint."""
 
     def __init__(self, job: Job, run: Run, home: Folder, settings: Settings) -> None:
         self._run, self._home, self._unit = run, home, job.unit
         self._interval = job.interval or 0.0
         self._place = Folder(run.storage) / str(run.name)
-        self._stages = stages.read(self._place, settings)
+        self._stages = lineage.read(self._place, settings)
         rows = read_rows(self._place)
         self._told = rows[-1][job.unit] or 0.0 if rows else 0.0
 
-    def rounded(self, row: Row) -> None:
+    def on_round(self, row: Row) -> None:
         now = row[self._unit] or 0.0
         due = row[METRIC] is not None and now - self._told >= self._interval
         if not due or _over(self._run, row):
@@ -186,9 +188,9 @@ class _Boundaries(Observer):
         self._told = now
         with TemporaryDirectory(prefix="raydl-") as scratch:
             to = Folder(scratch)
-            stages.copy(self._place, to)
+            lineage.copy(self._place, to)
             to.write("trial", self._home.name.encode())
-            to.write(stages.FILE, json.dumps(self._stages).encode())
+            to.write(lineage.FILE, json.dumps(self._stages).encode())
             tune.report(_figures(row), checkpoint=tune.Checkpoint.from_directory(scratch))
 
 
@@ -196,13 +198,13 @@ class _ReachedError(Exception):
     """A stage is at its end."""
 
 
-class _Until(Observer):
+class _Until(Callback):
     """Ends a run after a round, when it is written down."""
 
     def __init__(self, last: int) -> None:
         self._last = last
 
-    def rounded(self, row: Row) -> None:
+    def on_round(self, row: Row) -> None:
         if row["round"] == self._last:
             raise _ReachedError
 

@@ -1,0 +1,71 @@
+"""FedProx: FedAvg whose clients are pulled back to where they began.
+
+    wₖ ← SGD from x on  Fₖ(w) + μ/2 ‖w − x‖²
+    x ← x + ηₛ Σₖ nₖ (wₖ − x) / Σₖ nₖ
+
+T. Li, A. Sahu, M. Zaheer, M. Sanjabi, A. Talwalkar, V. Smith, "Federated Optimization in
+Heterogeneous Networks", MLSys 2020. Their stragglers, who send what they could do in time, are a
+matter of the runtime: ``simulated`` with a deadline and partial work.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+from raydl.algorithms.federated.fedavg import FedAvg
+from raydl.core import tree
+from raydl.core.algorithm import (
+    UNKNOWN_LENGTH,
+    Algorithm,
+    Client,
+    ClientState,
+    LocalState,
+    RunLength,
+)
+from raydl.core.errors import require
+from raydl.core.grad import Batch, Gradient, Gradients, Metrics
+from raydl.core.tree import Params
+
+
+@dataclass(frozen=True)
+class FedProx(FedAvg):
+    """FedAvg with a proximal term, for clients that differ much or train for different times.
+
+    Args:
+        mu: weight of the proximal term (μ); 0 is FedAvg.
+    """
+
+    mu: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.mu < inf, "algorithm.mu", self.mu, "0 or larger")
+
+    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
+        """The algorithm with these hyperparameters."""
+        fedavg = super().build(budget)
+        return fedavg._replace(client=proximal(fedavg.client, self.mu))
+
+
+def proximal(client: Client, mu: float) -> Client:
+    """A client that descends on its loss + μ/2 ‖w − x‖², x being the parameters it received.
+
+    Args:
+        client: one that receives the parameters, and has its own in ``local["params"]``.
+        mu: μ; with 0 it is the client itself.
+    """
+    if mu == 0:
+        return client
+
+    def init(broadcast: Params, kept: ClientState) -> LocalState:
+        return client.init(broadcast, kept) | {"origin": broadcast}
+
+    def step(gradient: Gradient, local: LocalState, batch: Batch) -> tuple[LocalState, Metrics]:
+        def pulled(params: Params, batch: Batch) -> Gradients:
+            of_loss, origin = gradient(params, batch), local["origin"]
+            pulls = {name: mu * (params[name] - origin[name]) for name in of_loss.grads}
+            return of_loss._replace(grads=tree.add(of_loss.grads, pulls))
+
+        after, metrics = client.step(pulled, local, batch)
+        return after | {"origin": local["origin"]}, metrics
+
+    return client._replace(init=init, step=step)

@@ -1,0 +1,130 @@
+"""From a run's spec to the values that it is made of, with every check that needs them."""
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
+from raydl.assembly.trial import try_out
+from raydl.config.run import Model, Run
+from raydl.core.algorithm import RunLength
+from raydl.core.errors import SpecError
+from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.rng import forked, seed_draws
+from raydl.core.tree import Params
+from raydl.data.batches import two_samples
+from raydl.data.checks import (
+    check_augmentation,
+    check_dataset,
+    check_participation,
+    check_partition,
+)
+from raydl.data.dataset import Dataset
+from raydl.data.own import load_dataset
+from raydl.data.partitions.partition import Partition
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.worker.batchable import check_batchable
+
+_USUAL_MODELS: dict[tuple[int, ...], str] = {(1, 28, 28): "MnistCNN", (3, 32, 32): "CifarCNN"}
+
+
+class Assembled(NamedTuple):
+    """A run's values: what is to be learned, and the first parameters."""
+
+    problem: Problem
+    params: Params
+
+
+def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
+    """Loads the data, deals it to the clients and makes the model.
+
+    The first parameters are those that the model has after ``torch.manual_seed(run.seed)``.
+
+    Args:
+        run: the spec.
+        dataset: what ``run.data`` loads, if it is at hand already.
+
+    Raises:
+        SpecError: if any part of the run does not fit another.
+    """
+    run.runtime.check_serves(run.algorithm)
+    dataset = load_dataset(run.data) if dataset is None else dataset
+    check_dataset(dataset)
+    partition = assign(run, dataset)
+    check_participation(run.participation, run.population, run.seed, run.last_round)
+    if run.augmentation is not None:  # refuses what it cannot change
+        check_augmentation(run.augmentation, dataset, run.seed)
+    model, like = usual_model(run, dataset), two_samples(dataset).inputs
+    make = partial(_made, model, dataset.shape, dataset.classes, run.seed, like)
+    module = make()
+    task, hidden = try_out(
+        Task(module, cross_entropy, run.precision, run.microbatch), dataset, run.seed
+    )
+    _check_shards(run, partition)
+    algorithm = run.algorithm.build(budget(run, dataset))
+    check_processes(run.runtime, algorithm, task, hidden)
+    problem = Problem(
+        algorithm=algorithm,
+        task=task,
+        dataset=dataset,
+        partition=partition,
+        seed=run.seed,
+        augmentation=run.augmentation,
+        block_size=run.block_size,
+        fan_in=run.fan_in,
+        make=make,
+    )
+    params = parameters(module)
+    state = algorithm.init(params)  # refuses parameters that its optimizer cannot take
+    check_minibatches(run, problem, algorithm.plan(state))
+    if run.runtime.batched:
+        check_batchable(problem)
+    check_client(problem, state)
+    return Assembled(problem, params)
+
+
+def assign(run: Run, dataset: Dataset) -> Partition:
+    """How the training samples fall to the run's clients."""
+    owners = None if dataset.owners is None else dataset.owners.numpy()
+    labels = dataset.train.targets.numpy()
+    partition = run.partition.assign(labels, run.population, run.seed, owners)
+    check_partition(partition, run.population, len(labels))
+    return partition
+
+
+def budget(run: Run, dataset: Dataset) -> RunLength:
+    """How long the run is to be, for an algorithm that plans ahead."""
+    updates = run.runtime.updates(len(next(run.cohorts())), run.population)
+    epoch = len(dataset.train.targets) / updates
+    samples = None if run.epochs is None else run.epochs * epoch
+    return RunLength(run.last_round, samples, epoch, updates)
+
+
+def usual_model(run: Run, dataset: Dataset) -> Model:
+    """The run's model, or if it names none what is usual for such data."""
+    return run.model or Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _check_shards(run: Run, partition: Partition) -> None:
+    """Raises a SpecError if a worker, whose minibatches are all full, has too few samples."""
+    batch, smallest = getattr(run.algorithm, "batch_size", None), int(partition.sizes.min())
+    if run.workers is not None and run.workers > 1 and batch is not None and batch > smallest:
+        raise SpecError(
+            f"algorithm.batch_size is {batch}, but of {run.workers} workers one has {smallest} "
+            "samples; take fewer workers or smaller minibatches"
+        )
+
+
+def _made(model: Model, shape: tuple[int, ...], classes: int, seed: int, like: Tensor) -> nn.Module:
+    """The module, with the first parameters of a seed; lazy ones are made for such inputs."""
+    with forked(host=True), torch.random.fork_rng():
+        seed_draws(seed, host=True)  # Python's and numpy's
+        torch.manual_seed(seed)
+        module = model.build(shape, classes)
+        if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
+            with torch.no_grad():
+                module.eval()(like)
+    return module

@@ -1,0 +1,54 @@
+"""``raydl data``: how a data set falls to the clients, and a data set as Parquet."""
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+
+from raydl.assembly.assemble import assign
+from raydl.cli.arguments import take_option
+from raydl.cli.progress import partition_table
+from raydl.config import options
+from raydl.config.given import title
+from raydl.core.errors import SpecError
+from raydl.core.extras import check_plots
+from raydl.data import label_counts, plot_participation, plot_partition, prepare
+from raydl.data.own import load_dataset
+
+
+def show(argv: list[str]) -> int:
+    """Prints and draws how labels and sizes fall over the clients."""
+    check_plots("raydl data show")
+    output, argv = take_option(argv, "--output")
+    spec = options.parse(argv)
+    dataset = load_dataset(spec.data)
+    counts = label_counts(dataset.train.targets.numpy(), assign(spec, dataset), dataset.classes)
+    folder = Path(output or ".")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"--output {output!r} cannot be made: {error.strerror}") from error
+    heading = f"{dataset.name}, {title(spec.partition)}, {spec.population} clients"
+    plot_partition(counts, heading).savefig(folder / "partition.png")
+    drawn = [folder / "partition.png"]
+    if hasattr(spec.participation, "probabilities"):  # an own one may know none
+        probabilities = spec.participation.probabilities(spec.population, spec.seed)
+        drawn.append(folder / "participation.png")
+        caption = f"{title(spec.participation)} participation"
+        plot_participation(probabilities, caption).savefig(drawn[-1])
+    console = Console()
+    console.print(partition_table(counts, heading))
+    console.print("\n" + "\n".join(map(str, drawn)), highlight=False)
+    return 0
+
+
+def write(argv: list[str]) -> int:
+    """Writes a data set to where ``--data Parquet`` reads it."""
+    if not argv or argv[0].startswith("-"):
+        raise SpecError(
+            "raydl data prepare needs a folder: raydl data prepare URI --data MNIST ..."
+        )
+    uri, *rest = argv
+    prepare(options.parse(rest).data, uri)
+    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {shlex.quote(uri)}")
+    return 0

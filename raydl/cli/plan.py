@@ -1,0 +1,113 @@
+"""``raydl plan``: what a run will send, as a table and a figure."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+from rich.console import Console
+
+from raydl.cli.arguments import parse_run
+from raydl.cli.progress import table
+from raydl.config.parser import reworded
+from raydl.core.compat import actions
+from raydl.core.errors import SpecError, require, unknown
+from raydl.core.extras import check_plots
+from raydl.planning.forecast import Circumstances, Figures
+from raydl.planning.outline import Outline, of_outline
+from raydl.planning.run import of_run
+
+_OUTLINES = {"parameters", "shape", "scheme"}  # one of which tells an outline from a run
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def main(argv: list[str]) -> int:
+    """Plans what the options describe, and prints it."""
+    outlined = any(_key(token) in _OUTLINES for token in argv)
+    parser = _parser(outline=outlined)
+    own, others = _parted(argv, {each.dest for each in actions(parser)})
+    if outlined and others:
+        raise unknown(
+            "option of a plan in outline", _key(others[0]), _names(Outline, Circumstances)
+        )
+    try:
+        given = parser.parse_args(own)
+    except ArgumentError as error:
+        raise SpecError(reworded(str(error), "raydl plan")) from None
+    circumstances = _made(Circumstances, given)
+    if given.output is not None:
+        check_plots("raydl plan --output")
+        file = Path(given.output)
+        sound = file.suffix in _FORMATS and file.parent.is_dir()
+        allowed = f"a file in a folder that exists, and end in {', '.join(_FORMATS)}"
+        require(sound, "output", given.output, allowed)
+    comparison = of_outline(_made(Outline, given)) if outlined else of_run(parse_run(others)[0])
+    planned = {name: each.figures(circumstances) for name, each in comparison.forecasts.items()}
+    console = Console()
+    if given.json:
+        print(json.dumps(planned, indent=2))
+    else:
+        console.print(f"[bold]{comparison.title}[/]\n", highlight=False)
+        columns = {name.replace("_", " "): _spoken(each) for name, each in planned.items()}
+        console.print(table(columns))
+    if given.output is not None:
+        from raydl.planning.figure import plot
+
+        try:
+            plot(comparison, circumstances).savefig(given.output)
+        except OSError as error:
+            raise SpecError(f"output {given.output!r} cannot be written: {error}") from error
+        if not given.json:
+            console.print(f"\n{given.output}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _parser(*, outline: bool) -> ArgumentParser:
+    parser = ArgumentParser(prog="raydl plan", exit_on_error=False)
+    parser.add_argument("--output", type=str)
+    parser.add_argument("--json", action="store_true")
+    parser.add_class_arguments(Circumstances, None)
+    if outline:
+        parser.add_class_arguments(Outline, None)
+    return parser
+
+
+def _parted(argv: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
+    """The options with these names and their values, and all others."""
+    own: list[str] = []
+    others: list[str] = []
+    into = others
+    for token in argv:
+        if token.startswith("--"):
+            into = own if _key(token) in known else others
+        into.append(token)
+    return own, others
+
+
+def _key(token: str) -> str:
+    return token.removeprefix("--").partition("=")[0]
+
+
+def _names(*classes: type) -> list[str]:
+    return [field.name for each in classes for field in dataclasses.fields(each)]
+
+
+def _made(cls: type, given: Any) -> Any:
+    return cls(**{name: given[name] for name in _names(cls)})
+
+
+def _spoken(figures: Figures) -> Figures:
+    """The figures for a table, which says in words how many workers the phases allow."""
+    shown = dict(figures)
+    phases = shown.pop("most_workers_by_phase", None)
+    if isinstance(phases, dict):
+        shown["most_workers"] = _limit(figures["most_workers"])
+        if len(set(phases.values())) > 1:
+            shown["by phase"] = ", ".join(f"{name} {_limit(each)}" for name, each in phases.items())
+    return shown
+
+
+def _limit(workers: Any) -> str:
+    return "no limit" if workers is None else f"{workers:,}"

@@ -1,0 +1,73 @@
+"""What a user gives for a field that names something: its name, an object, a class, a function."""
+
+from collections.abc import Callable
+from inspect import isbuiltin, isclass, isfunction, ismethod
+from typing import Any
+
+from raydl.config.choices import CHOICES, METHODS, find
+from raydl.config.names import OPTIONAL
+from raydl.core.errors import SpecError, brief
+from raydl.core.spec import make_default
+from raydl.data.own import FUNCTIONS, as_tensors
+
+
+def kind_of(given: Any) -> Any:
+    """The class or the function that an object comes from, see `name_of`."""
+    if isinstance(given, tuple(FUNCTIONS.values())):
+        return given.function  # type: ignore[attr-defined]  # which all of them have
+    return given if isroutine(given) else type(given)
+
+
+def title(given: Any) -> str:
+    """What tables and figures call an object."""
+    return str(kind_of(given).__name__)
+
+
+def choice(field: str) -> Callable[[str, Any], Any]:
+    """What brings a field to an object of what it names: from its name, or as it is given."""
+
+    def bring(_: str, given: Any) -> Any:
+        if isinstance(given, str):
+            given = find(field, given)
+            given = make_default(field, given) if isclass(given) else given
+        if given is None and field in (*OPTIONAL, "runtime"):
+            return None
+        return as_object(field, given)
+
+    return bring
+
+
+def as_object(field: str, given: Any) -> Any:
+    """What was given for a field as an object with the method that it needs.
+
+    Raises:
+        SpecError: if it is none.
+    """
+    given = as_tensors(given) if field == "data" else given
+    method = METHODS[field]
+    if isinstance(given, tuple(CHOICES[field].values())):
+        return given
+    if not isclass(given) and callable(getattr(given, method, None)):
+        return given
+    if isroutine(given) and field in FUNCTIONS:
+        return FUNCTIONS[field](given)
+    if isclass(given) and hasattr(given, method):
+        raise SpecError(
+            f"{field} is the class {given.__qualname__}; it must be an instance: "
+            f"{given.__qualname__}(...)"
+        )
+    also = {
+        "data": ", a function that gives a Dataset, Tensors or (x, y), or (x, y) themselves",
+        "partition": ", or a function (labels, clients, seed, owners) -> Partition",
+        "participation": ", or a function (clients, seed) -> cohorts",
+        "augmentation": ", such as a function (inputs, generator) -> inputs",
+    }.get(field, "")
+    raise SpecError(
+        f"{field} is {brief(given)}; it must be one of {', '.join(CHOICES[field])}, by name or as "
+        f"an object, or an object with the method {method}{also}"
+    )
+
+
+def isroutine(given: Any) -> bool:
+    """Whether something is a function, with a name of its own."""
+    return isfunction(given) or ismethod(given) or isbuiltin(given)

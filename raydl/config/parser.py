@@ -1,0 +1,59 @@
+"""Parsers: jsonargparse checks the types of options, and takes their meanings from docstrings."""
+
+import re
+from argparse import Action
+from inspect import isclass, isfunction
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from raydl.config.choices import inner
+from raydl.config.run import FROM_DATA
+from raydl.core.compat import actions
+
+
+def new_parser() -> ArgumentParser:
+    """A parser that raises its errors."""
+    return ArgumentParser(prog="raydl run", usage="raydl run [OPTION ...]", exit_on_error=False)
+
+
+def add_options(parser: ArgumentParser, path: str, cls: Any) -> None:
+    """Adds the options of a class to a parser, but those that name classes in turn.
+
+    Args:
+        parser: the parser.
+        path: of the field that names the class; empty for a run.
+        cls: the class, or a function that makes a model.
+    """
+    if isfunction(cls) and path != "model":
+        return  # what it is called with is not the user's to say
+    skip: set[str | int] = {*FROM_DATA} if path == "model" else {*inner(path, cls)}
+    if isclass(cls):
+        parser.add_class_arguments(
+            cls, path or None, skip=skip, instantiate=not path, fail_untyped=False
+        )
+    else:
+        parser.add_function_arguments(cls, path, skip=skip, fail_untyped=False)
+
+
+def options_of(parser: ArgumentParser) -> list[Action]:
+    """The options of a parser, without those that it has by itself."""
+    return [each for each in actions(parser) if each.dest != "help" and each.metavar != "CONFIG"]
+
+
+def reworded(message: str, command: str = "raydl run") -> str:
+    """Jsonargparse's complaint as a sentence, which sends to a command's help."""
+    message = " ".join(re.sub(r"<class '(.+?)'>", r"\1", message).split())
+    for pattern in (
+        r'Parser key "(?P<key>.+?)": Expected an? (?P<type>.+?)\. Got value: ?(?P<given>.*)',
+        r'Parser key "(?P<key>.+?)": .* Subtypes: \[(?P<type>.+?)\] .* Given value: ?(?P<given>.*)',
+    ):
+        if found := re.fullmatch(pattern, message):
+            return f"{found['key']} is {found['given']!r}; it must be {_spoken(found['type'])}"
+    return f"{message}; see {command} --help"
+
+
+def _spoken(hint: str) -> str:
+    """A type as a person would write it: ``'drop' or 'fail'``, ``int or null``."""
+    hint = re.sub(r"(\w+\.)+", "", hint).replace("NoneType", "null")
+    return re.sub(r"Literal\[(.+)\]", r"\1", hint).replace(", ", " or ")

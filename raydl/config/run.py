@@ -1,0 +1,283 @@
+"""The spec of a run: everything that a user configures, as frozen dataclasses."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
+from itertools import repeat
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+from torch import nn
+
+from raydl.algorithms import FedAvg
+from raydl.config import choices
+from raydl.config.given import choice
+from raydl.core.algorithm import AlgorithmSpec
+from raydl.core.errors import SpecError, brief, require
+from raydl.core.grad import Precision
+from raydl.core.kinds import plain
+from raydl.core.spec import Spec
+from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
+from raydl.data.batches import Augmentation
+from raydl.data.checks import check_cohorts
+from raydl.runtimes.spec import RuntimeSpec
+
+FROM_DATA = {"shape", "classes"}  # a model's arguments that the data decides
+_NOT_GIVEN = object()
+_PLAIN = (bool, int, float, str, list, tuple, type(None))
+
+
+@dataclass(frozen=True)
+class Model(Spec, field="model"):
+    """A model by name or factory, and its options.
+
+    Args:
+        factory: one of raydl's models by name; ``package.module:name`` of an ``nn.Module`` class or
+            of a function that makes a module; or such a class or function itself. It is called
+            with ``shape`` (of one sample) and ``classes``, if its signature has them.
+        options: its other arguments.
+    """
+
+    factory: str | Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.factory, nn.Module):
+            raise SpecError(
+                f"model is {brief(self.factory)}, a module that is made already; give its class, "
+                "or a function that makes it, as Model(factory, options): each process makes one"
+            )
+
+    @property
+    def name(self) -> str:
+        """As ``--model`` takes it."""
+        if isinstance(self.factory, str):
+            return self.factory
+        factory = self.factory
+        while isinstance(factory, partial):  # whose arguments are among the settings
+            factory = factory.func
+        named = getattr(factory, "__qualname__", type(factory).__qualname__)
+        return f"{factory.__module__}:{named}"
+
+    def settings(self) -> dict[str, Any]:
+        """The options, with those of the factory's defaults that YAML can hold for the others."""
+        takes = signature(self._callable()).parameters.values()
+        defaults = {each.name: each.default for each in takes if each.name not in FROM_DATA}
+        return {
+            name: value
+            for name, value in (defaults | dict(self.options)).items()
+            if isinstance(plain(value), _PLAIN) or value is not defaults.get(name, _NOT_GIVEN)
+        }
+
+    def build(self, shape: Sequence[int], classes: int) -> nn.Module:
+        """The module for samples of a shape and a number of classes."""
+        factory = self._callable()
+        given = {"shape": tuple(shape), "classes": classes}
+        takes = signature(factory).parameters
+        given = {name: value for name, value in given.items() if name in takes}
+        try:
+            return factory(**given, **self.options)
+        except TypeError as error:
+            raise SpecError(f"model {self.name} cannot be made: {error}") from error
+
+    def _callable(self) -> Callable[..., nn.Module]:
+        if not isinstance(self.factory, str):
+            return self.factory
+        found: Callable[..., nn.Module] = choices.find("model", self.factory)
+        return found
+
+
+@dataclass(frozen=True)
+class Checkpointing(Spec, field="checkpoint"):
+    """When the run is written down.
+
+    Args:
+        every: rounds from one checkpoint to the next: 10 by default, or as many as an epoch takes
+            in a run whose length is given in epochs; there is always one at the end.
+        keep: number of checkpoints that stay; the older ones are removed.
+    """
+
+    every: int | None = None
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        _check_every("checkpoint.every", self.every)
+        require(self.keep >= 1, "checkpoint.keep", self.keep, "1 or larger")
+
+
+@dataclass(frozen=True)
+class Evaluation(Spec, field="evaluation"):
+    """When the model is scored.
+
+    Args:
+        every: rounds from one scoring on the validation set to the next: 1 by default, or as
+            many as an epoch takes in a run whose length is given in epochs. The last is always
+            scored.
+        test: time at which the test set is scored: at the end; each time, for a published protocol
+            that does so; or never, for a run that is only compared with others in validation.
+    """
+
+    every: int | None = None
+    test: Literal["end", "each", "never"] = "end"
+
+    def __post_init__(self) -> None:
+        _check_every("evaluation.every", self.every)
+
+
+def _check_every(name: str, rounds: int | None) -> None:
+    require(rounds is None or rounds >= 1, name, rounds, "1 or larger, or null")
+
+
+def usual_runtime(algorithm: type) -> RuntimeSpec:
+    """The runtime of a run that names none."""
+    spec: RuntimeSpec = choices.CHOICES["runtime"][getattr(algorithm, "usual_runtime", "actors")]()
+    return spec
+
+
+def _as_model(_: str, given: Any) -> Model | None:
+    """A model from its name, or from an ``nn.Module`` class or a function that makes a module."""
+    if given is None or isinstance(given, Model):
+        return given
+    if isinstance(given, str):
+        found = choices.find("model", given)
+        return None if found is None else Model(choices.name_of("model", found))
+    if not callable(given):
+        raise SpecError(
+            f"model is {brief(given)}; it must be one of {', '.join(choices.CHOICES['model'])}, by "
+            "name, an nn.Module class or a function that makes a module, or a Model of it with "
+            "options"
+        )
+    return Model(given)
+
+
+@dataclass(frozen=True)
+class Run(Spec):
+    """What to train, on which data, by which algorithm, and where.
+
+    What is named on the command line may be given by that name here, too: ``Run(data="MNIST",
+    runtime="sequential")``. Data may also be ``(x, y)``, tensors, arrays or lists, or a
+    ``TensorDataset``; a model an ``nn.Module`` class or a function that makes a module. Own data,
+    partitions, participations and augmentations may be objects with the method ``load``,
+    ``assign``, ``cohorts`` or ``__call__``, or functions that do what that does.
+
+    Args:
+        algorithm: algorithm to run.
+        data: data set to learn from.
+        partition: division of the training samples over the clients.
+        participation: clients that take part in a round; an algorithm with workers has them all.
+        model: model to train; what is usual for the data by default.
+        augmentation: changes of training images; none by default.
+        runtime: place where the clients train: actors by default; DataParallel's processes
+            allreduce, and the workers of ParameterServer and EASGD around a parameter_server.
+        clients: number of clients (N): 100 by default; an algorithm with workers has its own.
+        rounds: number of rounds: 30 by default, or as many as the epochs take.
+        epochs: passes over the whole training set after which the run ends, in all.
+        seed: seed of every draw: first parameters, partition, cohorts, order of samples, dropout.
+        precision: arithmetic of the models: float32, or bf16 (autocast; parameters stay float32).
+        microbatch: samples that go through the model at once, at most; the gradient of a larger
+            minibatch is put together from pieces, in less memory.
+        block_size: clients that are trained and reduced as one unit of scheduling; by default it
+            follows from the model and the cohort. The numbers depend on it, in their last bits.
+        fan_in: blocks whose results are merged by one of the actors, before the driver merges what
+            is left: 1 leaves all of it to the driver, which at some hundred actors is too slow. The
+            numbers depend on it, in their last bits.
+        on_nonfinite: whether a client's update with a NaN or an infinity ends the run (fail) or is
+            left out (drop).
+        checkpoint: when the run is written down.
+        evaluation: when the model is scored.
+        storage: folder of the runs' folders: a path, or a URI such as s3://bucket/folder.
+        name: name of the run's folder; by default from algorithm, data and time.
+    """
+
+    algorithm: Annotated[AlgorithmSpec, choice("algorithm")] = FedAvg()
+    data: Annotated[Source, choice("data")] = Digits()
+    partition: Annotated[PartitionSpec, choice("partition")] = IID()
+    participation: Annotated[ParticipationSpec, choice("participation")] = Uniform()
+    model: Annotated[Model | None, _as_model] = None
+    augmentation: Annotated[Augmentation | None, choice("augmentation")] = None
+    runtime: Annotated[RuntimeSpec, choice("runtime")] = None  # type: ignore[assignment]
+    clients: int | None = None
+    rounds: int | None = None
+    epochs: float | None = None
+    seed: int = 0
+    precision: Precision = "float32"
+    microbatch: int | None = None
+    block_size: int | None = None
+    fan_in: int = 1
+    on_nonfinite: Literal["fail", "drop"] = "fail"
+    checkpoint: Checkpointing = Checkpointing()
+    evaluation: Evaluation = Evaluation()
+    storage: str = "runs"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.runtime is None:
+            object.__setattr__(self, "runtime", usual_runtime(type(self.algorithm)))
+        require(self.seed >= 0, "seed", self.seed, "0 or larger")
+        above = self.epochs is None or self.epochs > 0
+        require(above, "epochs", self.epochs, "above 0, or null")
+        for name in ("clients", "rounds", "microbatch", "block_size", "fan_in"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "1 or larger, or null")
+        given = self.storage not in ("", "null")  # a null in YAML arrives as a word
+        require(given, "storage", self.storage, "a path or a URI")
+        if urlsplit(self.storage).password is not None:
+            raise SpecError(
+                "storage holds a password, which would be written to run.yaml; take it out of the "
+                "URI and set it in the environment, such as AWS_SECRET_ACCESS_KEY"
+            )
+        if self.name is not None:
+            sound = self.name and not set(self.name) & set("/\\:") and not self.name.startswith(".")
+            require(
+                bool(sound), "name", self.name, "a folder's name, without / \\ : or a leading dot"
+            )
+        if self.workers is not None and (self.clients, self.participation) != (None, Uniform()):
+            raise SpecError(
+                f"clients and participation are given, but {type(self.algorithm).__name__} has "
+                "workers of its own, who all take part; set --algorithm.workers"
+            )
+
+    @property
+    def workers(self) -> int | None:
+        """How many workers the algorithm has; None if it has clients."""
+        return getattr(self.algorithm, "workers", None)
+
+    @property
+    def population(self) -> int:
+        """How many clients, or workers, the training samples fall to."""
+        return self.workers or self.clients or 100
+
+    @property
+    def last_round(self) -> int | None:
+        """The round that the run ends with at the latest; None if the epochs alone decide."""
+        return self.rounds or (30 if self.epochs is None else None)
+
+    def cohorts(self) -> Iterator[np.ndarray]:
+        """Who takes part in the first round, int64 [cohort], in the second, and so on."""
+        if self.workers is not None:
+            return repeat(np.arange(self.workers))
+        return check_cohorts(self.participation, self.population, self.seed)
+
+    def due(self, every: int | None, usual: int, rounds: int, before: float, epochs: float) -> bool:
+        """Whether something is due after so many rounds and passes over the training set.
+
+        Args:
+            every: the rounds from one time to the next; None for the usual.
+            usual: those rounds in a run whose length is counted in rounds; one whose length is
+                counted in epochs does it after every epoch.
+            rounds: done by now.
+            before: the passes done one round ago.
+            epochs: passes done by now.
+        """
+        if every is None and self.epochs is not None:
+            return int(epochs) > int(before)
+        return rounds % (every or usual) == 0
+
+    def over(self, rounds: int, epochs: float) -> bool:
+        """Whether the run ends after so many rounds and passes over the training set."""
+        last = self.last_round
+        return (last is not None and rounds >= last) or (
+            self.epochs is not None and epochs >= self.epochs
+        )

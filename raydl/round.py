@@ -1,0 +1,183 @@
+"""The training loop: an endless generator of rounds, which needs no Ray.
+
+Whoever iterates decides when to evaluate, to log, to checkpoint and to stop. Everything that the
+next round depends on is in the `Round`'s state, the number of the round, and what the runtime's
+clients keep.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from time import perf_counter
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from raydl.core.algorithm import Algorithm, Work
+from raydl.core.grad import Metrics
+from raydl.core.rng import forked, seed_draws
+from raydl.core.tree import Tree
+from raydl.runtimes.runtime import (
+    CohortRuntime,
+    RoundResult,
+    ServerRuntime,
+    Traffic,
+    star_traffic,
+)
+
+
+class NonFiniteError(ArithmeticError):
+    """A client's update holds a NaN or an infinity."""
+
+
+class Round(NamedTuple):
+    """What a round did, and the state it left.
+
+    Attributes:
+        number: number of the round, from 1.
+        state: state of the server, after the round.
+        clients: columns of `BlockResult` over the updates: one of each client of the cohort, or as
+            many as the round has server steps.
+        messages: messages sent in the round, down and up.
+        bytes_down: the broadcast's bytes, times the cohort.
+        bytes_up: the bytes of all the clients' messages.
+        lost: updates that were lost, see `raydl.runtimes.runtime.Traffic`.
+        late: updates that came too late for their step, and were thrown away.
+        wall_seconds: seconds of the whole round, as it ran.
+        simulated_seconds: seconds of an ideal round with a machine for each client: set-up +
+            slowest client + aggregation, of every exchange; or of virtual time, where the runtime
+            keeps such.
+        metrics: what the server reports.
+    """
+
+    number: int
+    state: Tree
+    clients: dict[str, Tensor]
+    messages: int
+    bytes_down: int
+    bytes_up: int
+    lost: int
+    late: int
+    wall_seconds: float
+    simulated_seconds: float
+    metrics: Metrics
+
+    @property
+    def samples(self) -> int:
+        """Samples trained on, each as often as it was."""
+        return int(self.clients["samples"].sum())
+
+    @property
+    def local_steps(self) -> int:
+        """Minibatches trained on."""
+        return int(self.clients["steps"].sum())
+
+    def mean(self, metric: str) -> float:
+        """A client metric's mean over the samples trained on, where the update was finite."""
+        finite = self.clients["finite"] == 1
+        samples = self.clients["samples"][finite]
+        return float((self.clients[metric][finite] * samples).sum() / samples.sum())
+
+
+def rounds(
+    algorithm: Algorithm,
+    runtime: CohortRuntime | ServerRuntime,
+    state: Tree,
+    cohorts: Iterator[npt.NDArray[np.int64]],
+    start: int = 0,
+    on_nonfinite: Literal["fail", "drop"] = "fail",
+) -> Iterator[Round]:
+    """Runs an algorithm, round by round, for as long as it is asked to.
+
+    Args:
+        algorithm: what to run.
+        runtime: where to run it.
+        state: state of the server, ``algorithm.init(params)`` for a new run.
+        cohorts: the clients of round 0, 1, ...: int64 [cohort] each, from the first round on.
+        start: rounds already done; so many cohorts are skipped.
+        on_nonfinite: whether an update with a NaN or an infinity ends the run or is left out.
+
+    Yields:
+        The rounds from ``start + 1`` on.
+
+    Raises:
+        NonFiniteError: naming the clients, if ``on_nonfinite`` is ``"fail"``.
+    """
+    advance = runtime.advance if isinstance(runtime, ServerRuntime) else partial(_advance, runtime)
+    for number, cohort in enumerate(islice(cohorts, start, None), start):
+        began = perf_counter()
+        work = Work(number, tuple(cohort.tolist()), algorithm.plan(state))
+        done = advance(algorithm, state, work)
+        if on_nonfinite == "fail":
+            _check_finite(number + 1, done.clients)
+        state = done.state
+        yield Round(
+            number=number + 1,
+            state=state,
+            clients=done.clients,
+            **done.traffic._asdict(),
+            wall_seconds=perf_counter() - began,
+            simulated_seconds=done.seconds,
+            metrics=done.metrics,
+        )
+
+
+def _advance(runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Work) -> RoundResult:
+    """Does a round: all the steps of the server that it has, one by one."""
+    done: list[RoundResult] = []
+    for number in runtime.server_steps(work):
+        plan = algorithm.plan(state) if done else work.plan
+        done.append(server_step(runtime, algorithm, state, Work(number, work.clients, plan)))
+        state = done[-1].state
+    return RoundResult(
+        state,
+        {name: torch.cat([each.clients[name] for each in done]) for name in done[0].clients},
+        Traffic(*map(sum, zip(*(each.traffic for each in done), strict=True))),
+        sum(each.seconds for each in done),
+        done[-1].metrics,
+    )
+
+
+def server_step(
+    runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Work
+) -> RoundResult:
+    """Makes a step of the server: broadcast, local training, reduction, update.
+
+    Args:
+        runtime: where the cohort trains.
+        algorithm: what is run.
+        state: the server's, which is not written to.
+        work: the step's number, its cohort, and how long that trains.
+    """
+    began = perf_counter()
+    with forked():
+        seed_draws(runtime.seed, work.step, "broadcast")
+        broadcast = algorithm.broadcast(state)
+    prepared = perf_counter()
+    cohort = runtime.map_reduce(broadcast, work)
+    returned = perf_counter()
+    metrics: Metrics = {}
+    if cohort.clients["finite"].any():  # of no updates there is nothing to make a step from
+        with forked():
+            seed_draws(runtime.seed, work.step, "server")
+            state, metrics = algorithm.server(state, algorithm.reduce.result(cohort.accumulator))
+    traffic = cohort.traffic or star_traffic(algorithm, broadcast, cohort.clients)
+    seconds = cohort.seconds
+    if seconds is None:
+        slowest = float(cohort.clients["seconds"].max())
+        own = (prepared - began) + cohort.merge_seconds + (perf_counter() - returned)
+        seconds = slowest + own
+    return RoundResult(state, cohort.clients, traffic, seconds, metrics)
+
+
+def _check_finite(number: int, clients: dict[str, Tensor]) -> None:
+    broken = torch.unique(clients["client"][clients["finite"] == 0]).long().tolist()
+    if broken:
+        named = ", ".join(map(str, broken[:10])) + (", ..." if len(broken) > 10 else "")
+        raise NonFiniteError(
+            f"round {number}: the update of client {named} holds a NaN or an infinity; lower the "
+            "learning rate, or leave such updates out with --on_nonfinite drop"
+        )

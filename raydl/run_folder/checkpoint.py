@@ -1,0 +1,175 @@
+"""Checkpoints: safetensors and JSON with checksums; nothing is ever unpickled.
+
+``checkpoints/NNNNNN/`` holds the state after round NNNNNN, ``best/`` the parameters that did best
+on the validation set. In ``model.safetensors`` the model is complete, as ``load_state_dict`` takes
+it; ``state.safetensors`` is all else. ``checkpoint.json`` is written last, and only with it is the
+checkpoint there: it says the checksums of the others, and which leaves of the state the model has.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from raydl.core import tree
+from raydl.core.errors import Notice
+from raydl.core.module import Complete, complete
+from raydl.core.tree import Params, Tree
+from raydl.runtimes.runtime import RuntimeState
+from raydl.storage import Folder
+
+_STATE, _MODEL, _ABOUT = "state.safetensors", "model.safetensors", "checkpoint.json"
+_DAMAGE = (OSError, ValueError, KeyError, SafetensorError)
+
+
+class Checkpoint(NamedTuple):
+    """All that a run goes on from; of the best parameters only those.
+
+    Attributes:
+        round: how many rounds are done.
+        state: the server's, or the parameters.
+        runtime: what its runtime must have: client state, and its own.
+        model: the model's tensors, with the state's parameters.
+    """
+
+    round: int
+    state: Tree
+    runtime: RuntimeState = RuntimeState()
+    model: Complete = Complete({}, {})
+
+
+def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
+    """Writes a checkpoint into a run's folder, and removes all but the newest ``keep``."""
+    _write(folder / f"checkpoints/{checkpoint.round:06d}", checkpoint)
+    # Those of later rounds are damaged: the run was taken up again from one before them.
+    names = filter(str.isdigit, (folder / "checkpoints").names())
+    done = [name for name in names if int(name) <= checkpoint.round]
+    for old in done[:-keep]:
+        folder.remove(f"checkpoints/{old}")
+
+
+def newest(folder: Folder) -> Checkpoint | None:
+    """The newest sound checkpoint of a run; damaged ones are passed over with a warning."""
+    for name in reversed((folder / "checkpoints").names()):
+        try:
+            return _load(folder / f"checkpoints/{name}")
+        except _DAMAGE as error:
+            warnings.warn(
+                f"checkpoint {name} of {folder.uri} is damaged, what came before is used: {error}",
+                Notice,
+                stacklevel=2,
+            )
+    return None
+
+
+def best(folder: Folder) -> Checkpoint | None:
+    """The parameters of a run that did best in validation; None if there are none, or damaged."""
+    try:
+        return _load(folder / "best")
+    except _DAMAGE:
+        return None
+
+
+class Best:
+    """The parameters that did best on the validation set so far.
+
+    Args:
+        folder: folder of the run.
+        rows: of the rounds that are done, see `raydl.run_folder.record.Record`.
+
+    Attributes:
+        row: of the round that left them; None before the first score.
+        params: themselves; None if a round that is yet to be done again left them.
+    """
+
+    def __init__(self, folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._place = folder / "best"
+        self.row: Mapping[str, Any] | None = None
+        self.params: Params | None = None
+        for row in rows:
+            self._better(row)
+        if self.row and self._place.has(_ABOUT):
+            with suppress(*_DAMAGE):
+                saved = _load(self._place)
+                self.params = saved.state if saved.round == self.row["round"] else None
+        self._written: Mapping[str, Any] | None = self.row
+
+    def offer(self, row: Mapping[str, Any], params: Params) -> None:
+        """Takes a round's parameters if they are better than those so far."""
+        if self._better(row):
+            self.params = params
+
+    def write(self, model: nn.Module) -> None:
+        """Writes them down, unless they are; ``model`` is whose parameters they are."""
+        if self.row is not self._written and self.row and self.params:
+            whole = complete(model, self.params)
+            saved = Checkpoint(self.row["round"], self.params, model=whole)
+            _write(self._place, saved)
+            self._written = self.row
+
+    def _better(self, row: Mapping[str, Any]) -> bool:
+        accuracy = row["val_accuracy"]
+        better = accuracy is not None and (self.row is None or accuracy > self.row["val_accuracy"])
+        if better:
+            self.row = row
+        return better
+
+
+def _write(place: Folder, checkpoint: Checkpoint) -> None:
+    clients = {str(client): each for client, each in checkpoint.runtime.clients.items()}
+    model, transient = checkpoint.model
+    parts = {
+        "state": checkpoint.state,
+        "clients": clients,
+        "runtime": checkpoint.runtime.own,
+        "transient": transient,
+    }
+    leaves = dict(tree.leaves(parts))
+    of_model = {
+        path: name
+        for path, leaf in leaves.items()
+        if (name := tree.unescaped(path.rpartition("/")[2])) in model and _same(leaf, model[name])
+    }
+    own = {path: leaf for path, leaf in leaves.items() if path not in of_model}
+    contents = {_STATE: _saved(own)} | ({_MODEL: save_tensors(model)} if model else {})
+    sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    about = {"round": checkpoint.round, "sha256": sums, "of_model": of_model}
+    for file, content in contents.items():
+        place.write(file, content)
+    place.write(_ABOUT, json.dumps(about, indent=2).encode())
+
+
+def _saved(tensors: Params) -> bytes:
+    return save_tensors(
+        {name: leaf.detach().cpu().clone().contiguous() for name, leaf in tensors.items()}
+    )
+
+
+def _same(leaf: Tensor, other: Tensor) -> bool:
+    alike = (leaf.dtype, leaf.shape) == (other.dtype, other.shape)
+    return alike and torch.equal(leaf.detach().cpu(), other)
+
+
+def _load(place: Folder) -> Checkpoint:
+    about = json.loads(place.read(_ABOUT))
+    tensors: dict[str, Params] = {_MODEL: {}}
+    for file, digest in about["sha256"].items():
+        content = place.read(file)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(f"the checksum of {file} is not what {_ABOUT} says")
+        tensors[file] = load_tensors(content)
+    model = tensors[_MODEL]
+    of_model = {path: model[name] for path, name in about.get("of_model", {}).items()}
+    everything = tree.from_leaves(tensors[_STATE] | of_model)
+    clients = {int(client): each for client, each in everything.get("clients", {}).items()}
+    runtime = RuntimeState(clients, everything.get("runtime", {}))
+    whole = Complete(model, everything.get("transient", {}))
+    return Checkpoint(about["round"], everything.get("state", {}), runtime, whole)

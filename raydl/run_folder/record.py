@@ -1,0 +1,232 @@
+"""What a run leaves: a row for each round, TensorBoard events, its spec and its summary.
+
+Every count and every second in a row is the run's total so far, so that runs can be laid side by
+side at equal samples, equal bytes or equal seconds by choosing a column.
+
+Where a server takes updates one by one, in real time or virtual, their order is kept as well
+(``arrivals.parquet``, see `raydl.runtimes.asynchrony.trace`).
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from io import BytesIO
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from raydl.round import Round
+from raydl.runtimes.asynchrony.trace import TRACE, Arrival, read_trace, trace_of, write_trace
+from raydl.runtimes.worker.evaluation import Score
+from raydl.storage import Folder
+
+Row: TypeAlias = dict[str, Any]  # a number for each column, None where it has no meaning
+
+COLUMNS = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("clients", pa.int64()),  # of this round's cohort
+        ("dropped", pa.int64()),  # updates left out because they were not finite
+        ("samples", pa.int64()),
+        ("epochs", pa.float64()),  # samples, in passes over the whole training set
+        ("local_steps", pa.int64()),
+        ("messages", pa.int64()),
+        ("bytes_down", pa.int64()),
+        ("bytes_up", pa.int64()),
+        ("lost", pa.int64()),  # updates that were lost on their way, or with a server's shard
+        ("late", pa.int64()),  # updates thrown away: their step of the server was made already
+        ("wall_seconds", pa.float64()),
+        ("simulated_seconds", pa.float64()),
+        ("staleness", pa.float64()),  # steps of the server, mean over this round's updates
+        ("max_staleness", pa.int64()),  # likewise, the largest
+        ("train_loss", pa.float64()),  # mean over the samples trained on in this round
+        ("train_accuracy", pa.float64()),  # likewise, as the training went on
+        ("val_loss", pa.float64()),
+        ("val_accuracy", pa.float64()),
+        ("test_loss", pa.float64()),
+        ("test_accuracy", pa.float64()),
+    ]
+)
+
+_TOTALS = (
+    "samples",
+    "epochs",
+    "local_steps",
+    "messages",
+    "bytes_down",
+    "bytes_up",
+    "lost",
+    "late",
+    "wall_seconds",
+    "simulated_seconds",
+)
+
+
+class Record:
+    """The rows of a run and where they are written.
+
+    Args:
+        folder: folder of the run.
+        samples: samples of the training set, which an epoch is counted in.
+        rounds: already done, if the run is taken up again: later rows are forgotten.
+        writes: whether anything is written down, or the rows are only kept in memory.
+    """
+
+    def __init__(
+        self, folder: Folder, samples: int, rounds: int = 0, *, writes: bool = True
+    ) -> None:
+        self._folder = folder
+        self._samples = samples
+        self.rows = [row for row in read_rows(folder) if row["round"] <= rounds] if rounds else []
+        self._arrivals: list[Arrival] = []
+        if rounds and folder.has(TRACE):
+            before = read_trace(folder.uri)
+            self._arrivals = [each for each in before if each.round and each.round <= rounds]
+        self._board = Board(folder, rounds) if writes else None
+
+    def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
+        """Adds a round's row."""
+        row: Row = dict.fromkeys(COLUMNS.names)
+        row |= {
+            "round": done.number,
+            "clients": len(done.clients["client"].unique()),
+            "dropped": int((done.clients["finite"] == 0).sum()),
+            "samples": done.samples,
+            "epochs": done.samples / self._samples,
+            "local_steps": done.local_steps,
+            "messages": done.messages,
+            "bytes_down": done.bytes_down,
+            "bytes_up": done.bytes_up,
+            "lost": done.lost,
+            "late": done.late,
+            "wall_seconds": done.wall_seconds,
+            "simulated_seconds": done.simulated_seconds,
+        }
+        if self.rows:
+            row |= {name: row[name] + self.rows[-1][name] for name in _TOTALS}
+        if "staleness" in done.clients and len(done.clients["staleness"]):
+            row["staleness"] = float(done.clients["staleness"].mean())
+            row["max_staleness"] = int(done.clients["staleness"].max())
+        for metric in {"loss", "accuracy"} & done.clients.keys():
+            row[f"train_{metric}"] = done.mean(metric)
+        row |= score_columns(scores)
+        self.rows.append(row)
+        if "begun" in done.clients:
+            columns = {name: each.tolist() for name, each in done.clients.items()}
+            self._arrivals += trace_of(columns, done.number)
+        if self._board:
+            self._board.scalars(row)
+        return row
+
+    def write(self) -> None:
+        """Writes the rows and the events down."""
+        if not self._board:
+            return
+        content = BytesIO()
+        parquet.write_table(pa.Table.from_pylist(self.rows, COLUMNS), content)
+        self._folder.write("metrics.parquet", content.getvalue())
+        if self._arrivals:
+            write_trace(self._arrivals, (self._folder / TRACE).uri)
+        self._board.flush()
+
+    def figure(self, name: str, figure: Any) -> None:
+        """Adds a matplotlib figure to the events."""
+        if self._board:
+            self._board.writer.add_figure(name, figure)
+
+    def summarize(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Writes ``summary.json``, and the spec and its outcome for TensorBoard's HParams tab."""
+        if not self._board:
+            return
+        sound = {  # JSON knows no NaN
+            key: None if isinstance(value, float) and not isfinite(value) else value
+            for key, value in summary.items()
+        }
+        self._folder.write("summary.json", json.dumps(sound, indent=2).encode())
+        self._board.hparams(settings, summary)
+        self.write()
+
+    def close(self) -> None:
+        """Ends the events; nothing is written down from here on."""
+        if self._board:
+            self._board.close()
+            self._board = None
+
+
+def score_columns(scores: Mapping[str, Score]) -> Row:
+    """Scores by split (``val``, ``test``) as a row's columns."""
+    return {
+        f"{split}_{metric}": value
+        for split, score in scores.items()
+        for metric, value in score.means().items()
+    }
+
+
+def table_of(rows: list[Row]) -> pd.DataFrame:
+    """The rows as a table of the types in `COLUMNS`, NaN where a value is missing."""
+    table: pd.DataFrame = pa.Table.from_pylist(rows, COLUMNS).to_pandas()
+    return table
+
+
+def read_rows(folder: Folder) -> list[Row]:
+    """The rows of a run's folder; none if there are none yet."""
+    if not folder.has("metrics.parquet"):
+        return []
+    rows: list[Row] = parquet.read_table(BytesIO(folder.read("metrics.parquet"))).to_pylist()
+    return rows
+
+
+class Board:
+    """TensorBoard's events: written in the run's folder, or beside and copied if it is remote."""
+
+    def __init__(self, folder: Folder, rounds: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._remote = None if folder.local else folder
+        self._path = Path(folder.local or tempfile.mkdtemp(prefix="raydl-")) / "tensorboard"
+        self.writer = SummaryWriter(self._path, purge_step=rounds + 1 if rounds else None)
+
+    def scalars(self, row: Row) -> None:
+        """Adds a row's values, over the rounds."""
+        for name, value in row.items():
+            if value is not None and name != "round":
+                group = name.partition("_")[0] if "loss" in name or "accuracy" in name else "run"
+                self.writer.add_scalar(f"{group}/{name}", value, row["round"])
+
+    def hparams(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Adds the spec's plain values, and the summary's numbers as what they led to."""
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in settings.items()
+        }
+        numbers = {
+            f"summary/{key}": value
+            for key, value in summary.items()
+            if isinstance(value, int | float)
+        }
+        file_writer: Any = self.writer.file_writer  # of which torch says that it is None
+        for event in hparams(plain, numbers):
+            file_writer.add_summary(event)
+        for key, value in numbers.items():
+            self.writer.add_scalar(key, value)
+
+    def flush(self) -> None:
+        """Makes what was added so far visible."""
+        self.writer.flush()
+        if self._remote:
+            for file in self._path.iterdir():
+                self._remote.write(f"tensorboard/{file.name}", file.read_bytes())
+
+    def close(self) -> None:
+        """Ends the events."""
+        self.flush()
+        self.writer.close()
+        if self._remote:
+            shutil.rmtree(self._path.parent)

@@ -1,0 +1,99 @@
+"""A problem in Ray's object store: its samples lie there once for all of a node."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+from ray import cloudpickle
+from torch import nn
+
+from raydl.core.grad import parameters
+from raydl.core.module import Complete, complete, has_hooks, restore
+from raydl.data.dataset import Dataset, Split
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.ray_cluster.transport import as_tensor
+
+_PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredDataset(Dataset):
+    """A data set whose samples lie in Ray's object store too, once for all who use it.
+
+    Args:
+        arrays: reference to them, for `with_samples`.
+    """
+
+    arrays: ray.ObjectRef[Any]
+
+
+def store_dataset(dataset: Dataset) -> StoredDataset:
+    """The data set, with its samples put into the object store unless they are there."""
+    if isinstance(dataset, StoredDataset):
+        return dataset
+    arrays = {
+        f"{part}.{name}": tensor.numpy()
+        for part in _PARTS
+        for name, tensor in getattr(dataset, part)._asdict().items()
+    }
+    return StoredDataset(**vars(dataset), arrays=ray.put(arrays))
+
+
+def without_samples(dataset: StoredDataset) -> StoredDataset:
+    """The data set without its samples, which is little to send."""
+    return replace(dataset, **{part: getattr(dataset, part).none() for part in _PARTS})
+
+
+def with_samples(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
+    """The data set with the samples that `without_samples` took out; they lie in Ray's memory."""
+    splits = {
+        part: Split(**{name: as_tensor(arrays[f"{part}.{name}"]) for name in Split._fields})
+        for part in _PARTS
+    }
+    train, validation, test = (splits[part] for part in _PARTS)
+    return replace(dataset, train=train, validation=validation, test=test)
+
+
+def share_problem(problem: Problem) -> tuple[ray.ObjectRef[Any], ray.ObjectRef[Any]]:
+    """References to a problem without its samples, and to the samples: for `attach_problem`."""
+    dataset = store_dataset(problem.dataset)
+    without = replace(problem, dataset=replace(without_samples(dataset), owners=None))
+    if problem.make is None:
+        return ray.put(without), dataset.arrays
+    if not has_hooks(problem.task.model):
+        try:
+            return ray.put(without), dataset.arrays
+        except Exception:  # whatever the user's module says of being pickled
+            if _can_be_pickled(without.task.model):
+                raise
+    model = problem.task.model
+    remade = Remade(problem.make, complete(model, parameters(model)))
+    task = problem.task._replace(model=remade)  # type: ignore[arg-type]
+    return ray.put(replace(without, task=task)), dataset.arrays
+
+
+class Remade(NamedTuple):
+    """A module on its way to where it is made anew, since it cannot be pickled whole."""
+
+    make: Callable[[], nn.Module]
+    tensors: Complete
+
+
+def attach_problem(problem: Problem, arrays: dict[str, np.ndarray]) -> Problem:
+    """The problem with its samples, see `with_samples`, and its module."""
+    task = problem.task
+    if isinstance(task.model, Remade):
+        model = task.model.make()
+        restore(model, task.model.tensors)
+        task = task._replace(model=model)
+    return replace(problem, dataset=with_samples(problem.dataset, arrays), task=task)
+
+
+def _can_be_pickled(model: nn.Module) -> bool:
+    try:
+        cloudpickle.dumps(model)
+    except Exception:  # noqa: BLE001  # whatever the user's module says
+        return False
+    return True

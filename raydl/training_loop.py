@@ -1,0 +1,204 @@
+"""The training loop of a run in one process: rounds, and all that is done between them."""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from raydl.config import options
+from raydl.config.given import title
+from raydl.config.run import Run
+from raydl.core import tree
+from raydl.core.errors import SpecError
+from raydl.core.extras import has_plots
+from raydl.core.module import complete, frozen
+from raydl.core.tree import Params
+from raydl.round import Round, rounds
+from raydl.run_folder import checkpoint
+from raydl.run_folder.record import COLUMNS, Record, Row, score_columns, table_of
+from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, run_yaml
+from raydl.runtimes.problem import Problem
+from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
+from raydl.signals import Interrupted, Stop
+from raydl.storage import Folder
+
+
+class History(NamedTuple):
+    """What a run did.
+
+    Attributes:
+        table: a row for each round; the columns are those of `raydl.run_folder.record.COLUMNS`.
+        summary: the last row's totals, the final accuracies and the parameters' fingerprint.
+        path: path of the run's folder.
+        params: the final parameters and buffers, all of the model's ``state_dict``.
+    """
+
+    table: pd.DataFrame
+    summary: dict[str, Any]
+    path: str
+    params: Params
+
+
+class TrainingLoop:
+    """The rounds of one run, with everything that is done between them.
+
+    Of several processes that do the run together, the leader writes it down.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        problem: Problem,
+        runtime: CohortRuntime | ServerRuntime,
+        folder: Folder,
+        on_round: Callable[[Row], None],
+    ) -> None:
+        self._run, self._problem, self._runtime = run, problem, runtime
+        self._folder, self._on_round = folder, on_round
+        self._pending: Callable[[], Row] | None = None
+
+    def run(self, params: Params, stop: Stop) -> History:
+        """Runs the loop, from the newest checkpoint in the run's folder if there is one.
+
+        Args:
+            params: the first ones of a new run.
+            stop: whether the run was asked to stop.
+
+        Raises:
+            SpecError: if the model's frozen parameters are not those that the run began with.
+            Interrupted: after the round in which the run was asked to stop.
+        """
+        run, algorithm, saved = self._run, self._problem.algorithm, checkpoint.newest(self._folder)
+        start, state = 0, algorithm.init(params)
+        if saved:
+            self._check_frozen(saved)
+            start, state = saved.round, saved.state
+        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        if self._runtime.is_leader:
+            self._folder.write("run.yaml", run_yaml(run, self._problem.dataset).encode())
+            if self._folder.has("summary.json"):
+                self._folder.remove("summary.json")  # of a finished run that now goes on
+        samples = len(self._problem.dataset.train.targets)
+        self._record = Record(self._folder, samples, start, writes=self._runtime.is_leader)
+        with closing(self._record):
+            self._best = checkpoint.Best(self._folder, self._record.rows)
+            return self._train(start, state, stop)
+
+    def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
+        """The rounds after ``start``."""
+        run, algorithm = self._run, self._problem.algorithm
+        samples = len(self._problem.dataset.train.targets)
+        seen = int(self._record.rows[-1]["samples"]) if start else 0
+        endless = rounds(algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite)
+        over = run.over(start, seen / samples)
+        while not over:
+            done = next(endless)
+            if self._pending:
+                self._tell(self._take_pending())
+            # The partition is not drawn before: matplotlib takes its time to import.
+            if done.number == 1 and self._runtime.is_leader:
+                self._draw_partition()
+            before, seen, state = seen, seen + done.samples, done.state
+            passed = done.number, before / samples, seen / samples
+            over = run.over(done.number, seen / samples)
+            signal = self._runtime.all_reduce_max(stop.signal)
+            due = over or run.due(run.evaluation.every, 1, *passed)
+            self._pending = self._score(done, due=due)
+            if over or signal or run.due(run.checkpoint.every, 10, *passed):
+                row = self._take_pending()
+                self._save(done.number, state)
+                self._tell(row)
+            if signal:
+                raise Interrupted(signal, self._folder.uri, done.number)
+        return self._summarize(state)
+
+    def _score(self, done: Round, *, due: bool) -> Callable[[], Row]:
+        """Starts to score a round, beside the next one; what is returned waits for its row."""
+        params = self._problem.algorithm.params(done.state)
+        splits = {"val": "validation"} if due else {}
+        splits |= {"test": "test"} if due and self._run.evaluation.test == "each" else {}
+        scores = {name: self._runtime.evaluate(params, split) for name, split in splits.items()}
+
+        def row() -> Row:
+            added = self._record.add(done, {name: wait() for name, wait in scores.items()})
+            self._best.offer(added, params)
+            return added
+
+        return row
+
+    def _take_pending(self) -> Row:
+        assert self._pending is not None
+        row, self._pending = self._pending(), None
+        return row
+
+    def _tell(self, row: Row) -> None:
+        self._on_round(row)
+        self._runtime.report(str(self._run.name), row)
+
+    def _save(self, number: int, state: tree.Tree) -> None:
+        self._record.write()  # first, so that there is a row for every round of a checkpoint
+        runtime = self._runtime.state()
+        if self._runtime.is_leader:
+            model = self._problem.task.model
+            whole = complete(model, self._problem.algorithm.params(state))
+            saved = checkpoint.Checkpoint(number, state, runtime, whole)
+            self._best.write(model)
+            checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
+
+    def _summarize(self, state: tree.Tree) -> History:
+        params = self._problem.algorithm.params(state)
+        last = self._record.rows[-1]
+        test = self._tested(params)
+        last |= test
+        settings = options.flatten(options.to_mapping(self._run))
+        settings = {
+            key: value for key, value in settings.items() if key not in CHANGEABLE_ON_RESUME
+        }
+        summary = {
+            "fingerprint": tree.fingerprint(params),
+            "rounds": last["round"],
+            **{name: last[name] for name in COLUMNS.names if name not in ("round", "clients")},
+            "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
+            **self._best_scores(test),
+        }
+        self._record.summarize(settings, summary)
+        whole = complete(self._problem.task.model, params).state
+        return History(table_of(self._record.rows), summary, self._folder.uri, whole)
+
+    def _check_frozen(self, saved: checkpoint.Checkpoint) -> None:
+        """Raises a SpecError if the model's frozen parameters are not those of the run so far."""
+        for name, each in frozen(self._problem.task.model).items():
+            if not torch.equal(saved.model.state.get(name, each).to(each.device), each):
+                raise SpecError(
+                    f"the model's frozen parameter {name} is not what the run began with; what "
+                    "makes the model must give the same frozen parameters each time"
+                )
+
+    def _best_scores(self, last: Row) -> Row:
+        """What the parameters score that did best in validation; ``last`` are the last ones'."""
+        row, params = self._best.row, self._best.params
+        if row is None or params is None:
+            return {}
+        if row["round"] != self._record.rows[-1]["round"]:
+            last = self._tested(params)
+        scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
+        return {f"best_{name}": value for name, value in scores.items()}
+
+    def _tested(self, params: Params) -> Row:
+        """What parameters score on the test set; nothing if it is not to be looked at."""
+        if self._run.evaluation.test == "never":
+            return {}
+        return score_columns({"test": self._runtime.evaluate(params, "test")()})
+
+    def _draw_partition(self) -> None:
+        if not has_plots():
+            return
+        from raydl.data.figures import label_counts, plot_partition
+
+        labels = self._problem.dataset.train.targets.numpy()
+        if labels.ndim == 1:
+            counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
+            heading = f"{self._problem.dataset.name}, {title(self._run.partition)}"
+            self._record.figure("data/partition", plot_partition(counts, heading))

@@ -1,0 +1,76 @@
+"""The names that a user builds on: they change on purpose, or not at all."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PUBLIC = {
+    "raydl": """
+        Checkpointing Evaluation History Model Round Run SpecError load rounds run
+    """,
+    "raydl.algorithms": """
+        EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
+        ParameterServer SlowMo
+    """,
+    "raydl.data": """
+        CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
+        Natural
+        Parquet ParticipationSpec Partition PartitionSpec QuantitySkew Shards Skewed Source Split
+        Synthetic Tensors Uniform label_counts plot_participation plot_partition prepare
+        split_stratified
+    """,
+    "raydl.models": "MLP CifarCNN LeNet MnistCNN ResNet18 Softmax",
+    "raydl.optim": """
+        Adagrad Adam AdamW AnyOptimizer AnySchedule Constant Cosine LAMB LARS OPTIMIZERS
+        OptimizerSpec Polynomial SCHEDULES SGD ScheduleSpec Step TorchLAMB TorchLARS UpdateRule Yogi
+        adagrad adam adamw lamb lars scale_rate sgd yogi
+    """,
+    "raydl.planning": "Circumstances Comparison Forecast Outline of_outline of_run",
+    "raydl.runtimes": """
+        Actors AllReduce Asynchronous Auto Batched Exponential Lognormal Measured Sequential
+        ShardedServer Simulated StaleSynchronous Synchronous
+    """,
+    "tuning.sweep": "Outcome SweepConfig sweep",
+}
+PACKAGES = {
+    ".".join(file.parent.relative_to(ROOT).parts): file
+    for package in ("raydl", "tuning")
+    for file in sorted((ROOT / package).rglob("__init__.py"))
+}
+
+
+def test_every_package_that_has_public_names_is_here():
+    with_names = {name for name, file in PACKAGES.items() if "\n__all__ = " in file.read_text()}
+    assert with_names == PUBLIC.keys()
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_these_and_each_can_be_had_and_is_described(package):
+    module, names = import_module(package), PUBLIC[package].split()
+    assert sorted(module.__all__) == sorted(names)
+    assert set(names) <= set(dir(module))
+    for name in names:
+        assert inspect.getdoc(getattr(module, name)), name
+    with pytest.raises(AttributeError, match="no_such_name"):
+        module.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_tells_of_modules_that_it_has(package):
+    """In the lines ``module  what it is`` of its docstring."""
+    folder = PACKAGES[package].parent
+    told = re.findall(r"^(\w+)  +\S", import_module(package).__doc__ or "", re.MULTILINE)
+    there = {each.stem for each in folder.iterdir() if each.suffix in ("", ".py")}
+    assert set(told) <= there
+
+
+def test_what_raydl_names_in_its_docstring_can_be_had():
+    import raydl
+
+    for name in re.findall(r"``raydl\.(\w+)", raydl.__doc__):
+        assert name in raydl.__all__
+        assert callable(getattr(raydl, name))

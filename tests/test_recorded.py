@@ -1,0 +1,107 @@
+"""Small runs of every algorithm on every runtime, against values that were recorded.
+
+``python -m tests.test_recorded`` records them anew: do so when numbers change on purpose, and say
+why in the changelog. Bits depend on the build of torch and on the processor, which are recorded as
+well; elsewhere the losses are compared, up to rounding.
+"""
+
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import torch
+
+import raydl
+from raydl.config.choices import CHOICES
+from raydl.config.options import from_mapping
+from tests.processes import Processes
+
+RECORD = Path(__file__).with_name("recorded.json")
+SMALL = {"workers": 4, "batch_size": 16, "steps": 3}  # where an algorithm has such options
+RUNTIMES: dict[str, Any] = {
+    "sequential": "sequential",
+    "batched": "batched",
+    "simulated": {"name": "simulated", "consistency": {"name": "Asynchronous", "buffer": 2}},
+    "allreduce": Processes(workers=2),
+    "actors": {"name": "actors", "workers": 2},
+    "parameter_server": {"name": "parameter_server", "shards": 2},
+}
+ON_RAY = {"actors", "parameter_server"}
+
+
+def outcome(algorithm: str, runtime: str, storage: str) -> dict[str, Any] | None:
+    """What a run comes to; None if it is refused."""
+    kind, where = CHOICES["algorithm"][algorithm], RUNTIMES[runtime]
+    own = {field.name for field in fields(kind)}
+    settings = {
+        "algorithm": {"name": algorithm} | {key: SMALL[key] for key in SMALL.keys() & own},
+        "data": {"name": "Digits", "test": 0.6},
+        "partition": "Dirichlet",
+        "model": {"name": "MLP", "hidden": [16]},
+        "runtime": "sequential" if isinstance(where, Processes) else where,
+        "rounds": 3,
+        "seed": 1,
+        "storage": storage,
+        "name": f"{algorithm}-{runtime}",
+    }
+    if getattr(kind, "workers", None) is None:
+        settings |= {"clients": 9, "participation.fraction": 0.5}
+    try:
+        run = from_mapping(settings)
+        run = replace(run, runtime=where) if isinstance(where, Processes) else run
+        summary = raydl.run(run).summary
+    except raydl.SpecError:
+        return None
+    return {name: summary[name] for name in ("fingerprint", "train_loss", "test_loss")}
+
+
+def build() -> dict[str, str]:
+    """What the last bits of a run depend on."""
+    processor = platform.processor()
+    if (about := Path("/proc/cpuinfo")).exists():
+        lines = about.read_text().splitlines()
+        processor = next((each for each in lines if each.startswith("model name")), processor)
+    return {
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": processor.rpartition(":")[2].strip(),
+    }
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("algorithm", CHOICES["algorithm"])
+def test_a_run_comes_to_what_it_came_to(algorithm, runtime, tmp_path, request):
+    record = json.loads(RECORD.read_text())
+    name = f"{algorithm} {runtime}"
+    if name not in record["runs"]:
+        pytest.skip(f"{name} is not recorded: python -m tests.test_recorded")
+    if runtime in ON_RAY:
+        request.getfixturevalue("cluster")
+    given, expected = outcome(algorithm, runtime, str(tmp_path)), record["runs"][name]
+    if expected is None or given is None or build() == record["build"]:
+        assert given == expected
+    else:
+        assert given == expected | {"fingerprint": given["fingerprint"]} | {
+            loss: pytest.approx(expected[loss], rel=1e-3) for loss in ("train_loss", "test_loss")
+        }
+
+
+def recorded() -> Iterator[tuple[str, dict[str, Any] | None]]:
+    with TemporaryDirectory() as storage:
+        for algorithm in CHOICES["algorithm"]:
+            for runtime in RUNTIMES:
+                yield f"{algorithm} {runtime}", outcome(algorithm, runtime, storage)
+
+
+if __name__ == "__main__":
+    from raydl.runtimes.ray_cluster.cluster import connected
+
+    torch.set_num_threads(1)
+    with connected(None, cpus=4):
+        runs = dict(recorded())
+    RECORD.write_text(json.dumps({"build": build(), "runs": runs}, indent=1) + "\n")
