@@ -49,7 +49,7 @@ def outcome(algorithm: str, runtime: str, storage: str) -> dict[str, Any] | None
         "storage": storage,
         "name": f"{algorithm}-{runtime}",
     }
-    if getattr(kind, "workers", None) is None:
+    if kind().workers is None:
         settings |= {"clients": 9, "participation.fraction": 0.5}
     try:
         run = from_mapping(settings)

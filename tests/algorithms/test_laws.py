@@ -155,7 +155,7 @@ def run_of(name: str, dropout: float) -> Run:
         epochs=EPOCHS,
         rounds=ROUNDS,
         runtime="sequential",
-        **({} if hasattr(SPECS[name], "workers") else of_clients),
+        **(of_clients if SPECS[name].workers is None else {}),
     )
 
 

@@ -102,7 +102,7 @@ def _exchange(shards: int, vector: Tensor) -> Callable[[], Any]:
         for actor, part in zip(actors, sharding.cut(params), strict=True):
             wire = to_wire(part)
             header = Header(0, None, done[0], wire.nbytes, {"client": 0.0})
-            calls.append(actor.exchange.remote(header, wire))
+            calls.append(actor.push_pull.remote(header, wire))
         done[0] += 1
         pulled: Params = sharding.join([from_wire(fetch(part)) for _, part in ray.get(calls)])
         return pulled
