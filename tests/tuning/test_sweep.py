@@ -31,6 +31,7 @@ from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.local.spec import Sequential
 from raydl.runtimes.parameter_server.spec import ShardedServer
+from raydl.runtimes.runtime import RuntimeState
 from raydl.signals import Interrupted
 from raydl.storage import Folder
 from tests.command import until
@@ -410,7 +411,12 @@ RATE = {"algorithm.optimizer.lr": {"loguniform": [1e-6, 0.3]}}
 def by_hand(course: list[Stage]) -> str:
     """The fingerprint of what a schedule of settings leads to, by the loop alone."""
     last = POPULATION.rounds
-    ends, state, kept, params = [*(each.round for each in course[1:]), last], None, {}, {}
+    ends, state, kept, params = (
+        [*(each.round for each in course[1:]), last],
+        None,
+        RuntimeState(),
+        {},
+    )
     for stage, end in zip(course, ends, strict=True):
         run = raydl.config.options.changed(POPULATION, stage.settings)
         problem, params = assemble(run)
