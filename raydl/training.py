@@ -157,7 +157,7 @@ def _new_name(run: Run) -> str:
 def _resolved(run: Run, setup: Assembled, callback: Callback) -> Run:
     """The run with what it left open: the model that is usual, the runtime that is fastest."""
     run = replace(run, model=usual_model(run, setup.problem.dataset))
-    choice = run.runtime.resolve(setup.problem, next(run.cohorts()), run.last_round or 100)
+    choice = run.runtime.resolve(setup.problem, run.cohorts(), run.last_round or 100)
     if choice.reason:
         callback.on_runtime(choice.reason)
     return replace(run, runtime=choice.runtime)

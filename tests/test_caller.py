@@ -140,7 +140,7 @@ def test_measuring_leaves_the_process_as_it_was_also_where_vmap_fails():
     fedavg = FedAvg(batch_size=16, epochs=1).build()
     client, before = fedavg.client, changed_by_training()
     problem = federation(fedavg._replace(client=client._replace(step=step)))
-    assert not Auto().resolve(problem, np.arange(4), 1).runtime.batched
+    assert not Auto().resolve(problem, iter([np.arange(4)]), 1).runtime.batched
     assert changed_by_training() == before
 
 

@@ -78,8 +78,7 @@ def build() -> dict[str, str]:
 def test_a_run_comes_to_what_it_came_to(algorithm, runtime, tmp_path, request):
     record = json.loads(RECORD.read_text())
     name = f"{algorithm} {runtime}"
-    if name not in record["runs"]:
-        pytest.skip(f"{name} is not recorded: python -m tests.test_recorded")
+    assert name in record["runs"], f"{name} is not recorded: python -m tests.test_recorded"
     if runtime in ON_RAY:
         request.getfixturevalue("cluster")
     given, expected = outcome(algorithm, runtime, str(tmp_path)), record["runs"][name]

@@ -202,9 +202,7 @@ def test_auto_batches_a_small_dense_model_and_many_clients(spec):
         model=Model("Softmax"),
         clients=400,
     )
-    assert (
-        Auto().resolve(assemble(spec).problem, next(spec.cohorts()), rounds=10).runtime == Batched()
-    )
+    assert Auto().resolve(assemble(spec).problem, spec.cohorts(), rounds=10).runtime == Batched()
 
 
 def test_the_choice_of_auto_is_told_and_written_down_and_changes_no_number(spec):

@@ -50,7 +50,7 @@ def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
     Raises:
         SpecError: if any part of the run does not fit another.
     """
-    run.runtime.check_serves(run.algorithm)
+    run.runtime.check_serves(run.algorithm, run.workers)
     dataset = load_dataset(run.data) if dataset is None else dataset
     check_dataset(dataset)
     partition = assign(run, dataset)

@@ -1,8 +1,5 @@
 """What commands make of the words that they are given."""
 
-from pathlib import Path
-from typing import Any
-
 from raydl.config import options
 from raydl.config.run import Run
 from raydl.core.errors import SpecError
@@ -35,7 +32,10 @@ def parse_run(argv: list[str]) -> tuple[Run, bool]:
     config, argv = take_option(argv, "--config")
     resumed, argv = take_option(argv, "--resume")
     if resumed is None:
-        return options.parse(argv, _read_config(config) if config else {}), False
+        # So that a run's own run.yaml will do.
+        settings = options.from_config(config) if config else {}
+        settings = {key: each for key, each in settings.items() if key not in BESIDE}
+        return options.parse(argv, settings), False
     if config is not None:
         raise SpecError("--config and --resume exclude each other: a run goes on with its own spec")
     storage, argv = take_option(argv, "--storage")
@@ -53,12 +53,3 @@ def parse_run(argv: list[str]) -> tuple[Run, bool]:
 def run_folder(named: str, storage: str | None) -> Folder:
     """The folder of a run that is named by its folder, or by its name in the storage."""
     return find_folder("run", named, storage, "run.yaml")
-
-
-def _read_config(file: str) -> dict[str, Any]:
-    try:
-        settings = options.from_yaml(Path(file).read_text(), file)
-    except OSError as error:
-        raise SpecError(f"--config {file!r} cannot be read: {error.strerror}") from error
-    # So that a run's own run.yaml will do.
-    return {key: each for key, each in settings.items() if key not in BESIDE}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from raydl.cli.arguments import parse_run
 from raydl.cli.progress import table
-from raydl.config.parser import reworded
+from raydl.config.parser import parsing
 from raydl.core.compat import actions
 from raydl.core.errors import SpecError, require, unknown
 from raydl.core.extras import check_plots
@@ -32,10 +32,8 @@ def main(argv: list[str]) -> int:
         raise unknown(
             "option of a plan in outline", _key(others[0]), _names(Outline, Circumstances)
         )
-    try:
+    with parsing("raydl plan"):
         given = parser.parse_args(own)
-    except ArgumentError as error:
-        raise SpecError(reworded(str(error), "raydl plan")) from None
     circumstances = _made(Circumstances, given)
     if given.output is not None:
         check_plots("raydl plan --output")

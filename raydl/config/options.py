@@ -18,14 +18,15 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from inspect import isclass
 from itertools import count, takewhile
+from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 
 from raydl.config.choices import CHOICES, inner, is_list, name_of
 from raydl.config.names import OPTIONAL, OUTER, take_names
-from raydl.config.parser import add_options, new_parser, options_of, reworded
+from raydl.config.parser import add_options, new_parser, options_of, parsing
 from raydl.config.renamed import check_option
 from raydl.config.run import Model, Run
 from raydl.config.selection import Groups, select
@@ -60,6 +61,19 @@ def from_yaml(text: str, origin: str) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise SpecError(f"{origin} holds {type(settings).__name__}; it must be a mapping of fields")
     return dict(settings)
+
+
+def from_config(file: str) -> dict[str, Any]:
+    """The settings that the file of ``--config`` holds.
+
+    Raises:
+        SpecError: if it cannot be read, or holds none.
+    """
+    try:
+        text = Path(file).read_text()
+    except OSError as error:
+        raise SpecError(f"--config {file!r} cannot be read: {error.strerror}") from error
+    return from_yaml(text, file)
 
 
 def to_mapping(run: Run) -> dict[str, Any]:
@@ -116,10 +130,8 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     unnamed = {each for each in OPTIONAL if each not in groups}
     given = [*flat, *(_key(each) for each in options if each.startswith("--"))]
     _check_known(given, known.keys(), unnamed)
-    try:
+    with parsing("raydl run"):
         parsed = parser.parse_args([*(f"--{key}={_token(flat[key])}" for key in flat), *options])
-    except ArgumentError as error:
-        raise SpecError(reworded(str(error))) from None
     return _made(parser.instantiate(parsed), groups)
 
 

@@ -2,14 +2,17 @@
 
 import re
 from argparse import Action
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import isclass, isfunction
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from raydl.config.choices import inner
 from raydl.config.run import FROM_DATA
 from raydl.core.compat import actions
+from raydl.core.errors import SpecError
 
 
 def new_parser() -> ArgumentParser:
@@ -41,8 +44,16 @@ def options_of(parser: ArgumentParser) -> list[Action]:
     return [each for each in actions(parser) if each.dest != "help" and each.metavar != "CONFIG"]
 
 
-def reworded(message: str, command: str = "raydl run") -> str:
-    """Jsonargparse's complaint as a sentence, which sends to a command's help."""
+@contextmanager
+def parsing(command: str) -> Iterator[None]:
+    """Makes of what jsonargparse complains about a SpecError that sends to a command's help."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise SpecError(_reworded(str(error), command)) from None
+
+
+def _reworded(message: str, command: str) -> str:
     message = " ".join(re.sub(r"<class '(.+?)'>", r"\1", message).split())
     for pattern in (
         r'Parser key "(?P<key>.+?)": Expected an? (?P<type>.+?)\. Got value: ?(?P<given>.*)',

@@ -1,7 +1,7 @@
 """Optimizers: hyperparameters as a user names them, and the pure update rules that they make.
 
 spec             OptimizerSpec: what an optimizer's hyperparameters are
-rule             Rule: what every optimizer does
+rule             UpdateRule: what every optimizer does
 sgd              SGD, with momentum, Nesterov momentum and weight decay
 adamw            AdamW: Adam with decoupled weight decay
 adaptive         Adagrad, Adam and Yogi as federated servers use them

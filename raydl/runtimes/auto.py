@@ -1,7 +1,7 @@
 """The runtime that is chosen by measuring a few steps of the problem at hand."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -49,17 +49,17 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
         self, problem: Problem, loop: Loop, on_round: Callable[[Any], None], stop: Stop
     ) -> Any:
         """Chooses for a run with all the clients, and runs the training loop there."""
-        chosen = self.resolve(problem, np.arange(len(problem.partition)), _ROUNDS).runtime
+        chosen = self.resolve(problem, iter([np.arange(len(problem.partition))]), _ROUNDS).runtime
         return chosen.launch(problem, loop, on_round, stop)
 
     def demand(self, workers: int | None) -> Demand:
         """What actors would ask for."""
         return Actors(address=self.address).demand(workers)
 
-    def resolve(self, problem: Problem, cohort: np.ndarray, rounds: int) -> Choice:
-        """Measures, and chooses for a run of so many rounds with cohorts like this one."""
+    def resolve(self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int) -> Choice:
+        """Measures, and chooses for a run of so many rounds with cohorts like the first."""
         state = problem.algorithm.init(parameters(problem.task.model))
-        work = Work(0, tuple(cohort.tolist()), problem.algorithm.plan(state))
+        work = Work(0, tuple(next(cohorts).tolist()), problem.algorithm.plan(state))
         blocks = problem.blocks(work)
         seconds = {False: self._measure(problem, state, blocks[0], batched=False)}
         try:

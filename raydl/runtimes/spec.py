@@ -1,7 +1,7 @@
 """A runtime as a user names it: where clients train, with what resources."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -101,8 +101,14 @@ class RuntimeSpec(ABC):
         """
         return cohort
 
-    def resolve(self, problem: Problem, cohort: np.ndarray, rounds: int) -> Choice:
-        """The runtime itself; or the one that it chooses for such a run, and why."""
+    def resolve(self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int) -> Choice:
+        """The runtime itself; or the one that it chooses for such a run, and why.
+
+        Args:
+            problem: what is to be learned.
+            cohorts: who takes part, round by round; drawn from only to choose.
+            rounds: how many there will be.
+        """
         return Choice(self, "")
 
     def demand(self, workers: int | None) -> Demand | None:
@@ -117,8 +123,13 @@ class RuntimeSpec(ABC):
         """The processes that reduce among themselves; None if updates go to a server."""
         return None
 
-    def check_serves(self, algorithm: AlgorithmSpec) -> None:  # noqa: B027
-        """Raises a SpecError if the algorithm's clients cannot train here."""
+    def check_serves(self, algorithm: AlgorithmSpec, workers: int | None) -> None:  # noqa: B027
+        """Raises a SpecError if the algorithm's clients cannot train here.
+
+        Args:
+            algorithm: the algorithm, which is named in the error.
+            workers: its workers; None if it has clients.
+        """
 
     def check_foreseeable(self) -> None:  # noqa: B027
         """Raises a SpecError if it only shows as a run goes on who sends what."""

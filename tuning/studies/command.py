@@ -4,10 +4,10 @@ import sys
 from dataclasses import dataclass
 from inspect import getdoc
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from raydl.config.parser import reworded
+from raydl.config.parser import parsing
 from raydl.core.errors import SpecError, unknown
 from raydl.core.extras import check_plots
 from raydl.signals import Interrupted
@@ -39,10 +39,8 @@ def run_study(argv: list[str]) -> int:
     """Does the study that the options describe; 128 + signal if it is stopped."""
     parser = ArgumentParser(prog="raydl study run", exit_on_error=False)
     parser.add_function_arguments(run, as_positional=True)
-    try:
+    with parsing("raydl study run"):
         given = parser.instantiate(parser.parse_args(argv))
-    except ArgumentError as error:
-        raise SpecError(reworded(str(error), "raydl study run")) from None
     try:
         run(**vars(given))
     except Interrupted as stopped:

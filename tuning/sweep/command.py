@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from raydl import SpecError
 from raydl.config import options
-from raydl.config.parser import reworded
+from raydl.config.parser import parsing
 from raydl.core.errors import require, unknown
 from raydl.runtimes.ray_cluster.liveness import exiting
 from raydl.runtimes.runtime import ClusterError
@@ -40,16 +39,14 @@ def _sweep(argv: list[str]) -> int:
     for name in ("config", "resume", "storage"):
         parser.add_argument(f"--{name}", type=str)
     parser.add_class_arguments(SweepConfig, None)
-    try:
+    with parsing("raydl sweep"):
         given = vars(parser.parse_args(argv, defaults=False))
-    except ArgumentError as error:
-        raise SpecError(reworded(str(error), "raydl sweep")) from None
     config, resumed, storage = (given.pop(key, None) for key in ("config", "resume", "storage"))
     if (config is None) == (resumed is None):
         raise SpecError(
             "name a sweep by --config SPACE.yaml, or by --resume NAME one to go on with"
         )
-    file = _read(config) if resumed is None else _resumed(resumed, storage)
+    file = options.from_config(config) if resumed is None else _resumed(resumed, storage)
     run, space = (_mapping(file, key, config or SPEC) for key in ("run", "space"))
     run = {"runtime": "sequential"} | run
     if storage is not None and resumed is None:
@@ -58,10 +55,8 @@ def _sweep(argv: list[str]) -> int:
     for key in file:
         if key not in allowed:
             raise unknown("field", key, allowed | {"run", "space"})
-    try:
+    with parsing("raydl sweep"):
         parsed = vars(parser.parse_object(file | given))
-    except ArgumentError as error:
-        raise SpecError(reworded(str(error), "raydl sweep")) from None
     plan = SweepConfig(**{key: parsed[key] for key in allowed})
     base, console = options.from_mapping(run), Console()
     place = (Folder(base.storage) / plan.name).uri
@@ -85,13 +80,6 @@ def _sweep(argv: list[str]) -> int:
     return 0 if outcome.best else 1
 
 
-def _read(config: str) -> dict[str, Any]:
-    try:
-        return options.from_yaml(Path(config).read_text(), config)
-    except OSError as error:
-        raise SpecError(f"--config {config!r} cannot be read: {error.strerror}") from error
-
-
 def _resumed(named: str, storage: str | None) -> dict[str, Any]:
     """The spec of the sweep that is named by its folder, or by its name in the storage."""
     folder = find_folder("sweep", named, storage, SPEC)
@@ -101,8 +89,6 @@ def _resumed(named: str, storage: str | None) -> dict[str, Any]:
 
 def _mapping(file: dict[str, Any], key: str, origin: str) -> dict[str, Any]:
     """Takes a mapping from the file's fields."""
-    find_folder = file.pop(key, {} if key == "run" else None)
-    require(
-        isinstance(find_folder, Mapping), f"{key} in {origin}", find_folder, "a mapping of fields"
-    )
-    return dict(find_folder)
+    found = file.pop(key, {} if key == "run" else None)
+    require(isinstance(found, Mapping), f"{key} in {origin}", found, "a mapping of fields")
+    return dict(found)

@@ -172,9 +172,9 @@ class ShardedServerRuntime(ServerRuntime):
 
     def _load(self, state: Tree, work: Work) -> None:
         """Begins a round from a state; what the workers had not pushed yet is forgotten."""
-        workers, enough = len(self._workers.actors), self._consistency.quorum
+        workers = len(self._workers.actors)
         pushes = work.step * work.plan.server_steps * workers
-        step = workers if self._consistency.barrier else enough(workers)
+        step = workers if self._consistency.barrier else self._consistency.quorum(workers)
         self._shards.load(state, version=pushes // step)
         for actor in self._workers.actors:
             actor.forget.remote()

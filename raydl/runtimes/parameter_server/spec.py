@@ -66,9 +66,9 @@ class ShardedServer(OnRay, DrivenSpec):
         """A process for each worker of the algorithm; the shards reserve nothing."""
         return Demand(self.address, workers, self.cpus, self.gpus)
 
-    def check_serves(self, algorithm: AlgorithmSpec) -> None:
+    def check_serves(self, algorithm: AlgorithmSpec, workers: int | None) -> None:
         """Raises a SpecError if the clients come and go."""
-        if getattr(algorithm, "workers", None) is None:
+        if workers is None:
             raise SpecError(
                 "runtime is parameter_server, which serves workers that stay, but "
                 f"{type(algorithm).__name__} has clients that take turns; choose an algorithm with "
