@@ -5,8 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +20,6 @@ SMALL = (
     *("--runtime", "sequential", "--clients", "20", "--participation.fraction", "0.2"),
     *("--algorithm.epochs", "1", "--algorithm.batch_size", "16", "--rounds", "6"),
 )
-_PATIENCE = 200  # seconds for what takes a few on an idle machine
 
 
 class Ended(NamedTuple):
@@ -75,14 +72,6 @@ def ended(process: subprocess.Popen[str]) -> Ended:
     """Waits for a command to end."""
     out, err = process.communicate(timeout=240)
     return Ended(process.returncode, out, err)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition to hold."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {_PATIENCE} s"
-        time.sleep(0.02)
 
 
 def titled(root: psutil.Process, title: str) -> list[psutil.Process]:

@@ -12,7 +12,8 @@ from subprocess import Popen
 import psutil
 import pytest
 
-from tests.command import SMALL, done, ended, gone, outcome, start, titled, until
+from tests.command import SMALL, done, ended, gone, outcome, start, titled
+from tests.waiting import until
 
 LONG = (*SMALL, "--rounds", 100_000, "--checkpoint.every", 5, "--evaluation.every", 100)
 ACTORS = ("--runtime", "actors", "--runtime.workers", 2)

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -74,3 +75,11 @@ def test_what_raydl_names_in_its_docstring_can_be_had():
     for name in re.findall(r"``raydl\.(\w+)", raydl.__doc__):
         assert name in raydl.__all__
         assert callable(getattr(raydl, name))
+
+
+def test_a_name_of_a_class_has_one_meaning():
+    """Of a class or of a type alias, in all modules of both packages."""
+    files = [file for package in ("raydl", "tuning") for file in (ROOT / package).rglob("*.py")]
+    pattern = re.compile(r"^class ([A-Z]\w+)|^([A-Z]\w+): TypeAlias", re.MULTILINE)
+    names = [name or alias for file in files for name, alias in pattern.findall(file.read_text())]
+    assert [name for name, times in Counter(names).items() if times > 1] == []

@@ -60,7 +60,7 @@ CHOICES: dict[str, dict[str, type]] = {
     "algorithm.schedule": _named(*optim.SCHEDULES),
     "algorithm.hook": _named(hooks.Plain, hooks.BF16, hooks.PowerSGD),
     "algorithm.interval": _named(
-        intervals.Constant, intervals.PostLocal, intervals.Growing, intervals.QSR, intervals.AdaComm
+        intervals.Fixed, intervals.PostLocal, intervals.Growing, intervals.QSR, intervals.AdaComm
     ),
     "runtime.consistency": _named(
         consistency.Synchronous, consistency.Asynchronous, consistency.StaleSynchronous

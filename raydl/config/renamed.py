@@ -4,7 +4,7 @@ from raydl.core.errors import SpecError
 
 # Old dotted name -> new one, of a field or of all that is below it.
 OPTIONS = {"runtime.dropout": "runtime.update_loss"}
-CLASSES: dict[str, dict[str, str]] = {}  # field -> old name of a class -> new one
+CLASSES = {"algorithm.interval": {"Constant": "Fixed"}}  # field -> old name of a class -> new one
 
 
 def check_option(name: str) -> None:

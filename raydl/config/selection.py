@@ -12,14 +12,16 @@ from raydl.config.serialize import plain
 from raydl.core.errors import SpecError, brief, unknown
 
 
-class Group(NamedTuple):
+class FieldGroup(NamedTuple):
     """A class that is chosen, and the settings that are given for it."""
 
     cls: Any
     settings: dict[str, Any]
 
 
-Groups: TypeAlias = dict[str, Group]  # by the path of the field; of a run itself, the empty one
+Groups: TypeAlias = dict[
+    str, FieldGroup
+]  # by the path of the field; of a run itself, the empty one
 
 
 def select(settings: Mapping[str, Any], named: Mapping[str, Sequence[str]]) -> Groups:
@@ -33,7 +35,7 @@ def select(settings: Mapping[str, Any], named: Mapping[str, Sequence[str]]) -> G
         SpecError: if there is none of a name, or no such field.
     """
     given, run = _nested(settings), Run()
-    groups: Groups = {"": Group(Run, given)}
+    groups: Groups = {"": FieldGroup(Run, given)}
     fields = inner("", Run)
     for field in filter(fields.__contains__, CHOICES):  # the algorithm first
         value = getattr(run, field)
@@ -121,7 +123,7 @@ def _chosen(path: str, given: Any, usual: Any, named: Mapping[str, Sequence[str]
         return {}
     if usual and find(choice, usual["name"]) is cls:
         group = {key: each for key, each in usual.items() if key != "name"} | group
-    groups: Groups = {path: Group(cls, group)}
+    groups: Groups = {path: FieldGroup(cls, group)}
     for own, inside in inner(path, cls).items():
         default = plain(choice_of(inside), getattr(cls, own))
         groups |= _named(cls, own, inside, group.pop(own, default), default, named)

@@ -23,7 +23,7 @@ ClientState: TypeAlias = Tree  # what a client keeps until it takes part again; 
 LocalState: TypeAlias = Tree  # what a client's local steps pass on within a round
 Message: TypeAlias = Tree  # what a client sends to the server
 Accumulator: TypeAlias = Tree  # what the messages are so far, on their way to one value
-CohortResult: TypeAlias = Tree  # the one value that the server's step is made of
+Reduced: TypeAlias = Tree  # the one value that the server's step is made of
 
 
 class Plan(NamedTuple):
@@ -170,7 +170,7 @@ class Reduce(NamedTuple):
     zero: Callable[[], Accumulator]
     add: Callable[[Accumulator, Update], Accumulator]
     merge: Callable[[Accumulator, Accumulator], Accumulator]
-    result: Callable[[Accumulator], CohortResult]
+    result: Callable[[Accumulator], Reduced]
     stacked: Callable[[Message, Tensor], Accumulator] | None = None
     additive: bool = False
 
@@ -202,7 +202,7 @@ class Algorithm(NamedTuple):
     broadcast: Callable[[ServerState], Broadcast]
     client: Client
     reduce: Reduce
-    server: Callable[[ServerState, CohortResult], tuple[ServerState, Metrics]]
+    server: Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]
     hook: GradientSyncSpec | None = None
     discount: Callable[[Message, float], Message] | None = None
     elementwise: bool = False

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Accumulator, CohortResult, Message, Reduce, Update
+from raydl.core.algorithm import Accumulator, Message, Reduce, Reduced, Update
 
 
 def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
@@ -63,7 +63,7 @@ def mean(*, by_samples: bool = True) -> Reduce:
             accumulator["sum"] = tree.axpy_(accumulator["sum"], 1, other["sum"])
         return accumulator
 
-    def result(accumulator: Accumulator) -> CohortResult:
+    def result(accumulator: Accumulator) -> Reduced:
         return tree.scale(accumulator["sum"], 1 / float(accumulator["weight"] or 1))
 
     def stacked(messages: Message, samples: Tensor) -> Accumulator:

@@ -20,7 +20,7 @@ from torch import Tensor
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params
-from raydl.optim.foreach import Tensors, foreach, scale_, shift_
+from raydl.optim.foreach import TensorList, foreach, scale_, shift_
 from raydl.optim.rule import OptimizerState, Rate, UpdateRule, real_views
 from raydl.optim.spec import OptimizerSpec
 
@@ -49,8 +49,13 @@ class AdamW(OptimizerSpec):
 
 
 def moments_(
-    grads: Tensors, firsts: Tensors, seconds: Tensors, steps: Tensors, betas: Betas, eps: float
-) -> tuple[Tensors, Tensor]:
+    grads: TensorList,
+    firsts: TensorList,
+    seconds: TensorList,
+    steps: TensorList,
+    betas: Betas,
+    eps: float,
+) -> tuple[TensorList, Tensor]:
     """Brings the moments up to date.
 
     Returns:
@@ -72,11 +77,11 @@ def _corrections(steps: Tensor, beta: float) -> Tensor:
 
 
 def adamw_(
-    params: Tensors,
-    grads: Tensors,
-    firsts: Tensors,
-    seconds: Tensors,
-    steps: Tensors,
+    params: TensorList,
+    grads: TensorList,
+    firsts: TensorList,
+    seconds: TensorList,
+    steps: TensorList,
     lr: Rate,
     *,
     betas: Betas,

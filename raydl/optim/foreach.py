@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raydl.core import compat
 
-Tensors: TypeAlias = Sequence[Tensor]
+TensorList: TypeAlias = Sequence[Tensor]
 Factor: TypeAlias = float | Tensor  # a number or a tensor [] for all, or [n], one for each of n
 
 # What torch.vmap has no rule for, in words that it has.
@@ -24,7 +24,9 @@ _WITHOUT_RULE: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def foreach(name: str, tensors: Tensors, *others: Tensors | float, **scalars: Any) -> Tensors:
+def foreach(
+    name: str, tensors: TensorList, *others: TensorList | float, **scalars: Any
+) -> TensorList:
     """Calls ``torch._foreach_{name}``, or the tensors' own method under a transform.
 
     Args:
@@ -37,24 +39,24 @@ def foreach(name: str, tensors: Tensors, *others: Tensors | float, **scalars: An
         What the method gives for each of the n tensors; nothing that counts if it works in place.
     """
     if not compat.are_transforms_active():
-        listed: Tensors = compat.foreach(name)(tensors, *others, **scalars)
+        listed: TensorList = compat.foreach(name)(tensors, *others, **scalars)
         return listed
     method = _WITHOUT_RULE.get(name) or getattr(Tensor, name)
     columns = [repeat(each) if isinstance(each, float | int) else each for each in others]
     return [method(*row, **scalars) for row in zip(tensors, *columns, strict=False)]
 
 
-def scale_(tensors: Tensors, factor: Factor) -> None:
+def scale_(tensors: TensorList, factor: Factor) -> None:
     """X ← factor · x."""
     foreach("mul_", tensors, _each(factor, len(tensors)))
 
 
-def shift_(tensors: Tensors, addend: Factor) -> None:
+def shift_(tensors: TensorList, addend: Factor) -> None:
     """X ← x + addend."""
     foreach("add_", tensors, _each(addend, len(tensors)))
 
 
-def axpy_(ys: Tensors, factor: Factor, xs: Tensors) -> None:
+def axpy_(ys: TensorList, factor: Factor, xs: TensorList) -> None:
     """Y ← y + factor · x, without a temporary."""
     if isinstance(factor, Tensor):
         foreach("addcmul_", ys, xs, _each(factor, len(ys)))
@@ -62,19 +64,19 @@ def axpy_(ys: Tensors, factor: Factor, xs: Tensors) -> None:
         foreach("add_", ys, xs, alpha=factor)
 
 
-def divide_(xs: Tensors, ys: Tensors) -> None:
+def divide_(xs: TensorList, ys: TensorList) -> None:
     """Y ← x / y, without a temporary."""
     foreach("reciprocal_", ys)
     foreach("mul_", ys, xs)
 
 
-def norms(tensors: Tensors) -> Tensor:
+def norms(tensors: TensorList) -> Tensor:
     """The Euclidean norms [n], of half-precision tensors in float32."""
     dtype = torch.promote_types(tensors[0].dtype, torch.float32)
     return torch.stack(list(foreach("norm", tensors, 2, dtype=dtype)))
 
 
-def _each(factor: Factor, n: int) -> Tensors | float:
+def _each(factor: Factor, n: int) -> TensorList | float:
     if not isinstance(factor, Tensor):
         return factor
     return factor.unbind() if factor.dim() else [factor] * n

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from raydl.optim.adamw import Betas, adamw, adamw_, moments_, with_moments
-from raydl.optim.foreach import Tensors, axpy_, divide_, foreach, norms
+from raydl.optim.foreach import TensorList, axpy_, divide_, foreach, norms
 from raydl.optim.rule import Rate, UpdateRule
 from raydl.optim.spec import OptimizerSpec
 from raydl.optim.torch_optimizer import AdaptiveOptimizer
@@ -49,11 +49,11 @@ class LAMB(OptimizerSpec):
 
 
 def lamb_(
-    params: Tensors,
-    grads: Tensors,
-    firsts: Tensors,
-    seconds: Tensors,
-    steps: Tensors,
+    params: TensorList,
+    grads: TensorList,
+    firsts: TensorList,
+    seconds: TensorList,
+    steps: TensorList,
     lr: Rate,
     *,
     betas: Betas,

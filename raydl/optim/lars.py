@@ -19,7 +19,7 @@ from torch.optim.optimizer import ParamsT
 from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.tree import Params
-from raydl.optim.foreach import Factor, Tensors, axpy_, norms, scale_
+from raydl.optim.foreach import Factor, TensorList, axpy_, norms, scale_
 from raydl.optim.rule import OptimizerState, Rate, UpdateRule
 from raydl.optim.sgd import sgd
 from raydl.optim.spec import OptimizerSpec
@@ -59,9 +59,9 @@ class LARS(OptimizerSpec):
 
 
 def lars_(
-    params: Tensors,
-    grads: Tensors,
-    velocities: Tensors,
+    params: TensorList,
+    grads: TensorList,
+    velocities: TensorList,
     lr: Rate,
     *,
     momentum: float,
@@ -97,9 +97,9 @@ def lars_(
 
 
 def _descend_(
-    ws: Tensors,
-    gs: Tensors,
-    vs: Tensors,
+    ws: TensorList,
+    gs: TensorList,
+    vs: TensorList,
     lr: Rate,
     t: Factor,
     momentum: float,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from raydl.core.errors import SpecError, require
-from raydl.optim.foreach import Tensors
+from raydl.optim.foreach import TensorList
 
 Adapt: TypeAlias = bool | None
 
@@ -21,8 +21,8 @@ _CACHED = 1 << 20  # bytes of parameters: with gradients and moments, what a cor
 
 
 def portions(
-    adapt: Adapt, weight_decay: float, params: Tensors, *others: Tensors
-) -> Iterator[tuple[tuple[bool, float], list[Tensors]]]:
+    adapt: Adapt, weight_decay: float, params: TensorList, *others: TensorList
+) -> Iterator[tuple[tuple[bool, float], list[TensorList]]]:
     """Cuts lists into portions that are treated alike, and small enough for a CPU's cache.
 
     Args:
@@ -37,7 +37,7 @@ def portions(
     """
     for adapts, places in _places(adapt, params):
         decay = weight_decay if adapts or adapt is False else 0.0
-        lists: list[Tensors] = [
+        lists: list[TensorList] = [
             [each[at] for at in places] if each else [] for each in (params, *others)
         ]
         yield (adapts, decay), lists
@@ -68,7 +68,7 @@ def _adapts(adapt: Adapt, tensor: Tensor) -> bool:
     return tensor.dim() > 1 if adapt is None else adapt
 
 
-def _places(adapt: Adapt, params: Tensors) -> Iterator[tuple[bool, list[int]]]:
+def _places(adapt: Adapt, params: TensorList) -> Iterator[tuple[bool, list[int]]]:
     passed: Counter[tuple[torch.device, torch.dtype, bool]] = Counter()
     places: dict[tuple[object, ...], list[int]] = {}
     for at, each in enumerate(params):

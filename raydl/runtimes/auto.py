@@ -15,7 +15,7 @@ from raydl.core.spec import Spec
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.spec import Choice, Demand, Loop, RuntimeSpec
+from raydl.runtimes.spec import Demand, Loop, ResolvedRuntime, RuntimeSpec
 from raydl.runtimes.worker.batchable import check_batchable
 from raydl.runtimes.worker.process import restored
 from raydl.runtimes.worker.worker import Worker
@@ -56,7 +56,9 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
         """What actors would ask for."""
         return Actors(address=self.address).demand(workers)
 
-    def resolve(self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int) -> Choice:
+    def resolve(
+        self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int
+    ) -> ResolvedRuntime:
         """Measures, and chooses for a run of so many rounds with cohorts like the first."""
         state = problem.algorithm.init(parameters(problem.task.model))
         work = Work(0, tuple(next(cohorts).tolist()), problem.algorithm.plan(state))
@@ -82,7 +84,7 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
             )
         else:
             chosen = (Batched if batched else Sequential)(self.threads)
-        return Choice(chosen, f"{chosen}: {how}; {ends}")
+        return ResolvedRuntime(chosen, f"{chosen}: {how}; {ends}")
 
     def _measure(self, problem: Problem, state: object, block: Work, *, batched: bool) -> float:
         """The seconds that a block takes, the best of three."""

@@ -37,7 +37,7 @@ class Demand(NamedTuple):
     gpus: float
 
 
-class Group(NamedTuple):
+class GroupSize(NamedTuple):
     """Number of processes that reduce among themselves: from the least to the most.
 
     Attributes:
@@ -49,7 +49,7 @@ class Group(NamedTuple):
     most: int | None
 
 
-class Choice(NamedTuple):
+class ResolvedRuntime(NamedTuple):
     """A runtime, and why it is the one."""
 
     runtime: "RuntimeSpec"
@@ -101,7 +101,9 @@ class RuntimeSpec(ABC):
         """
         return cohort
 
-    def resolve(self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int) -> Choice:
+    def resolve(
+        self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int
+    ) -> ResolvedRuntime:
         """The runtime itself; or the one that it chooses for such a run, and why.
 
         Args:
@@ -109,7 +111,7 @@ class RuntimeSpec(ABC):
             cohorts: who takes part, round by round; drawn from only to choose.
             rounds: how many there will be.
         """
-        return Choice(self, "")
+        return ResolvedRuntime(self, "")
 
     def demand(self, workers: int | None) -> Demand | None:
         """What is asked of a Ray cluster; None if there need be none.
@@ -119,7 +121,7 @@ class RuntimeSpec(ABC):
         """
         return None
 
-    def group(self) -> Group | None:
+    def group(self) -> GroupSize | None:
         """The processes that reduce among themselves; None if updates go to a server."""
         return None
 

@@ -5,7 +5,7 @@ import pytest
 from raydl.algorithms.distributed.intervals import (
     QSR,
     AdaComm,
-    Constant,
+    Fixed,
     Growing,
     PostLocal,
     TrainingProgress,
@@ -20,7 +20,7 @@ def at(step, rate=0.1, first_loss=nan, loss=nan, total=100):
 @pytest.mark.parametrize(
     ("spec", "steps", "progress", "expected"),
     [
-        (Constant(), 8, at(3), 8),
+        (Fixed(), 8, at(3), 8),
         (PostLocal(0.5), 8, at(49), 1),
         (PostLocal(0.5), 8, at(50), 8),
         (PostLocal(0.0), 8, at(0), 8),

@@ -120,7 +120,7 @@ def test_one_local_step_is_sgd_on_the_minibatches_together(optimizer, at_sync):
 
 @pytest.mark.parametrize("at_sync", ["keep", "reset", "average"])
 def test_slowmo_without_its_momentum_is_local_sgd(at_sync):
-    fields = (3, MOMENTUM, Cosine(), BATCH, 5, intervals.Constant(), at_sync)
+    fields = (3, MOMENTUM, Cosine(), BATCH, 5, intervals.Fixed(), at_sync)
     local, slow = workers(LocalSGD(*fields)), workers(SlowMo(*fields, 0.0, 1.0))
     assert distance(slow, final(local, run(local))) < 1e-5
 
@@ -144,7 +144,7 @@ def movements(local, starts):
 
 def test_slowmo_as_the_paper_has_it():
     beta, alpha = 0.7, 0.8
-    fields = (3, MOMENTUM, Cosine(), BATCH, 6, intervals.Constant(), "reset")
+    fields = (3, MOMENTUM, Cosine(), BATCH, 6, intervals.Fixed(), "reset")
     slow = workers(SlowMo(*fields, beta, alpha))
     x, u = parameters(slow.task.model), None
     starts = [x, *(final(slow, [each]) for each in run(slow))]
@@ -157,7 +157,7 @@ def test_slowmo_as_the_paper_has_it():
 
 
 def test_diloco_is_torchs_nesterov_on_the_movements():
-    fields = (3, MOMENTUM, Constant(), BATCH, 6, intervals.Constant(), "reset")
+    fields = (3, MOMENTUM, Constant(), BATCH, 6, intervals.Fixed(), "reset")
     outer = workers(DiLoCo(*fields, outer_lr=0.7, outer_momentum=0.9))
     x = parameters(outer.task.model)
     starts = [x, *(final(outer, [each]) for each in run(outer))]

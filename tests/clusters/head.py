@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.command import until
+from tests.waiting import until
 
 
 class Head(NamedTuple):

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.command import outcome, titled, until
+from tests.command import outcome, titled
+from tests.waiting import until
 
 pytestmark = pytest.mark.nodes
 

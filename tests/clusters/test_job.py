@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.clusters.head import Head, head
-from tests.command import done, outcome, until
+from tests.command import done, outcome
+from tests.waiting import until
 
 HERE = Path(__file__).parents[2]
 ENVIRONMENT = {

@@ -14,7 +14,8 @@ import yaml
 from ray.cluster_utils import Cluster
 
 from tests.clusters.head import head
-from tests.command import Ended, done, ended, outcome, start, summary, titled, until
+from tests.command import Ended, done, ended, outcome, start, summary, titled
+from tests.waiting import until
 
 pytestmark = pytest.mark.nodes
 

@@ -23,10 +23,11 @@ from raydl.runtimes.allreduce.runtime import AllReduceProcess as Process
 from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
-from tests.command import done, ended, outcome, start, until
+from tests.command import done, ended, outcome, start
 from tests.federation import Faulty, Killer, OddError, federation, train
 from tests.processes import Processes
 from tests.runtimes.test_allreduce import Stopper, apart
+from tests.waiting import until
 
 ALGORITHM = DataParallel(SGD(lr=0.1, momentum=0.9), batch_size=60, steps=10)
 

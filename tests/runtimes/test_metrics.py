@@ -15,7 +15,8 @@ from raydl import Run, run
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.ray_cluster.prometheus import FIGURES
 from raydl.training import Callback
-from tests.command import titled, until
+from tests.command import titled
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("cluster")
 DASHBOARD = Path(__file__).parents[2] / "clusters/grafana.json"

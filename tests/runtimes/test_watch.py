@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tests.clusters.head import head
-from tests.command import Ended, ended, gone, until
+from tests.command import Ended, ended, gone
+from tests.waiting import until
 
 LONG = ("--rounds", "100000", "--checkpoint.every", "5", "--evaluation.every", "50")
 RUN = ("raydl", "run", *LONG, "--name", "a")

@@ -19,7 +19,7 @@ from raydl import Checkpointing, Model, Run, SpecError
 from raydl.algorithms import DataParallel
 from raydl.optim import SGD
 from raydl.runtimes.local.spec import Sequential
-from tests.command import until
+from tests.waiting import until
 from tuning.studies.command import run, show_studies
 from tuning.studies.grid import Cell
 from tuning.studies.registry import STUDIES

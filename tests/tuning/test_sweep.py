@@ -34,8 +34,8 @@ from raydl.runtimes.parameter_server.spec import ShardedServer
 from raydl.runtimes.runtime import RuntimeState
 from raydl.signals import Interrupted
 from raydl.storage import Folder
-from tests.command import until
 from tests.odd import Logged
+from tests.waiting import until
 from tuning.sweep import Outcome, SweepConfig, sweep
 from tuning.sweep.command import main
 from tuning.sweep.lineage import Stage, newest

@@ -51,7 +51,7 @@ FIGURES = (
 _LOOK = 1.0  # seconds between two looks at whether to stop
 
 
-Settings: TypeAlias = Mapping[str, str | int | float]  # of a run, a column each
+CellSettings: TypeAlias = Mapping[str, str | int | float]  # of a run, a column each
 
 
 class Cell(NamedTuple):
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
     """
 
     run: Run
-    settings: Settings
+    settings: CellSettings
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from raydl.data import IID, MNIST, Shards, Synthetic, Uniform
 from raydl.data.partitions.partition import PartitionSpec
 from raydl.runtimes.local.spec import Sequential
 from tuning.output import drawing, markdown
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study
 
 FEDSGD, FEDAVG = FedSGD(lr=0.01), FedAvg(lr=0.01, batch_size=100, epochs=1)
@@ -84,7 +84,7 @@ def mnist(setting: Setting) -> Study:
         rounds: int = ROUNDS,
     ) -> Cell:
         length = min(rounds, most)
-        settings: Settings = {
+        settings: CellSettings = {
             "algorithm": type(algorithm).__name__,
             "partition": type(partition).__name__,
             "clients": clients,

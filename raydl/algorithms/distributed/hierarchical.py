@@ -13,7 +13,7 @@ import torch
 
 from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.core import tree
-from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, CohortResult, RunLength, ServerState
+from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, Reduced, RunLength, ServerState
 from raydl.core.errors import require
 from raydl.core.grad import Metrics
 from raydl.core.reduce import grouped
@@ -59,7 +59,7 @@ class HierarchicalLocalSGD(LocalSGD):
             together: Params = tree.map(lambda *leaves: torch.stack(leaves).mean(0), *every)
             return together
 
-        def server(state: ServerState, reduced: CohortResult) -> tuple[ServerState, Metrics]:
+        def server(state: ServerState, reduced: Reduced) -> tuple[ServerState, Metrics]:
             metrics: Metrics = {}
             states = dict(state["groups"])
             for name in names:

@@ -46,7 +46,7 @@ class IntervalSpec(Spec, ABC, field="algorithm.interval"):
 
 
 @dataclass(frozen=True)
-class Constant(IntervalSpec):
+class Fixed(IntervalSpec):
     """The same number of local steps in every round."""
 
     def build(self, steps: int) -> Interval:
@@ -156,7 +156,7 @@ class AdaComm(IntervalSpec):
 
 
 AnyInterval: TypeAlias = Annotated[
-    IntervalSpec, OneOf("build", Constant, PostLocal, Growing, QSR, AdaComm)
+    IntervalSpec, OneOf("build", Fixed, PostLocal, Growing, QSR, AdaComm)
 ]
 
 

@@ -29,10 +29,10 @@ from raydl.core.algorithm import (
     Broadcast,
     Client,
     ClientState,
-    CohortResult,
     LocalState,
     Message,
     Plan,
+    Reduced,
     RunLength,
     ServerState,
 )
@@ -43,7 +43,7 @@ from raydl.optim import UpdateRule
 from raydl.optim.rule import OptimizerState, Rate
 
 AtSync: TypeAlias = Literal["keep", "reset", "average"]
-Schedule: TypeAlias = Callable[[Tensor], Rate]  # steps done -> learning rate
+RateSchedule: TypeAlias = Callable[[Tensor], Rate]  # steps done -> learning rate
 
 
 class ServerOptimizer(NamedTuple):
@@ -69,7 +69,7 @@ def average() -> ServerOptimizer:
 
 def local_method(
     inner: UpdateRule,
-    rate: Schedule,
+    rate: RateSchedule,
     outer: ServerOptimizer,
     interval: Interval,
     batch_size: int,
@@ -112,7 +112,7 @@ def local_method(
         sent = ("params", "step", "inner") if at_sync == "average" else ("params", "step")
         return {name: state[name] for name in sent}
 
-    def server(state: ServerState, reduced: CohortResult) -> tuple[ServerState, Metrics]:
+    def server(state: ServerState, reduced: Reduced) -> tuple[ServerState, Metrics]:
         inner_rate, before = rate(state["step"]), state["params"]
         delta, buffers = (tree.like(reduced[name], before) for name in ("delta", "buffers"))
         params, outer_state = outer.step(before, delta, state["outer"], inner_rate)
@@ -152,7 +152,7 @@ def total_steps(budget: RunLength, batch_size: int, steps: int | None) -> int | 
     return None if steps is None or budget.rounds is None else budget.rounds * steps
 
 
-def _worker(inner: UpdateRule, rate: Schedule, at_sync: AtSync) -> Client:
+def _worker(inner: UpdateRule, rate: RateSchedule, at_sync: AtSync) -> Client:
     def start(broadcast: Broadcast) -> ClientState:
         return {"inner": inner.init(broadcast["params"])} if at_sync == "keep" else {}
 

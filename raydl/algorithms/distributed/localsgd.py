@@ -41,7 +41,7 @@ class LocalSGD(AlgorithmSpec):
     schedule: AnySchedule = schedule.Cosine()
     batch_size: int = 64
     steps: int = 16
-    interval: AnyInterval = intervals.Constant()
+    interval: AnyInterval = intervals.Fixed()
     at_sync: AtSync = "keep"
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class LocalSGD(AlgorithmSpec):
         Raises:
             SpecError: if the local steps or the rate follow the run's length, and it is open.
         """
-        constant = self.interval == intervals.Constant()
+        constant = self.interval == intervals.Fixed()
         total = total_steps(budget, self.batch_size, self.steps if constant else None)
         follows = {"interval": not constant, "schedule": self.schedule != schedule.Constant()}
         if total is None and any(follows.values()):

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import torch
 
-from raydl.algorithms.distributed.local import Schedule, total_steps
+from raydl.algorithms.distributed.local import RateSchedule, total_steps
 from raydl.algorithms.movement import untrained
 from raydl.core import tree
 from raydl.core.algorithm import (
@@ -32,10 +32,10 @@ from raydl.core.algorithm import (
     Broadcast,
     Client,
     ClientState,
-    CohortResult,
     LocalState,
     Message,
     Plan,
+    Reduced,
     RunLength,
     ServerState,
 )
@@ -120,7 +120,7 @@ def exchanges_of(given: int | None, budget: RunLength, samples: int) -> int:
     return ceil(budget.epoch / samples)
 
 
-def _algorithm(rule: UpdateRule, rate: Schedule, updates: int, plan: Plan) -> Algorithm:
+def _algorithm(rule: UpdateRule, rate: RateSchedule, updates: int, plan: Plan) -> Algorithm:
     steps = plan.steps or 1
 
     def init(params: Params) -> ServerState:
@@ -138,7 +138,7 @@ def _algorithm(rule: UpdateRule, rate: Schedule, updates: int, plan: Plan) -> Al
             {"lr": torch.as_tensor(rate(state["trained"])).float()} if steps > 1 else {}
         )
 
-    def server(state: ServerState, reduced: CohortResult) -> tuple[ServerState, Metrics]:
+    def server(state: ServerState, reduced: Reduced) -> tuple[ServerState, Metrics]:
         lr, count = float(rate(state["trained"])), float(reduced["pushes"])
         grads, buffers = (
             tree.like(tree.scale(reduced[name], 1 / count), state["params"])

@@ -22,9 +22,9 @@ from raydl.core.algorithm import (
     Algorithm,
     AlgorithmSpec,
     ClientState,
-    CohortResult,
     LocalState,
     Message,
+    Reduced,
     RunLength,
 )
 from raydl.core.errors import require
@@ -91,7 +91,7 @@ def _final(_broadcast: Params, local: LocalState) -> tuple[Message, ClientState]
     return {"params": local["params"], "weight": torch.ones(())}, {}
 
 
-def _mixed(spec: FedAsync, params: Params, sent: CohortResult) -> Params:
+def _mixed(spec: FedAsync, params: Params, sent: Reduced) -> Params:
     own = 1 - spec.mixing * sent["weight"]
     mixed = tree.map(lambda x, w: own * x + spec.mixing * w, params, sent["params"])
     typed: Params = tree.like(mixed, params)

@@ -21,10 +21,10 @@ from raydl.core.algorithm import (
     AlgorithmSpec,
     Client,
     ClientState,
-    CohortResult,
     LocalState,
     Message,
     Plan,
+    Reduced,
     RunLength,
     ServerState,
 )
@@ -105,7 +105,7 @@ def _client(spec: FedAvg) -> Client:
     return Client(init, step, final)
 
 
-def _server(spec: FedAvg, state: ServerState, mean: CohortResult) -> tuple[ServerState, Metrics]:
+def _server(spec: FedAvg, state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
     delta = mean["delta"] if spec.server_lr == 1 else tree.scale(mean["delta"], spec.server_lr)
     params = state["params"]
     moved = {name: tree.add(params[name], step) for name, step in delta.items()}

@@ -19,10 +19,10 @@ from raydl.core.algorithm import (
     Algorithm,
     AlgorithmSpec,
     Client,
-    CohortResult,
     LocalState,
     Message,
     Plan,
+    Reduced,
     RunLength,
     ServerState,
 )
@@ -94,10 +94,10 @@ def _weights(lr: float) -> Client:
     )
 
 
-def _descend(lr: float) -> Callable[[ServerState, CohortResult], tuple[ServerState, Metrics]]:
+def _descend(lr: float) -> Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]:
     rule = sgd()
 
-    def server(state: ServerState, mean: CohortResult) -> tuple[ServerState, Metrics]:
+    def server(state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
         grads, buffers = (tree.like(mean[name], state["params"]) for name in ("grads", "buffers"))
         return {"params": rule.update(state["params"] | buffers, grads, {}, lr)[0]}, {}
 

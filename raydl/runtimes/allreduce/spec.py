@@ -8,7 +8,7 @@ from typing import Any
 from raydl.core.errors import require
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.spec import OnRay
-from raydl.runtimes.spec import Demand, Group, Loop
+from raydl.runtimes.spec import Demand, GroupSize, Loop
 from raydl.signals import Stop
 
 
@@ -46,12 +46,12 @@ class AllReduce(OnRay):
         """As many processes as there may be."""
         return Demand(self.address, self.group().most, 1.0, self.gpus)
 
-    def group(self) -> Group:
+    def group(self) -> GroupSize:
         """The number of processes, or its bounds."""
         if self.workers is None:
-            return Group(1, None)
+            return GroupSize(1, None)
         numbers = [int(each) for each in str(self.workers).split("..") if each.isdecimal()]
-        return Group(numbers[0], numbers[-1]) if len(numbers) in (1, 2) else Group(0, 0)
+        return GroupSize(numbers[0], numbers[-1]) if len(numbers) in (1, 2) else GroupSize(0, 0)
 
     def launch(
         self, problem: Problem, loop: Loop, on_round: Callable[[Any], None], stop: Stop

@@ -27,7 +27,7 @@ from raydl.runtimes.simulated.compute_time import Lognormal
 from raydl.runtimes.simulated.spec import Simulated
 from tuning.output import drawing, markdown
 from tuning.studies.cifar100.protocol import NAME, accuracies, base
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study, chosen
 
 WORKERS, BATCH, DECAY = 8, 64, 2e-3
@@ -103,7 +103,7 @@ def _cell(run: Run, name: str, lr: float, batch: int, pushes: int) -> Cell:
     consistency, optimizer = CONSISTENCIES[name], SGD(lr, weight_decay=DECAY)
     steps = WORKERS * pushes // consistency.quorum(WORKERS)  # of the server, in a round
     algorithm = ParameterServer(WORKERS, optimizer, batch_size=batch, exchanges=steps)
-    settings: Settings = {
+    settings: CellSettings = {
         "consistency": name,
         "workers": WORKERS,
         "lr": lr,

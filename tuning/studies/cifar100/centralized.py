@@ -11,7 +11,7 @@ from raydl.algorithms import DataParallel
 from raydl.optim import SGD
 from tuning.output import drawing, markdown
 from tuning.studies.cifar100.protocol import accuracies, base
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study
 
 CHOSEN = SGD(lr=0.02, weight_decay=2e-3)  # a rate of .02 is the best after 15 epochs
@@ -44,7 +44,7 @@ def centralized(setting: Setting) -> Study:
 
 
 def _cell(run: Run, optimizer: SGD, name: str | None = None) -> Cell:
-    settings: Settings = {
+    settings: CellSettings = {
         "lr": optimizer.lr,
         "weight_decay": optimizer.weight_decay,
         "epochs": int(run.epochs or 0),

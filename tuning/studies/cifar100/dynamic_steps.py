@@ -15,7 +15,7 @@ from raydl.algorithms import LocalSGD
 from raydl.algorithms.distributed.intervals import (
     QSR,
     AdaComm,
-    Constant,
+    Fixed,
     Growing,
     IntervalSpec,
     PostLocal,
@@ -23,16 +23,16 @@ from raydl.algorithms.distributed.intervals import (
 from raydl.optim import SGD
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import NAME, base, best_rates
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study, chosen
 
 WORKERS, DECAY = 4, 2e-3
 RATES = (0.05, 0.02, 0.1)
 # J, and the rule by the rate: that of QSR is to grow from J = 4 as soon as the cosine falls.
 RULES: dict[str, tuple[int, Callable[[float], IntervalSpec]]] = {
-    "constant 4": (4, lambda lr: Constant()),
-    "constant 16": (16, lambda lr: Constant()),
-    "constant 64": (64, lambda lr: Constant()),
+    "constant 4": (4, lambda lr: Fixed()),
+    "constant 16": (16, lambda lr: Fixed()),
+    "constant 64": (64, lambda lr: Fixed()),
     "post-local 16": (16, lambda lr: PostLocal()),
     "growing from 4": (4, lambda lr: Growing(factor=4.0)),
     "QSR from 4": (4, lambda lr: QSR(alpha=2 * lr)),
@@ -63,7 +63,12 @@ def _cell(run: Run, rule: str, lr: float) -> Cell:
     steps, interval = RULES[rule]
     optimizer = SGD(lr, weight_decay=DECAY)
     algorithm = LocalSGD(WORKERS, optimizer, steps=steps, interval=interval(lr))
-    settings: Settings = {"rule": rule, "steps": steps, "lr": lr, "epochs": int(run.epochs or 0)}
+    settings: CellSettings = {
+        "rule": rule,
+        "steps": steps,
+        "lr": lr,
+        "epochs": int(run.epochs or 0),
+    }
     called = f"{rule.replace(' ', '-')}-K{WORKERS}-lr{lr:g}-E{run.epochs:g}"
     return Cell(replace(run, algorithm=algorithm, name=called), settings)
 

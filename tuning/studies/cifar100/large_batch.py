@@ -12,7 +12,7 @@ from raydl.optim.scaling import Scaling, scale_rate
 from raydl.optim.schedule import Cosine
 from tuning.output import drawing, markdown
 from tuning.studies.cifar100.protocol import NAME, accuracies, base
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study, chosen
 
 # Rates and decays are those for B = 64.
@@ -58,7 +58,7 @@ def _cell(run: Run, name: str, rule: Scaling, batch: int) -> Cell:
     optimizer = OPTIMIZERS[name]
     warmup = 0.0 if rule == "none" else WARMUP
     algorithm = DataParallel(optimizer, Cosine(warmup), batch, scaling=rule, base_batch=BASE_BATCH)
-    settings: Settings = {
+    settings: CellSettings = {
         "optimizer": name,
         "scaling": rule,
         "batch_size": batch,

@@ -12,7 +12,7 @@ from raydl.algorithms import LocalSGD, SlowMo
 from raydl.optim import SGD
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import NAME, base, best_rates
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study, chosen
 
 METHODS: dict[str, LocalSGD] = {"LocalSGD": LocalSGD(), "SlowMo": SlowMo(slow_momentum=0.6)}
@@ -56,7 +56,7 @@ def _cell(run: Run, name: str, workers: int, steps: int, lr: float) -> Cell:
     algorithm = replace(
         METHODS[name], workers=workers, steps=steps, optimizer=optimizer, batch_size=BATCH
     )
-    settings: Settings = {
+    settings: CellSettings = {
         "method": name,
         "workers": workers,
         "steps": steps,

@@ -15,7 +15,7 @@ from raydl.algorithms import DiLoCo, HierarchicalLocalSGD, LocalSGD, SlowMo
 from raydl.optim import SGD, AdamW, OptimizerSpec
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import NAME, base, best_rates
-from tuning.studies.grid import Cell, Settings
+from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study, chosen
 
 WORKERS = 4
@@ -65,7 +65,12 @@ def _cell(run: Run, name: str, steps: int, lr: float) -> Cell:
     if isinstance(method.optimizer, AdamW):
         optimizer = replace(method.optimizer, lr=lr)
     algorithm = replace(method, workers=WORKERS, steps=steps, optimizer=optimizer)
-    settings: Settings = {"method": name, "steps": steps, "lr": lr, "epochs": int(run.epochs or 0)}
+    settings: CellSettings = {
+        "method": name,
+        "steps": steps,
+        "lr": lr,
+        "epochs": int(run.epochs or 0),
+    }
     called = f"{name}-K{WORKERS}-J{steps}-lr{lr:g}-E{run.epochs:g}"
     return Cell(replace(run, algorithm=algorithm, name=called), settings)
 
