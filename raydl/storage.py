@@ -28,7 +28,7 @@ class Folder:
 
     def __init__(self, uri: str, field: str = "storage") -> None:
         self._field = field
-        place, query = _parted(uri)
+        place, query = _split_uri(uri)
         self.uri = place + query
         try:
             if "://" in uri:
@@ -43,18 +43,18 @@ class Folder:
             ) from error
 
     def __truediv__(self, name: str) -> "Folder":
-        place, query = _parted(self.uri)
+        place, query = _split_uri(self.uri)
         return Folder(f"{place.rstrip('/')}/{name}{query}", self._field)
 
     @property
     def name(self) -> str:
         """The folder's own name."""
-        return _parted(self.uri)[0].rpartition("/")[2]
+        return _split_uri(self.uri)[0].rpartition("/")[2]
 
     @property
     def parent(self) -> str:
         """The path or URI of the folder that this one is in."""
-        place, query = _parted(self.uri)
+        place, query = _split_uri(self.uri)
         above, slash, _ = place.rpartition("/")
         return (above or slash or ".") + query
 
@@ -143,7 +143,7 @@ class Folder:
             self._files.delete_file(path)
 
 
-def _parted(uri: str) -> tuple[str, str]:
+def _split_uri(uri: str) -> tuple[str, str]:
     """A path or URI without slashes at its end, and a URI's ``?query``."""
     place, query = uri, ""
     if "://" in uri:

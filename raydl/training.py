@@ -97,7 +97,7 @@ def _whole(
     folder = Folder(spec.storage) / str(spec.name)
     stored = stored_settings(folder, spec, resume=resume)
     setup = assemble(spec, dataset)
-    spec = _resolved(spec, setup, callback)
+    spec = _resolve(spec, setup, callback)
     if stored:
         check_same(spec, stored)
         rows = read_rows(folder)
@@ -107,7 +107,7 @@ def _whole(
         if folder.has("summary.json") and spec.over(done, epochs):
             saved = checkpoint.newest(folder)
             if saved and saved.round == done:
-                return _finished(folder, rows, saved.model.state)
+                return _read_finished(folder, rows, saved.model.state)
     Folder(spec.storage).make()
     callback.on_start(spec, setup.problem, folder)
     with remove_if_nothing_is_done(folder, spec), stoppable() as stop:
@@ -120,7 +120,7 @@ def _whole(
     return history
 
 
-def _finished(folder: Folder, rows: list[Row], params: Params) -> History:
+def _read_finished(folder: Folder, rows: list[Row], params: Params) -> History:
     """The history of a run that is finished."""
     return History(table_of(rows), json.loads(folder.read("summary.json")), folder.uri, params)
 
@@ -154,7 +154,7 @@ def _new_name(run: Run) -> str:
     return "-".join([*kinds, time.strftime("%Y%m%d-%H%M%S"), unique])
 
 
-def _resolved(run: Run, setup: Assembled, callback: Callback) -> Run:
+def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
     """The run with what it left open: the model that is usual, the runtime that is fastest."""
     run = replace(run, model=usual_model(run, setup.problem.dataset))
     choice = run.runtime.resolve(setup.problem, run.cohorts(), run.last_round or 100)

@@ -13,7 +13,7 @@ from raydl.config.run import Run
 from raydl.core import tree
 from raydl.core.errors import SpecError
 from raydl.core.extras import has_plots
-from raydl.core.module import complete, frozen
+from raydl.core.module import complete, frozen_parameters
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
@@ -150,7 +150,7 @@ class TrainingLoop:
     def _summarize(self, state: tree.Tree) -> History:
         params = self._problem.algorithm.params(state)
         last = self._record.rows[-1]
-        test = self._tested(params)
+        test = self._test(params)
         last |= test
         settings = options.flatten(options.to_mapping(self._run))
         settings = {
@@ -169,7 +169,7 @@ class TrainingLoop:
 
     def _check_frozen(self, saved: checkpoint.Checkpoint) -> None:
         """Raises a SpecError if the model's frozen parameters are not those of the run so far."""
-        for name, each in frozen(self._problem.task.model).items():
+        for name, each in frozen_parameters(self._problem.task.model).items():
             if not torch.equal(saved.model.state.get(name, each).to(each.device), each):
                 raise SpecError(
                     f"the model's frozen parameter {name} is not what the run began with; what "
@@ -182,11 +182,11 @@ class TrainingLoop:
         if row is None or params is None:
             return {}
         if row["round"] != self._record.rows[-1]["round"]:
-            last = self._tested(params)
+            last = self._test(params)
         scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
         return {f"best_{name}": value for name, value in scores.items()}
 
-    def _tested(self, params: Params) -> Row:
+    def _test(self, params: Params) -> Row:
         """What parameters score on the test set; nothing if it is not to be looked at."""
         if self._run.evaluation.test == "never":
             return {}

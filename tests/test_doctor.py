@@ -130,7 +130,7 @@ def test_a_cluster_too_small_and_of_other_versions():
         "grows": False,
         "token": True,
     }
-    *faults, sound = doctor.diagnosed(report)
+    *faults, sound = doctor.diagnose(report)
     assert [each.text.partition(",")[0] for each in faults] == [
         "too few CPUs",
         "node 10.0.0.2:1 has torch 2.14.0",

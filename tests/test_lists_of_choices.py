@@ -125,9 +125,9 @@ def test_dotted_settings_and_options_change_what_a_file_lists():
         }
     )
     assert run.algorithm.transforms == (TopK(), ClipNoise(4.0))
-    changed = options.changed(run, {"algorithm.transforms.0.k": 5})
+    changed = options.change(run, {"algorithm.transforms.0.k": 5})
     assert changed.algorithm == replace(run.algorithm, transforms=(TopK(5), ClipNoise(4.0)))
-    swapped = options.changed(run, {"algorithm.transforms": ["ClipNoise", "TopK"]})
+    swapped = options.change(run, {"algorithm.transforms": ["ClipNoise", "TopK"]})
     assert swapped.algorithm.transforms == (ClipNoise(), TopK())
 
 

@@ -58,7 +58,7 @@ def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
     if run.augmentation is not None:  # refuses what it cannot change
         check_augmentation(run.augmentation, dataset, run.seed)
     model, like = usual_model(run, dataset), two_samples(dataset).inputs
-    make = partial(_made, model, dataset.shape, dataset.classes, run.seed, like)
+    make = partial(_make_model, model, dataset.shape, dataset.classes, run.seed, like)
     module = make()
     task, hidden = try_out(
         Task(module, cross_entropy, run.precision, run.microbatch), dataset, run.seed
@@ -118,7 +118,9 @@ def _check_shards(run: Run, partition: Partition) -> None:
         )
 
 
-def _made(model: Model, shape: tuple[int, ...], classes: int, seed: int, like: Tensor) -> nn.Module:
+def _make_model(
+    model: Model, shape: tuple[int, ...], classes: int, seed: int, like: Tensor
+) -> nn.Module:
     """The module, with the first parameters of a seed; lazy ones are made for such inputs."""
     with forked(host=True), torch.random.fork_rng():
         seed_draws(seed, host=True)  # Python's and numpy's

@@ -21,14 +21,14 @@ _COPIES: dict[type, Callable[[Any], Any]] = {
     torch.Generator: torch.Generator.get_state,
     random.Random: random.Random.getstate,
     np.random.RandomState: np.random.RandomState.get_state,
-    np.random.Generator: lambda draws: _kept(draws.bit_generator.state, set()),
+    np.random.Generator: lambda draws: _copy_of(draws.bit_generator.state, set()),
 }
 
 
 def attributes(model: nn.Module) -> dict[str, Any]:
     """What the modules keep besides parameters, buffers and modules; tensors are copied."""
     return {
-        f"{path}.{key}" if path else key: _kept(value, set())
+        f"{path}.{key}" if path else key: _copy_of(value, set())
         for path, module in model.named_modules()
         for key, value in vars(module).items()
         if key not in _TORCHS_OWN
@@ -48,7 +48,7 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
             own.update({key: value for key, value in was.items() if key not in _TORCHS_OWN})
 
 
-def _kept(value: Any, above: set[int]) -> Any:
+def _copy_of(value: Any, above: set[int]) -> Any:
     """A value to compare later ones with: of what can change, a copy."""
     if isinstance(value, _PLAIN):
         return value
@@ -59,9 +59,9 @@ def _kept(value: Any, above: set[int]) -> Any:
             return copy(value)
     inside = above | {id(value)}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_kept(each, inside) for each in value]
+        return [_copy_of(each, inside) for each in value]
     held = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    return {key: _kept(each, inside) for key, each in list(held.items())}
+    return {key: _copy_of(each, inside) for key, each in list(held.items())}
 
 
 def same(one: Any, other: Any) -> bool:

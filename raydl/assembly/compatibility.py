@@ -86,7 +86,7 @@ def check_client(problem: Problem, state: Tree) -> None:
     problem.task.model.train()
     with forked(host=True):
         seed_draws(problem.seed, "trial", host=True)
-        received = client.received(problem.algorithm.broadcast(state), 0)
+        received = client.receive(problem.algorithm.broadcast(state), 0)
         kept = client.initial_state(received)
         for _ in range(2):
             local = client.init(received, kept)

@@ -16,7 +16,7 @@ from raydl.assembly.attributes import attributes, attributes_kept, same
 from raydl.core import compat
 from raydl.core.errors import SpecError, first_sentence
 from raydl.core.grad import Batch, Task, means, parameters
-from raydl.core.module import Bound, ModuleError, frozen, submodule
+from raydl.core.module import Bound, ModuleError, frozen_parameters, submodule
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
@@ -177,7 +177,7 @@ def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
 def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
     """A training pass from the module's own parameters, which are copied."""
     bound = _copying(task.model)
-    stay = {name: each.clone() for name, each in frozen(task.model).items()}
+    stay = {name: each.clone() for name, each in frozen_parameters(task.model).items()}
     seed_draws(seed, "trial", host=True)
     drawn, given = _host_states(), parameters(task.model)
     with bound.holding(given):
@@ -191,7 +191,7 @@ def _pass(task: Task, batch: Batch, seed: int) -> _Pass:
             for name, each in bound.trained.items()
             if compat.version(each) != versions[name] or not torch.equal(each, given[name])
         }
-    for name, each in frozen(task.model).items():
+    for name, each in frozen_parameters(task.model).items():
         if not torch.equal(each, stay[name]):
             raise SpecError(
                 f"the model's parameter {name} is frozen (requires_grad=False), but a training "

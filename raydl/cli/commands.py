@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from raydl.config.inventory.contents import inventory
-from raydl.config.inventory.help import found, help_text, listed, row
+from raydl.config.inventory.help import help_text, list_options, row, search
 
 
 @dataclass(frozen=True)
@@ -167,14 +167,14 @@ def help_of(name: str, argv: list[str]) -> str:
     at = next(at for at, word in enumerate(argv) if word in HELP)
     others = [each for each in argv if each not in HELP]
     if name == "run" and argv[at + 1 :] and not argv[at + 1].startswith("-"):
-        return found(argv[at + 1])
+        return search(argv[at + 1])
     text = f"usage: raydl {name} {command.usage}".rstrip() + "\n"
     details = command.details or f"{command.summary[0].upper()}{command.summary[1:]}."
     text += f"\n{textwrap.fill(details, 96, break_on_hyphens=False)}\n"
     own = "".join(row(option, meaning) for option, meaning in command.options.items())
     text += f"\n{own}" if own else ""
     for each in inventory().commands.get(name, ()):
-        text += f"\n{each.summary}:\n{listed(each.options)}"
+        text += f"\n{each.summary}:\n{list_options(each.options)}"
     if name == "run":
         text += f"\n{help_text(others)}"
     elif command.of_a_run:

@@ -25,11 +25,11 @@ _EXTRAS = {"cluster": "no jobs, dashboard or metrics", "plots": "no figures, stu
 
 def main(argv: list[str]) -> int:
     """Prints what is found; 1 if there is a fault."""
-    if not _told(installation()):
+    if not _print_findings(installation()):
         return 1
     from raydl.cli.arguments import parse_run
 
-    return 0 if _told(examine(parse_run(argv)[0])) else 1
+    return 0 if _print_findings(examine(parse_run(argv)[0])) else 1
 
 
 class Finding(NamedTuple):
@@ -124,7 +124,7 @@ def cluster(run: "Run", patience: float = 90) -> Iterator[Finding]:
         reason = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
         yield Finding("cluster", "fault", f"{reason}. {_TOKEN}")
         return
-    yield from diagnosed(json.loads(ended.stdout.splitlines()[-1]))
+    yield from diagnose(json.loads(ended.stdout.splitlines()[-1]))
 
 
 _TOKEN = (
@@ -133,7 +133,7 @@ _TOKEN = (
 )
 
 
-def diagnosed(report: dict[str, Any]) -> Iterator[Finding]:
+def diagnose(report: dict[str, Any]) -> Iterator[Finding]:
     """What a report of `raydl.runtimes.ray_cluster.inventory` says."""
     if report["shortage"] and report["grows"]:
         text = f"{report['shortage']}. As it is, the others begin when the cluster has grown"
@@ -210,7 +210,7 @@ def examine(run: "Run") -> Iterator[Finding]:
             yield Finding(subject, "fault", str(error))
 
 
-def _told(findings: Iterable[Finding]) -> bool:
+def _print_findings(findings: Iterable[Finding]) -> bool:
     """Prints the findings as they come, and says whether there was no fault."""
     sound = True
     for subject, state, text in findings:

@@ -27,28 +27,28 @@ def main(argv: list[str]) -> int:
     """Plans what the options describe, and prints it."""
     outlined = any(_key(token) in _OUTLINES for token in argv)
     parser = _parser(outline=outlined)
-    own, others = _parted(argv, {each.dest for each in actions(parser)})
+    own, others = _split_options(argv, {each.dest for each in actions(parser)})
     if outlined and others:
         raise unknown(
             "option of a plan in outline", _key(others[0]), _names(Outline, Circumstances)
         )
     with parsing("raydl plan"):
         given = parser.parse_args(own)
-    circumstances = _made(Circumstances, given)
+    circumstances = _make(Circumstances, given)
     if given.output is not None:
         check_plots("raydl plan --output")
         file = Path(given.output)
         sound = file.suffix in _FORMATS and file.parent.is_dir()
         allowed = f"a file in a folder that exists, and end in {', '.join(_FORMATS)}"
         require(sound, "output", given.output, allowed)
-    comparison = of_outline(_made(Outline, given)) if outlined else of_run(parse_run(others)[0])
+    comparison = of_outline(_make(Outline, given)) if outlined else of_run(parse_run(others)[0])
     planned = {name: each.figures(circumstances) for name, each in comparison.forecasts.items()}
     console = Console()
     if given.json:
         print(json.dumps(planned, indent=2))
     else:
         console.print(f"[bold]{comparison.title}[/]\n", highlight=False)
-        columns = {name.replace("_", " "): _spoken(each) for name, each in planned.items()}
+        columns = {name.replace("_", " "): _put_in_words(each) for name, each in planned.items()}
         console.print(table(columns))
     if given.output is not None:
         from raydl.planning.figure import plot
@@ -72,7 +72,7 @@ def _parser(*, outline: bool) -> ArgumentParser:
     return parser
 
 
-def _parted(argv: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
+def _split_options(argv: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
     """The options with these names and their values, and all others."""
     own: list[str] = []
     others: list[str] = []
@@ -92,11 +92,11 @@ def _names(*classes: type) -> list[str]:
     return [field.name for each in classes for field in dataclasses.fields(each)]
 
 
-def _made(cls: type, given: Any) -> Any:
+def _make(cls: type, given: Any) -> Any:
     return cls(**{name: given[name] for name in _names(cls)})
 
 
-def _spoken(figures: Figures) -> Figures:
+def _put_in_words(figures: Figures) -> Figures:
     """The figures for a table, which says in words how many workers the phases allow."""
     shown = dict(figures)
     phases = shown.pop("most_workers_by_phase", None)

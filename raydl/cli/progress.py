@@ -121,13 +121,13 @@ def _figure(key: str, value: object) -> str:
         size, unit = next((each for each in _UNITS if value >= each[0]), _UNITS[-1])
         return f"{value / size:,.1f} {unit}"
     if key.endswith("seconds"):
-        return f"{_rounded(value)} s"
+        return f"{_round(value)} s"
     if key == "price":
-        return _rounded(value)
+        return _round(value)
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _rounded(value: float) -> str:
+def _round(value: float) -> str:
     """With two decimals, or as many as a small number needs."""
     return f"{value:,.2f}" if value >= 1 or not value else f"{value:.3g}"
 

@@ -7,7 +7,7 @@ from typing import Any, get_origin, get_type_hints
 
 from raydl import algorithms, data, models, optim
 from raydl.algorithms.distributed import hooks, intervals
-from raydl.config.names import allowed, choice_of, is_none, known
+from raydl.config.names import allowed_names, choice_of, is_none, known
 from raydl.config.renamed import check_class
 from raydl.core.errors import SpecError, unknown
 from raydl.data.own import FUNCTIONS
@@ -21,13 +21,13 @@ from raydl.runtimes.simulated import compute_time
 from raydl.runtimes.simulated.spec import Simulated
 
 
-def _named(*classes: type) -> dict[str, type]:
+def _by_name(*classes: type) -> dict[str, type]:
     return {each.__name__: each for each in classes}
 
 
 CHOICES: dict[str, dict[str, type]] = {
-    "algorithm": _named(*(getattr(algorithms, name) for name in algorithms.__all__)),
-    "data": _named(
+    "algorithm": _by_name(*(getattr(algorithms, name) for name in algorithms.__all__)),
+    "data": _by_name(
         data.Digits,
         data.MNIST,
         data.FashionMNIST,
@@ -44,9 +44,9 @@ CHOICES: dict[str, dict[str, type]] = {
         "Quantity": data.QuantitySkew,
         "Natural": data.Natural,
     },
-    "participation": _named(data.Uniform, data.Skewed),
-    "model": _named(*(getattr(models, name) for name in models.__all__)),
-    "augmentation": _named(data.CropFlip),
+    "participation": _by_name(data.Uniform, data.Skewed),
+    "model": _by_name(*(getattr(models, name) for name in models.__all__)),
+    "augmentation": _by_name(data.CropFlip),
     "runtime": {
         "auto": Auto,
         "sequential": Sequential,
@@ -56,16 +56,16 @@ CHOICES: dict[str, dict[str, type]] = {
         "simulated": Simulated,
         "parameter_server": ShardedServer,
     },
-    "algorithm.optimizer": _named(*optim.OPTIMIZERS),
-    "algorithm.schedule": _named(*optim.SCHEDULES),
-    "algorithm.hook": _named(hooks.Plain, hooks.BF16, hooks.PowerSGD),
-    "algorithm.interval": _named(
+    "algorithm.optimizer": _by_name(*optim.OPTIMIZERS),
+    "algorithm.schedule": _by_name(*optim.SCHEDULES),
+    "algorithm.hook": _by_name(hooks.Plain, hooks.BF16, hooks.PowerSGD),
+    "algorithm.interval": _by_name(
         intervals.Fixed, intervals.PostLocal, intervals.Growing, intervals.QSR, intervals.AdaComm
     ),
-    "runtime.consistency": _named(
+    "runtime.consistency": _by_name(
         consistency.Synchronous, consistency.Asynchronous, consistency.StaleSynchronous
     ),
-    "runtime.speed": _named(
+    "runtime.speed": _by_name(
         compute_time.Lognormal, compute_time.Exponential, compute_time.Measured
     ),
 }
@@ -120,7 +120,7 @@ def find(field: str, name: Any) -> Any:
     check_class(field, str(name))
     module, _, attribute = str(name).partition(":")
     if not (module and attribute) or module.startswith("."):
-        raise unknown(field, str(name), allowed(field, CHOICES[field]))
+        raise unknown(field, str(name), allowed_names(field, CHOICES[field]))
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:

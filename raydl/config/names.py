@@ -44,7 +44,7 @@ def choice_of(path: str) -> str:
     return ".".join(each for each in path.split(".") if not each.isdigit())
 
 
-def allowed(field: str, names: Iterable[str]) -> list[str]:
+def allowed_names(field: str, names: Iterable[str]) -> list[str]:
     """What may stand for a field's name, besides the names of our classes."""
     return [*names, *(["none"] if field in OPTIONAL else []), "package.module:name"]
 

@@ -43,7 +43,7 @@ def from_mapping(settings: Mapping[str, Any]) -> Run:
     return parse([], settings)
 
 
-def changed(run: Run, settings: Mapping[str, Any]) -> Run:
+def change(run: Run, settings: Mapping[str, Any]) -> Run:
     """A run with some of its fields changed, which are named as on the command line.
 
     Raises:
@@ -126,20 +126,20 @@ def parse(argv: Sequence[str], settings: Mapping[str, Any] | None = None) -> Run
     for path, group in groups.items():
         flat |= flatten(group.settings, f"{path}." if path else "")
     known = {each.dest: each.help or "" for each in options_of(parser)}
-    options = [_prefixed(each, known) for each in options]
+    options = [_add_prefix(each, known) for each in options]
     unnamed = {each for each in OPTIONAL if each not in groups}
     given = [*flat, *(_key(each) for each in options if each.startswith("--"))]
     _check_known(given, known.keys(), unnamed)
     with parsing("raydl run"):
         parsed = parser.parse_args([*(f"--{key}={_token(flat[key])}" for key in flat), *options])
-    return _made(parser.instantiate(parsed), groups)
+    return _make_run(parser.instantiate(parsed), groups)
 
 
 def _key(option: str) -> str:
     return option[2:].partition("=")[0]
 
 
-def _prefixed(token: str, known: Mapping[str, str]) -> str:
+def _add_prefix(token: str, known: Mapping[str, str]) -> str:
     """``--batch_size`` as ``--algorithm.batch_size``, if it can mean nothing else.
 
     Args:
@@ -180,7 +180,7 @@ def _token(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _made(parsed: Namespace, groups: Groups) -> Run:
+def _make_run(parsed: Namespace, groups: Groups) -> Run:
     """The run of parsed options."""
     made: dict[str, Any] = {}
     for path in reversed([*filter(None, groups)]):  # what is named inside of a class comes after it

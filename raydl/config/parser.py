@@ -50,21 +50,23 @@ def parsing(command: str) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise SpecError(_reworded(str(error), command)) from None
+        raise SpecError(_reword(str(error), command)) from None
 
 
-def _reworded(message: str, command: str) -> str:
+def _reword(message: str, command: str) -> str:
     message = " ".join(re.sub(r"<class '(.+?)'>", r"\1", message).split())
     for pattern in (
         r'Parser key "(?P<key>.+?)": Expected an? (?P<type>.+?)\. Got value: ?(?P<given>.*)',
         r'Parser key "(?P<key>.+?)": .* Subtypes: \[(?P<type>.+?)\] .* Given value: ?(?P<given>.*)',
     ):
         if found := re.fullmatch(pattern, message):
-            return f"{found['key']} is {found['given']!r}; it must be {_spoken(found['type'])}"
+            return (
+                f"{found['key']} is {found['given']!r}; it must be {_describe_type(found['type'])}"
+            )
     return f"{message}; see {command} --help"
 
 
-def _spoken(hint: str) -> str:
+def _describe_type(hint: str) -> str:
     """A type as a person would write it: ``'drop' or 'fail'``, ``int or null``."""
     hint = re.sub(r"(\w+\.)+", "", hint).replace("NoneType", "null")
     return re.sub(r"Literal\[(.+)\]", r"\1", hint).replace(", ", " or ")

@@ -34,7 +34,7 @@ def select(settings: Mapping[str, Any], named: Mapping[str, Sequence[str]]) -> G
     Raises:
         SpecError: if there is none of a name, or no such field.
     """
-    given, run = _nested(settings), Run()
+    given, run = _nest(settings), Run()
     groups: Groups = {"": FieldGroup(Run, given)}
     fields = inner("", Run)
     for field in filter(fields.__contains__, CHOICES):  # the algorithm first
@@ -42,7 +42,7 @@ def select(settings: Mapping[str, Any], named: Mapping[str, Sequence[str]]) -> G
         if field == "runtime":
             value = usual_runtime(groups["algorithm"].cls)
         usual = plain(field, value)
-        groups |= _named(Run, field, field, given.pop(field, usual), usual, named)
+        groups |= _resolve_field(Run, field, field, given.pop(field, usual), usual, named)
     for path in named:
         parent, _, name = path.rpartition(".")
         if path in groups or (parent in groups and name in inner(parent, groups[parent].cls)):
@@ -56,15 +56,15 @@ def select(settings: Mapping[str, Any], named: Mapping[str, Sequence[str]]) -> G
     return groups
 
 
-def _named(
+def _resolve_field(
     cls: type, name: str, path: str, given: Any, usual: Any, named: Mapping[str, Sequence[str]]
 ) -> Groups:
     """What a field of a class names, one class or a list of them."""
     if not is_list(cls, name):
-        return _chosen(path, given, usual, named)
+        return _resolve_class(path, given, usual, named)
     groups: Groups = {}
     for at, element in enumerate(_elements(path, given, named.get(path))):
-        groups |= _chosen(f"{path}.{at}", element, None, named)
+        groups |= _resolve_class(f"{path}.{at}", element, None, named)
     return groups
 
 
@@ -78,17 +78,17 @@ def _elements(path: str, given: Any, named: Sequence[str] | None) -> list[Any]:
         named: what the command line names.
     """
     more = dict(given) if isinstance(given, Mapping) else {"name": given}
-    elements = _listed(path, more.pop("name", None))
+    elements = _split_list(path, more.pop("name", None))
     if named is not None:
         choice, was = choice_of(path), elements
-        elements = [each for word in named for each in _listed(path, word)]
+        elements = [each for word in named for each in _split_list(path, word)]
         for at, (old, new) in enumerate(zip(was, elements, strict=False)):
             if not isinstance(new, Mapping) and find(choice, new) is find(choice, _word(old)):
                 elements[at] = old
     for number, settings in more.items():
         if not (number.isdigit() and int(number) < len(elements)):
             raise SpecError(f"{path}.{number} is given, but {path} names {len(elements)} of them")
-        elements[int(number)] = _joined(elements[int(number)], settings)
+        elements[int(number)] = _join(elements[int(number)], settings)
     for at, element in enumerate(elements):
         if isinstance(element, Mapping) and "name" not in element:
             names = ", ".join(CHOICES[choice_of(path)])
@@ -96,7 +96,7 @@ def _elements(path: str, given: Any, named: Sequence[str] | None) -> list[Any]:
     return elements
 
 
-def _listed(path: str, given: Any) -> list[Any]:
+def _split_list(path: str, given: Any) -> list[Any]:
     """``A,B``, ``[A, B]`` or a list as a list, ``none`` as an empty one."""
     if isinstance(given, str) and given.startswith("["):
         given = yaml.safe_load(given)
@@ -111,7 +111,7 @@ def _word(given: Any) -> Any:
     return given.get("name") if isinstance(given, Mapping) else given
 
 
-def _chosen(path: str, given: Any, usual: Any, named: Mapping[str, Sequence[str]]) -> Groups:
+def _resolve_class(path: str, given: Any, usual: Any, named: Mapping[str, Sequence[str]]) -> Groups:
     """The class that a field names, with its settings, and those that it names in turn."""
     choice = choice_of(path)
     group = dict(given) if isinstance(given, Mapping) else {"name": given or "none"}
@@ -126,24 +126,24 @@ def _chosen(path: str, given: Any, usual: Any, named: Mapping[str, Sequence[str]
     groups: Groups = {path: FieldGroup(cls, group)}
     for own, inside in inner(path, cls).items():
         default = plain(choice_of(inside), getattr(cls, own))
-        groups |= _named(cls, own, inside, group.pop(own, default), default, named)
+        groups |= _resolve_field(cls, own, inside, group.pop(own, default), default, named)
     return groups
 
 
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _nest(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings whose dotted keys have become mappings."""
     nested: dict[str, Any] = {}
     for key, value in settings.items():
         first, _, rest = str(key).partition(".")
         inside = {rest: value} if rest else value
-        inside = _nested(inside) if isinstance(inside, Mapping) else inside
-        nested[first] = _joined(nested.get(first), inside)
+        inside = _nest(inside) if isinstance(inside, Mapping) else inside
+        nested[first] = _join(nested.get(first), inside)
     return nested
 
 
-def _joined(old: Any, new: Any) -> Any:
+def _join(old: Any, new: Any) -> Any:
     """Two settings of a field, of which the later one wins; what is no mapping is its name."""
     if old is None or not (isinstance(old, Mapping) or isinstance(new, Mapping)):
         return new
     old, new = (each if isinstance(each, Mapping) else {"name": each} for each in (old, new))
-    return {**old, **{key: _joined(old.get(key), new[key]) for key in new}}
+    return {**old, **{key: _join(old.get(key), new[key]) for key in new}}

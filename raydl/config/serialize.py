@@ -51,7 +51,7 @@ def plain(field: str, value: Any) -> Any:
         return _each(field, value)
     if isinstance(value, list | tuple):
         return [plain(f"{field}[{at}]", each) for at, each in enumerate(value)]
-    return _named(field, value)
+    return _name_of(field, value)
 
 
 def _each(field: str, values: Mapping[Any, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _attributes(field: str, value: Any) -> dict[str, Any]:
     return held
 
 
-def _named(field: str, value: Any) -> str:
+def _name_of(field: str, value: Any) -> str:
     """A value that is told by its name.
 
     Raises:

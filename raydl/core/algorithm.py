@@ -58,16 +58,16 @@ class Plan(NamedTuple):
         """The minibatches that a client with so many samples takes."""
         if self.steps is not None:
             return self.steps
-        return self.epochs * -(-self.taken(samples) // self.batch(samples))
+        return self.epochs * -(-self.pass_samples(samples) // self.batch(samples))
 
-    def taken(self, samples: int) -> int:
+    def pass_samples(self, samples: int) -> int:
         """The samples of a pass over so many: all, or those of its full minibatches."""
         return samples - samples % self.batch(samples) if self.drop_last else samples
 
-    def trained(self, samples: int) -> int:
+    def trained_samples(self, samples: int) -> int:
         """The samples that a client with so many trains on, each as often as it does."""
         if self.steps is None:  # the last minibatch of a pass may be smaller
-            return self.epochs * self.taken(samples)
+            return self.epochs * self.pass_samples(samples)
         return self.steps * self.batch(samples)
 
     def sizes(self, samples: int) -> set[int]:
@@ -145,7 +145,7 @@ class Client(NamedTuple):
     initial_state: Callable[[Broadcast], ClientState] = lambda broadcast: {}
     view: Callable[[Broadcast, int], Broadcast] | None = None
 
-    def received(self, broadcast: Broadcast, client: int) -> Broadcast:
+    def receive(self, broadcast: Broadcast, client: int) -> Broadcast:
         """What a client receives of the broadcast."""
         return broadcast if self.view is None else self.view(broadcast, client)
 

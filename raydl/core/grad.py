@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from raydl.core.module import Bound, carried
+from raydl.core.module import Bound, encode_buffer
 from raydl.core.tree import Params
 
 Precision: TypeAlias = Literal["float32", "bf16"]
@@ -90,7 +90,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 def parameters(model: nn.Module) -> Params:
     """Copies of what training changes: parameters that are not frozen, and buffers as carried."""
     values: Params = {n: each for n, each in model.named_parameters() if each.requires_grad}
-    values |= {name: carried(each) for name, each in model.named_buffers()}
+    values |= {name: encode_buffer(each) for name, each in model.named_buffers()}
     return {name: values[name].detach().clone() for name in sorted(values)}
 
 
@@ -182,7 +182,7 @@ def functional(task: Task) -> Gradient:
         grads, (_, (metrics, buffers)) = differentiate(inner, outer, batch)
         return Gradients(grads, buffers, metrics)
 
-    return _accumulated(piece, task.microbatch)
+    return _accumulate(piece, task.microbatch)
 
 
 def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> T
     return outputs.float()
 
 
-def _accumulated(piece: Gradient, microbatch: int | None) -> Gradient:
+def _accumulate(piece: Gradient, microbatch: int | None) -> Gradient:
     """``piece`` over at most ``microbatch`` samples at a time, averaged by their weights."""
     if microbatch is None:
         return piece

@@ -1,7 +1,7 @@
 """A module and what training changes of it: how a model meets trees of tensors.
 
 Training changes the parameters that require a gradient, and the buffers. Those travel, as a tree by
-name; frozen parameters stay in the module, which is the same in every process. Buffers are carried
+name; frozen parameters stay in the module, which is the same in every process. Buffers travel
 as numbers that can be averaged: integers and booleans as floats that hold them exactly, float32 for
 up to 16 bits and float64 for more. On their way into a module they are rounded to the nearest.
 """
@@ -32,7 +32,7 @@ class _Slot(NamedTuple):
     data: Tensor
 
 
-def frozen(model: nn.Module) -> Params:
+def frozen_parameters(model: nn.Module) -> Params:
     """The parameters that require no gradient, themselves."""
     named = model.named_parameters()
     return {name: each.detach() for name, each in named if not each.requires_grad}
@@ -62,7 +62,7 @@ def complete(model: nn.Module, params: Params) -> Complete:
     with bound.holding({name: params[name].to(device) for name, device in homes.items()}):
         state = {k: each for k, each in model.state_dict().items() if isinstance(each, Tensor)}
         others = {name: each for name, each in model.named_buffers() if name not in state}
-        return Complete(_copied(state), _copied(others))
+        return Complete(_copy(state), _copy(others))
 
 
 def restore(model: nn.Module, given: Complete) -> None:
@@ -83,21 +83,21 @@ def has_hooks(model: nn.Module) -> bool:
     return any(map(compat.has_hooks, model.parameters()))
 
 
-def _copied(tensors: Params) -> Params:
+def _copy(tensors: Params) -> Params:
     return {
         name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, each in tensors.items()
     }
 
 
-def carried(buffer: Tensor) -> Tensor:
+def encode_buffer(buffer: Tensor) -> Tensor:
     """A buffer as it travels: floats of 16 bits or more as they are, all else as a float."""
     if buffer.is_complex() or (buffer.is_floating_point() and buffer.itemsize > 1):
         return buffer
     return buffer.to(torch.float32 if buffer.itemsize <= 2 else torch.float64)
 
 
-def _restored(value: Tensor, dtype: torch.dtype) -> Tensor:
+def _decode_buffer(value: Tensor, dtype: torch.dtype) -> Tensor:
     """A new tensor of a buffer's own type: the nearest number that it has."""
     if value.dtype == dtype:
         return value.clone()
@@ -141,7 +141,7 @@ class Bound:
             parameter.data = value
             parameter.grad = None
         for name, slot in self._slots.items():
-            slot.tensor.data = _restored(params[name].detach(), slot.data.dtype)
+            slot.tensor.data = _decode_buffer(params[name].detach(), slot.data.dtype)
         versions = [compat.version(parameter) for _, parameter, _ in self._data]
         try:
             yield
@@ -183,7 +183,7 @@ class Bound:
                 taken.append((owner, key, owner[key]))
                 owner[key] = params[name]
         for name, slot in self._slots.items():
-            slot.owner[slot.key] = _restored(params[name], slot.data.dtype)
+            slot.owner[slot.key] = _decode_buffer(params[name], slot.data.dtype)
         try:
             yield lambda: {name: _left(name, slot) for name, slot in self._slots.items()}
         finally:
@@ -229,7 +229,7 @@ def _left(name: str, slot: _Slot) -> Tensor:
             f"the model's buffer {name} was of shape {tuple(slot.data.shape)}, and is {now} after "
             "a training pass; what a model carries from pass to pass must keep its shape"
         )
-    return carried(buffer.detach())
+    return encode_buffer(buffer.detach())
 
 
 def submodule(model: nn.Module, failing: Callable[[], object]) -> str:

@@ -147,10 +147,10 @@ def _kinds(cls: type[Spec]) -> Iterator[tuple[str, Bring]]:
         if get_origin(hint) is Annotated:
             yield each.name, get_args(hint)[1]
         elif kind_of(hint) is not None:
-            yield each.name, _checked(hint)
+            yield each.name, _checker(hint)
 
 
-def _checked(hint: Any) -> Bring:
+def _checker(hint: Any) -> Bring:
     kind = kind_of(hint)
     assert kind is not None
 

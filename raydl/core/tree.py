@@ -48,7 +48,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         if prefix and not tree:
             yield f"{prefix}/", torch.empty(0, dtype=torch.uint8)
         for name in sorted(tree):
-            own = _escaped(name)
+            own = _escape(name)
             yield from leaves(tree[name], f"{prefix}/{own}" if prefix else own)
     else:
         yield prefix, tree
@@ -63,17 +63,17 @@ def from_leaves(leaves: Mapping[str, Tensor]) -> Tree:
         *parents, name = path.split("/")
         node = tree
         for parent in parents:
-            node = node.setdefault(unescaped(parent), {})
+            node = node.setdefault(unescape(parent), {})
         if name:
-            node[unescaped(name)] = tensor
+            node[unescape(name)] = tensor
     return tree
 
 
-def _escaped(name: str) -> str:
+def _escape(name: str) -> str:
     return str(name).replace("~", "~0").replace("/", "~1") or "~2"
 
 
-def unescaped(name: str) -> str:
+def unescape(name: str) -> str:
     """The name that stands so in a path."""
     return "" if name == "~2" else name.replace("~1", "/").replace("~0", "~")
 

@@ -109,7 +109,7 @@ class ClientData:
         for step, indices in enumerate(self._minibatches(work, client)):
             draws = self._augmentation_draws(work, client, step) or draws
             inputs, targets = self._gather(indices)
-            yield Batch(self.prepare(self._augmented(inputs, draws)), targets)
+            yield Batch(self.prepare(self._augment_all(inputs, draws)), targets)
 
     def stacked(self, work: Work) -> Iterator[tuple[Batch, Tensor]]:
         """The clients' minibatches side by side, padded to the largest.
@@ -132,7 +132,7 @@ class ClientData:
             inputs, targets = self._gather(padded.ravel())
             inputs = inputs.unflatten(0, padded.shape)
             if self._augment is not None:
-                inputs = self._augmented_each(inputs, sizes, draws)
+                inputs = self._augment_each(inputs, sizes, draws)
             weights = torch.from_numpy(np.arange(padded.shape[1]) < sizes[:, None]).float()
             yield (
                 Batch(
@@ -166,15 +166,15 @@ class ClientData:
             return None
         return generator(self.seed, *path, "augmentation")
 
-    def _augmented(self, inputs: Tensor, draws: torch.Generator | None) -> Tensor:
+    def _augment_all(self, inputs: Tensor, draws: torch.Generator | None) -> Tensor:
         return inputs if self._augment is None or draws is None else self._augment(inputs, draws)
 
-    def _augmented_each(
+    def _augment_each(
         self, inputs: Tensor, sizes: npt.NDArray[np.int64], draws: Sequence[torch.Generator | None]
     ) -> Tensor:
         for client, (size, own) in enumerate(zip(sizes.tolist(), draws, strict=True)):
             if size:
-                inputs[client, :size] = self._augmented(inputs[client, :size], own)
+                inputs[client, :size] = self._augment_all(inputs[client, :size], own)
         return inputs
 
 
@@ -204,7 +204,7 @@ def minibatches(samples: int, plan: Plan, orders: Iterator[Tensor]) -> Iterator[
             yield torch.arange(samples)
     elif plan.steps is None:
         for _ in range(plan.epochs):
-            yield from next(orders)[: plan.taken(samples)].split(batch)
+            yield from next(orders)[: plan.pass_samples(samples)].split(batch)
     else:
         start = (plan.start_step or 0) * batch % samples
         stop = start + plan.steps * batch

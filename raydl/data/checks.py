@@ -124,10 +124,10 @@ def check_cohorts(
         raise SpecError(
             f"participation.cohorts gave {brief(cohorts)}; it must yield a cohort for each round"
         )
-    return _checked(cohorts, clients)
+    return _check_each(cohorts, clients)
 
 
-def _checked(cohorts: Iterable[Any], clients: int) -> Iterator[npt.NDArray[np.int64]]:
+def _check_each(cohorts: Iterable[Any], clients: int) -> Iterator[npt.NDArray[np.int64]]:
     number = 0
     for number, given in enumerate(cohorts, 1):
         cohort, name = np.asarray(given), f"participation's cohort of round {number}"

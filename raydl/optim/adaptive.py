@@ -110,7 +110,7 @@ def adam(betas: Betas = (0.9, 0.99), tau: float = 1e-3) -> UpdateRule:
     Raises:
         SpecError: if a value is out of its range.
     """
-    first, second = _checked(betas)
+    first, second = _check_betas(betas)
     return _adaptive(first, tau, lambda v, square: torch.lerp(v, square, 1 - second))
 
 
@@ -124,13 +124,13 @@ def yogi(betas: Betas = (0.9, 0.99), tau: float = 1e-3) -> UpdateRule:
     Raises:
         SpecError: if a value is out of its range.
     """
-    first, second = _checked(betas)
+    first, second = _check_betas(betas)
     return _adaptive(
         first, tau, lambda v, square: v - (1 - second) * square * torch.sign(v - square)
     )
 
 
-def _checked(betas: Betas) -> Betas:
+def _check_betas(betas: Betas) -> Betas:
     sound = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
     require(sound, "betas", betas, "two, in [0, 1)")
     return betas

@@ -60,7 +60,7 @@ class AdaptiveOptimizer(Optimizer, ABC):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        groups = [(group, _trained(group["params"])) for group in self.param_groups]
+        groups = [(group, _with_gradients(group["params"])) for group in self.param_groups]
         for group, (params, grads) in groups:
             if params:
                 self._update(params, grads, **self._options(group))
@@ -78,7 +78,7 @@ class AdaptiveOptimizer(Optimizer, ABC):
         return [self.state[each][name] for each in params]
 
 
-def _trained(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters that have a gradient, and their gradients."""
     pairs = [(each, each.grad) for each in params if each.grad is not None]
     for _, grad in pairs:

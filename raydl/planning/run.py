@@ -54,7 +54,7 @@ def of_run(run: Run) -> Comparison:
     if not block.clients["finite"].all():
         raise SpecError("the first step leads to a NaN or an infinity; lower the learning rate")
     sent = int(block.clients["bytes_up"][0])
-    received = tree.nbytes(algorithm.client.received(algorithm.broadcast(state), 0))
+    received = tree.nbytes(algorithm.client.receive(algorithm.broadcast(state), 0))
     ways, shards = schemes(received, sent, summed=sent), run.runtime.shards
     shared = processes is not None and algorithm.hook is not None
     step = _shared_step(problem, state) if shared else _Step()
@@ -150,7 +150,7 @@ def _rounds(
             reduced = algorithm.reduce.result(block.accumulator)
         plan, sizes = algorithm.plan(state), problem.partition.sizes[cohort].tolist()
         yield cohort, np.array([plan.local_steps(each) for each in sizes]), plan.server_steps
-        seen += plan.server_steps * sum(plan.trained(each) for each in sizes)
+        seen += plan.server_steps * sum(plan.trained_samples(each) for each in sizes)
         for _ in range(plan.server_steps):
             state, _ = algorithm.server(state, reduced)
 

@@ -136,10 +136,10 @@ def _write(place: Folder, checkpoint: Checkpoint) -> None:
     of_model = {
         path: name
         for path, leaf in leaves.items()
-        if (name := tree.unescaped(path.rpartition("/")[2])) in model and _same(leaf, model[name])
+        if (name := tree.unescape(path.rpartition("/")[2])) in model and _same(leaf, model[name])
     }
     own = {path: leaf for path, leaf in leaves.items() if path not in of_model}
-    contents = {_STATE: _saved(own)} | ({_MODEL: save_tensors(model)} if model else {})
+    contents = {_STATE: _serialize(own)} | ({_MODEL: save_tensors(model)} if model else {})
     sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
     about = {"round": checkpoint.round, "sha256": sums, "of_model": of_model}
     for file, content in contents.items():
@@ -147,7 +147,7 @@ def _write(place: Folder, checkpoint: Checkpoint) -> None:
     place.write(_ABOUT, json.dumps(about, indent=2).encode())
 
 
-def _saved(tensors: Params) -> bytes:
+def _serialize(tensors: Params) -> bytes:
     return save_tensors(
         {name: leaf.detach().cpu().clone().contiguous() for name, leaf in tensors.items()}
     )

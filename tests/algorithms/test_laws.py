@@ -320,7 +320,7 @@ def test_what_is_planned_is_what_is_done(name):
         plan, columns = problem.algorithm.plan(state), done.clients
         assert columns["client"].tolist() == cohort.tolist() * plan.server_steps
         own = [sizes[int(client)] for client in columns["client"]]
-        assert columns["samples"].tolist() == [plan.trained(size) for size in own]
+        assert columns["samples"].tolist() == [plan.trained_samples(size) for size in own]
         assert columns["steps"].tolist() == [plan.local_steps(size) for size in own]
         assert (columns["finite"] == 1).all()
 

@@ -49,7 +49,7 @@ def test_a_plan_counts_what_a_client_trains_on(plan, samples):
     taken = minibatches(clients(samples), plan)
     sizes = list(map(len, taken))
     assert plan.local_steps(samples) == len(taken)
-    assert plan.trained(samples) == sum(sizes)
+    assert plan.trained_samples(samples) == sum(sizes)
     assert plan.sizes(samples) == set(sizes)
     assert plan.batch(samples) == max(sizes)
 
@@ -60,7 +60,7 @@ def test_a_pass_has_each_sample_once_in_an_order_of_its_own(plan, samples):
     steps = len(taken) // plan.epochs
     for epoch in range(plan.epochs):
         passed = list(chain(*taken[epoch * steps : (epoch + 1) * steps]))
-        assert len(passed) == len(set(passed)) == plan.taken(samples)
+        assert len(passed) == len(set(passed)) == plan.pass_samples(samples)
         assert plan.drop_last or sorted(passed) == list(range(samples))
 
 

@@ -87,7 +87,7 @@ def test_late_updates_are_thrown_away_but_were_sent():
     assert [each.worker for each in step.arrivals] == [0, 1]
     assert step.seconds == 3
     assert step.traffic == (4 + 3, 4 * 7, 3, 0, 2)  # worker 3 was computing still
-    assert clock.needed([0]) == set()
+    assert clock.in_use([0]) == set()
 
 
 def test_a_buffer_takes_several_and_who_sent_one_goes_on_at_once():

@@ -11,7 +11,7 @@ from tuning.studies.cifar100.centralized import draw_curves
 from tuning.studies.cifar100.large_batch import draw, over_batches
 from tuning.studies.command import Data, run
 from tuning.studies.registry import STUDIES
-from tuning.studies.study import Setting, chosen
+from tuning.studies.study import Setting, choose_best
 
 RESULTS = Path(__file__).parents[2] / "examples/results/cifar100"
 
@@ -40,7 +40,7 @@ def test_the_rate_is_chosen_in_validation():
         ],
         columns=["method", "workers", "steps", "lr", "seed", "val_accuracy", "test_accuracy"],
     )
-    best = chosen(results, ["method", "workers", "steps"])
+    best = choose_best(results, ["method", "workers", "steps"])
     assert list(best["lr"]) == [0.02, 0.05]
     assert list(best["rates"]) == [3, 1]
     assert list(best["seeds"]) == [2, 1]

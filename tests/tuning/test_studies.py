@@ -23,7 +23,7 @@ from tests.waiting import until
 from tuning.studies.command import run, show_studies
 from tuning.studies.grid import Cell
 from tuning.studies.registry import STUDIES
-from tuning.studies.study import Setting, Study, carry_out, chosen
+from tuning.studies.study import Setting, Study, carry_out, choose_best
 
 # Plots, runs, and how many of the runs differ: those of other settings may have the same numbers,
 # as where s = 16 never holds anybody back, or a run is shorter than J.
@@ -149,7 +149,7 @@ def test_the_best_of_each_setting_is_done_again_with_other_seeds(tmp_path):
     assert list(runs["seed"]) == [1] * 4 + [7] * 2 + [8] * 2
     assert list(runs["name"][4:]) == [f"0.05-{e}-seed{s}" for s in (7, 8) for e in (1, 3)]
     assert runs["fingerprint"].nunique() == 8
-    best = chosen(runs, ["epochs"])
+    best = choose_best(runs, ["epochs"])
     for row in best.to_dict("records"):
         same = runs[(runs["lr"] == 0.05) & (runs["epochs"] == row["epochs"])]
         assert row["test_accuracy"] == pytest.approx(same["test_accuracy"].mean())

@@ -40,7 +40,7 @@ from tuning.sweep import Outcome, SweepConfig, sweep
 from tuning.sweep.command import main
 from tuning.sweep.lineage import Stage, newest
 from tuning.sweep.progress import LiveTable
-from tuning.sweep.resources import check_room, reserved, side_by_side
+from tuning.sweep.resources import check_room, reserve, side_by_side
 from tuning.sweep.space import Space
 from tuning.sweep.table import stages_of
 from tuning.sweep.trial import home_of
@@ -139,8 +139,8 @@ def test_a_changed_setting_stays_in_its_range():
     )
     given = {"algorithm.lr": 0.12, "algorithm.epochs": 0, "algorithm.batch_size": 16}
     within = {"algorithm.lr": 0.1, "algorithm.epochs": 1, "algorithm.batch_size": 16}
-    assert space.clipped(given) == within
-    assert space.clipped(within) == within
+    assert space.clip(given) == within
+    assert space.clip(within) == within
     assert space.mutations()["algorithm.batch_size"] == [8, 16]
 
 
@@ -154,7 +154,7 @@ def test_a_person_sees_the_best_trials_first():
         {"number": 2, "algorithm.lr": 0.3, "outcome": "begun", "val_accuracy": None, **row},
     ]
     with LiveTable(console, ["algorithm.lr"], total=4) as table:
-        table.ended(rows[1], rows)
+        table.on_end(rows[1], rows)
     shown = screen.getvalue()
     assert "2 of 4 trials done, best validation 75.00 %" in shown
     assert "s left" in shown
@@ -181,7 +181,7 @@ def test_a_trial_is_the_run_alone(grid, tmp_path):
         (0.03, 1),
         (0.03, 2),
     ]
-    spec = raydl.config.options.changed(BASE, {"algorithm.lr": 0.03, "algorithm.epochs": 2})
+    spec = raydl.config.options.change(BASE, {"algorithm.lr": 0.03, "algorithm.epochs": 2})
     alone = raydl.run(replace(spec, storage=str(tmp_path)))
     trial = folder / f"sweep/trials/{rows[-1]['number']:04d}"
     summary = json.loads((trial / "summary.json").read_text())
@@ -291,7 +291,7 @@ def check_resumed(folder: Path, begun: pd.DataFrame) -> None:
     ended = pd.read_parquet(folder / "sweep/trials.parquet")
     assert list(ended["outcome"]) == ["finished"] * 2
     assert ended["wall_seconds"][0] == begun["wall_seconds"][0]  # not done again
-    spec = raydl.config.options.changed(
+    spec = raydl.config.options.change(
         LONG, {"algorithm.lr": 0.03, "storage": str(folder / "alone")}
     )
     alone = raydl.run(spec)
@@ -383,11 +383,11 @@ def test_trials_of_several_processes(cluster, tmp_path):
 
 def test_a_trial_reserves_what_its_processes_take():
     plan = SweepConfig(gpus=0.25)
-    assert reserved(BASE, plan.gpus).required_resources == {"CPU": 1, "GPU": 0.25}
+    assert reserve(BASE, plan.gpus).required_resources == {"CPU": 1, "GPU": 0.25}
     actors = replace(BASE, runtime=Actors(workers=3, cpus=0.5, gpus=0.25))
-    assert reserved(actors, plan.gpus).required_resources == {"CPU": 1.5, "GPU": 0.75}
+    assert reserve(actors, plan.gpus).required_resources == {"CPU": 1.5, "GPU": 0.75}
     served = replace(BASE, algorithm=Served(2), clients=None, runtime=ShardedServer(cpus=0.5))
-    assert reserved(served, plan.gpus).required_resources == {"CPU": 1}
+    assert reserve(served, plan.gpus).required_resources == {"CPU": 1}
     trained = replace(BASE, algorithm=LocalSGD(2), clients=None, runtime=AllReduce(2))
     room = {"CPU": 5.0}
     assert side_by_side([trained], plan, room) == 2
@@ -418,7 +418,7 @@ def by_hand(course: list[Stage]) -> str:
         {},
     )
     for stage, end in zip(course, ends, strict=True):
-        run = raydl.config.options.changed(POPULATION, stage.settings)
+        run = raydl.config.options.change(POPULATION, stage.settings)
         problem, params = assemble(run)
         state = problem.algorithm.init(params) if state is None else state
         runtime = LocalRuntime(problem, threads=3)

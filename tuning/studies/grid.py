@@ -118,7 +118,7 @@ class Grid:
             )
             table = self._table(rows)
             self.console.print(
-                f"{len(table)}/{len(self.cells)}  {_told(row)}", highlight=False, soft_wrap=True
+                f"{len(table)}/{len(self.cells)}  {_line(row)}", highlight=False, soft_wrap=True
             )
             yield table
 
@@ -175,7 +175,7 @@ def _outcome(run: Run, callback: Callback | None = None) -> TableRow:
     return {"outcome": "finished"} | {name: summary.get(name) for name in FIGURES}
 
 
-def _told(row: TableRow) -> str:
+def _line(row: TableRow) -> str:
     if row["outcome"] == "diverged":
         return f"{row['name']}: diverged"
     accuracies = (

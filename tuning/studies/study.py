@@ -160,7 +160,7 @@ def _done(study: Study, folder: Path, processes: int, console: Console) -> Itera
     for runs in Grid(study.cells, folder, processes, console).results():
         yield runs
     if study.seeds:
-        best = chosen(runs, study.by)
+        best = choose_best(runs, study.by)
         names = set(best.loc[best["outcome"] == "finished", "name"])
         again = [
             Cell(replace(run, seed=seed, name=f"{run.name}-seed{seed}"), settings)
@@ -171,7 +171,7 @@ def _done(study: Study, folder: Path, processes: int, console: Console) -> Itera
         yield from Grid([*study.cells, *again], folder, processes, console).results()
 
 
-def chosen(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def choose_best(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Of the runs with the same settings the one whose rate was the best in validation.
 
     Where all the rates diverged, it is one of those runs.

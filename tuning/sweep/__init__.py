@@ -25,7 +25,7 @@ from tuning.output import TableRow
 from tuning.sweep.config import SweepConfig
 from tuning.sweep.lineage import Stage
 from tuning.sweep.progress import LiveTable
-from tuning.sweep.report import Outcome, tested, write
+from tuning.sweep.report import Outcome, score_on_test, write
 from tuning.sweep.resources import check_room, claims, side_by_side
 from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
@@ -87,7 +87,7 @@ def sweep(
     check_plots("a sweep's report")
     plan, console = plan or SweepConfig(), console or Console()
     folder = Folder(run.storage) / plan.name
-    searched = Space(_compared(run, plan), space)
+    searched = Space(_prepare(run, plan), space)
     points = _points(searched, plan)
     scheduler(plan, searched)
     runs = searched.corners if points is None else [searched.at(each) for each in points]
@@ -112,7 +112,7 @@ def sweep(
         best, winner = best_of(trials), []
         if best is not None and plan.seeds:
             first, *later = stages_of(best)
-            again = Space(tested(searched.at(first.settings)), _seeds(run.seed, plan.seeds))
+            again = Space(score_on_test(searched.at(first.settings)), _seeds(run.seed, plan.seeds))
             place, unstopped = folder / "winner", replace(plan, scheduler="none")
             winner = _search(place, again, unstopped, again.grid(), console, stop, dataset, later)
     outcome = Outcome(trials, best, winner, folder.uri)
@@ -120,7 +120,7 @@ def sweep(
     return outcome
 
 
-def _compared(run: Run, plan: SweepConfig) -> Run:
+def _prepare(run: Run, plan: SweepConfig) -> Run:
     """The run as it is swept: scored in validation, and written down where it may be ended."""
     evaluation = replace(run.evaluation, test="never")
     checkpoint = run.checkpoint

@@ -46,7 +46,7 @@ def _sweep(argv: list[str]) -> int:
         raise SpecError(
             "name a sweep by --config SPACE.yaml, or by --resume NAME one to go on with"
         )
-    file = options.from_config(config) if resumed is None else _resumed(resumed, storage)
+    file = options.from_config(config) if resumed is None else _read_spec(resumed, storage)
     run, space = (_mapping(file, key, config or SPEC) for key in ("run", "space"))
     run = {"runtime": "sequential"} | run
     if storage is not None and resumed is None:
@@ -80,7 +80,7 @@ def _sweep(argv: list[str]) -> int:
     return 0 if outcome.best else 1
 
 
-def _resumed(named: str, storage: str | None) -> dict[str, Any]:
+def _read_spec(named: str, storage: str | None) -> dict[str, Any]:
     """The spec of the sweep that is named by its folder, or by its name in the storage."""
     folder = find_folder("sweep", named, storage, SPEC)
     file = options.from_yaml(folder.read(SPEC).decode(), f"{folder.uri}/{SPEC}")

@@ -43,20 +43,20 @@ class LiveTable:
         if self._live:
             self._live.stop()
 
-    def changed(self, rows: Sequence[TableRow]) -> None:
+    def on_change(self, rows: Sequence[TableRow]) -> None:
         """Some trial's figures have."""
         if self._live:
             self._live.update(self._table(rows))
 
-    def ended(self, row: TableRow, rows: Sequence[TableRow]) -> None:
+    def on_end(self, row: TableRow, rows: Sequence[TableRow]) -> None:
         """A trial has its outcome."""
         self._done += 1
-        self.changed(rows)
+        self.on_change(rows)
         if not self._live:
             settings = ", ".join(f"{field} {row[field]}" for field in self._fields)
             self._console.print(
-                f"{_ended(rows)}/{self._total}  {row['number']:04d}: {settings}: {in_words(row)}"
-                f"; {self._left(rows)}",
+                f"{_count_ended(rows)}/{self._total}  {row['number']:04d}: {settings}: "
+                f"{in_words(row)}; {self._left(rows)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -66,11 +66,11 @@ class LiveTable:
         if not self._done:
             return ""
         pace = (time.monotonic() - self._began) / self._done
-        return f"{pace * (self._total - _ended(rows)):,.0f} s left"
+        return f"{pace * (self._total - _count_ended(rows)):,.0f} s left"
 
     def _table(self, rows: Sequence[TableRow]) -> Table:
         best = best_of(rows)
-        title = f"{_ended(rows)} of {self._total} trials done"
+        title = f"{_count_ended(rows)} of {self._total} trials done"
         title += f", best {in_words(best)}" if best else ""
         left = self._left(rows)
         shown = Table(title=f"{title}  {left}", title_justify="left", box=None, pad_edge=False)
@@ -85,5 +85,5 @@ class LiveTable:
         return shown
 
 
-def _ended(rows: Sequence[TableRow]) -> int:
+def _count_ended(rows: Sequence[TableRow]) -> int:
     return sum(row["outcome"] != "begun" for row in rows)

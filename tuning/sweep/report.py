@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     path: str
 
 
-def tested(run: Run) -> Run:
+def score_on_test(run: Run) -> Run:
     """The run as a winner: scored on the test set, once, at its end."""
     return replace(run, evaluation=replace(run.evaluation, test="end"))
 
@@ -48,7 +48,7 @@ def write(folder: Folder, space: Space, outcome: Outcome) -> None:
         text += f"## Best setting\n\n{_best(best)}\n\n"
         text += f"{_scores(outcome.winner)}\n\n" if outcome.winner else ""
         if len(stages_of(best)) == 1:
-            spec = options.to_mapping(tested(space.at(space.settings(best))))
+            spec = options.to_mapping(score_on_test(space.at(space.settings(best))))
             folder.write("best.yaml", yaml.safe_dump(spec, sort_keys=False).encode())
             text += "Train it again with\n\n    raydl run --config best.yaml\n\n"
     shown = table.sort_values("val_accuracy", ascending=False, na_position="last")

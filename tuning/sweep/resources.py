@@ -35,16 +35,16 @@ def claims(run: Run, gpus: float) -> Claims:
                 f"runtime.device is {device!r}, but gpus is 0; set gpus to what a trial reserves: "
                 "1, or a fraction such as 0.25 for four trials on one GPU"
             )
-        return [_named(runtime.threads, gpus)]
+        return [_by_kind(runtime.threads, gpus)]
     if demand.workers is None:
         raise SpecError(
             f"runtime is {type(runtime).__name__}, for which a trial cannot reserve its place; "
             "choose sequential, batched or simulated, or set runtime.workers to a number"
         )
-    return [{}, *[_named(demand.cpus, demand.gpus)] * demand.workers]
+    return [{}, *[_by_kind(demand.cpus, demand.gpus)] * demand.workers]
 
 
-def reserved(run: Run, gpus: float) -> tune.PlacementGroupFactory:
+def reserve(run: Run, gpus: float) -> tune.PlacementGroupFactory:
     """What Tune reserves for a trial: all its processes, whose actors are put in their places.
 
     The processes of ``allreduce`` are Ray Train's, which reserves them itself, all or none.
@@ -73,7 +73,7 @@ def side_by_side(runs: Sequence[Run], plan: SweepConfig, room: Mapping[str, floa
     return min([*fits, *([] if plan.concurrent is None else [plan.concurrent])], default=None)
 
 
-def _named(cpus: float, gpus: float) -> dict[str, float]:
+def _by_kind(cpus: float, gpus: float) -> dict[str, float]:
     return {name: float(need) for name, need in (("CPU", cpus), ("GPU", gpus)) if need}
 
 

@@ -51,7 +51,7 @@ def scheduler(plan: SweepConfig, space: Space) -> TrialScheduler | None:
             perturbation_interval=plan.interval,
             burn_in_period=plan.grace,
             hyperparam_mutations={SETTINGS: space.mutations()},
-            custom_explore_fn=partial(_kept_within, space),
+            custom_explore_fn=partial(_clip, space),
             log_config=False,
             require_attrs=False,
         )
@@ -117,9 +117,9 @@ def _length(run: Run) -> float:
     return length
 
 
-def _kept_within(space: Space, config: dict[str, Any]) -> dict[str, Any]:
+def _clip(space: Space, config: dict[str, Any]) -> dict[str, Any]:
     """A configuration that pbt has changed by factors, within the ranges of the space."""
-    return config | {SETTINGS: space.clipped(config[SETTINGS])}
+    return config | {SETTINGS: space.clip(config[SETTINGS])}
 
 
 def _layout(run: Run, dataset: Dataset | None) -> list[tuple[str, torch.dtype, torch.Size]]:
@@ -127,7 +127,7 @@ def _layout(run: Run, dataset: Dataset | None) -> list[tuple[str, torch.dtype, t
     setup = assemble(run, dataset)
     algorithm = setup.problem.algorithm
     state = algorithm.init(setup.params)
-    broadcast = algorithm.client.received(algorithm.broadcast(state), 0)
+    broadcast = algorithm.client.receive(algorithm.broadcast(state), 0)
     kept = algorithm.client.initial_state(broadcast)
     local = algorithm.client.init(broadcast, kept)
     clients = torch.empty(len(setup.problem.partition))

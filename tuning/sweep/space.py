@@ -52,7 +52,7 @@ class Space:
     def __init__(self, run: Run, fields: Mapping[str, Mapping[str, Any]]) -> None:
         require(bool(fields), "space", dict(fields), "a mapping of fields to distributions")
         self.run = run
-        parted = {field: _parted(field, given) for field, given in fields.items()}
+        parted = {field: _split(field, given) for field, given in fields.items()}
         self._grids = {field: values for field, (kind, values) in parted.items() if kind == "grid"}
         self._drawn = {field: given for field, given in parted.items() if field not in self._grids}
         self.fields = list(parted)
@@ -75,7 +75,7 @@ class Space:
         Raises:
             SpecError: if there is no such run.
         """
-        return options.changed(self.run, settings)
+        return options.change(self.run, settings)
 
     def settings(self, row: Mapping[str, Any]) -> Settings:
         """The swept fields of a trial's row."""
@@ -92,7 +92,7 @@ class Space:
                 f"searcher is grid, but {', '.join(self._drawn)} would be drawn; list their values "
                 "as {grid: [...]}, or choose the searcher random or optuna"
             )
-        return list(self._crossed())
+        return list(self._cross())
 
     def random(self, draws: int, seed: int) -> list[Settings]:
         """Draws of the fields that are drawn, for every combination of the grids' values."""
@@ -101,7 +101,7 @@ class Space:
         return [
             settings | {field: domains[field].sample(random_state=generator) for field in domains}
             for _ in range(draws)
-            for settings in self._crossed()
+            for settings in self._cross()
         ]
 
     def domains(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Space:
         listed = {field: ends for field, ends in self._ends.items() if field not in self.ranges}
         return self._domains() | listed
 
-    def clipped(self, settings: Mapping[str, Any]) -> Settings:
+    def clip(self, settings: Mapping[str, Any]) -> Settings:
         """A point whose numbers are within their ranges."""
         clipped = dict(settings)
         for field in self.ranges:
@@ -140,12 +140,12 @@ class Space:
             for field, (kind, values) in self._drawn.items()
         }
 
-    def _crossed(self) -> Iterator[Settings]:
+    def _cross(self) -> Iterator[Settings]:
         for values in product(*self._grids.values()):
             yield dict(zip(self._grids, values, strict=True))
 
 
-def _parted(field: str, given: Any) -> tuple[str, list[Any]]:
+def _split(field: str, given: Any) -> tuple[str, list[Any]]:
     """A distribution's kind and its arguments."""
     example = "one distribution, such as {loguniform: [1e-3, 1.0]} or {choice: [1, 2]}"
     single = isinstance(given, Mapping) and len(given) == 1

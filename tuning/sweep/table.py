@@ -27,10 +27,10 @@ TESTED = ("test_accuracy", "test_loss")
 class Watcher(Protocol):
     """Is told how the trials go on."""
 
-    def changed(self, rows: Sequence[TableRow]) -> None:
+    def on_change(self, rows: Sequence[TableRow]) -> None:
         """Some trial's figures have."""
 
-    def ended(self, row: TableRow, rows: Sequence[TableRow]) -> None:
+    def on_end(self, row: TableRow, rows: Sequence[TableRow]) -> None:
         """A trial has its outcome."""
 
 
@@ -58,7 +58,7 @@ class Table:
         """Of all the trials, in the order of their numbers."""
         return [self._rows[number] for number in sorted(self._rows)]
 
-    def ended(self) -> frozenset[int]:
+    def ended_numbers(self) -> frozenset[int]:
         """The numbers of the trials that have their outcome."""
         return frozenset(n for n, row in self._rows.items() if row["outcome"] != "begun")
 
@@ -85,7 +85,7 @@ class Table:
         row = self._rows[number]
         if row["outcome"] == "begun":
             row |= {name: result.get(name) for name in REPORTED}
-            self._watcher.changed(self.rows)
+            self._watcher.on_change(self.rows)
 
     def end(self, number: int, reason: str | None = None) -> None:
         """Writes a trial's outcome down; ``reason`` is of a process that was lost."""
@@ -99,7 +99,7 @@ class Table:
         self._write()
         if row["outcome"] != "finished" and row[METRIC] is not None:
             self._add_hparams(place, row)
-        self._watcher.ended(row, self.rows)
+        self._watcher.on_end(row, self.rows)
 
     def _outcome(self, place: Folder, reason: str | None) -> TableRow:
         if reason is not None:

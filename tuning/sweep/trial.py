@@ -81,7 +81,7 @@ def do(job: Job, number: int, settings: Settings, dataset: StoredDataset | None)
         return
     try:
         data = None if dataset is None else with_samples(dataset, ray.get(dataset.arrays))
-        place = _moved(job, home, settings, data)
+        place = _move(job, home, settings, data)
         place = _through_stages(job, home, place, settings, data)
         run = _run(job, lineage.read(place, settings)[-1].settings, data, place)
         if job.interval is not None:
@@ -100,7 +100,7 @@ def do(job: Job, number: int, settings: Settings, dataset: StoredDataset | None)
         scores.tell(read_rows(place)[-1], last=True)
 
 
-def _moved(job: Job, home: Folder, settings: Settings, data: Dataset | None) -> Folder:
+def _move(job: Job, home: Folder, settings: Settings, data: Dataset | None) -> Folder:
     """Where the trial goes on: in a new stage, if Tune hands it another one's checkpoint."""
     handed = tune.get_checkpoint()
     if handed is None:

@@ -26,7 +26,7 @@ from raydl.storage import Folder
 from tuning.sweep import lineage
 from tuning.sweep.config import METRIC, MODE, SweepConfig
 from tuning.sweep.lineage import Stage
-from tuning.sweep.resources import reserved
+from tuning.sweep.resources import reserve
 from tuning.sweep.schedulers import SETTINGS, rungs, scheduler, seeded, unit_of
 from tuning.sweep.space import Settings
 from tuning.sweep.table import Table, stages_of
@@ -64,7 +64,7 @@ def search(
         dataset: of all the trials, if it is the same.
         later: stages that all of them go through after their first.
     """
-    ended, folder, space = table.ended(), table.folder, table.space
+    ended, folder, space = table.ended_numbers(), table.folder, table.space
     if len(ended) == (plan.trials if points is None else len(points)):
         return
     population = plan.scheduler == "pbt"
@@ -84,7 +84,7 @@ def search(
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_trial, job=job, dataset=dataset and without_samples(dataset)),
-                lambda config: reserved(space.at(_settings(config)), plan.gpus),
+                lambda config: reserve(space.at(_settings(config)), plan.gpus),
             ),
             param_space={} if points is None else {SETTINGS: tune.grid_search(list(points))},
             tune_config=tune.TuneConfig(

@@ -72,7 +72,7 @@ class FedAsync(AlgorithmSpec):
             client=client._replace(final=_final),
             discount=tree.scale,
             reduce=mean(by_samples=False),
-            server=lambda state, sent: ({"params": _mixed(self, state["params"], sent)}, {}),
+            server=lambda state, sent: ({"params": _mix(self, state["params"], sent)}, {}),
         )
 
     def _local(self) -> FedAvg:
@@ -91,7 +91,7 @@ def _final(_broadcast: Params, local: LocalState) -> tuple[Message, ClientState]
     return {"params": local["params"], "weight": torch.ones(())}, {}
 
 
-def _mixed(spec: FedAsync, params: Params, sent: Reduced) -> Params:
+def _mix(spec: FedAsync, params: Params, sent: Reduced) -> Params:
     own = 1 - spec.mixing * sent["weight"]
     mixed = tree.map(lambda x, w: own * x + spec.mixing * w, params, sent["params"])
     typed: Params = tree.like(mixed, params)

@@ -32,16 +32,16 @@ def all_options() -> Inventory:
     choices = {
         field: Choice(
             _meaning(*homes[field]),
-            {name_of(field, cls): described(field, cls) for cls in each},
+            {name_of(field, cls): describe(field, cls) for cls in each},
             is_list(*homes[field]),
         )
         for field, each in ((field, CHOICES[field].values()) for field in CHOICES)
     }
     commands = {name: [*map(_of_command, each)] for name, each in COMMANDS.items()}
-    return Inventory(described("", Run), choices, commands)
+    return Inventory(describe("", Run), choices, commands)
 
 
-def described(field: str, cls: Any) -> Component:
+def describe(field: str, cls: Any) -> Component:
     """What a class, or a function, brings with it where a field names it.
 
     Args:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from raydl.config.inventory.contents import Component, Option, inventory
-from raydl.config.names import OPTIONAL, allowed, choice_of, is_none, known, take_names
+from raydl.config.names import OPTIONAL, allowed_names, choice_of, is_none, known, take_names
 from raydl.config.renamed import check_class
 from raydl.core.errors import SpecError, unknown
 
@@ -20,20 +20,20 @@ def help_text(argv: Sequence[str]) -> str:
     Raises:
         SpecError: if it names a class that there is not.
     """
-    parts = _chosen(argv)
+    parts = _find_parts(argv)
     run = inventory().run
     shown = [_choices(parts)]
     for path, (name, part) in parts.items():
         if part.options:
             heading = f"--{path} {name}. {part.summary}:"
-            shown.append(f"{_filled(heading, '')}{listed(part.options, f'{path}.')}")
+            shown.append(f"{_fill(heading, '')}{list_options(part.options, f'{path}.')}")
     for group, heading in _GROUPS.items():
         options = [each for each in run.options if each.name.rpartition(".")[0] == group]
-        shown.append(f"{heading}:\n{listed(options)}")
+        shown.append(f"{heading}:\n{list_options(options)}")
     return "\n".join(shown)
 
 
-def found(word: str) -> str:
+def search(word: str) -> str:
     """Every option and every class that has a word in its name or its meaning.
 
     Raises:
@@ -77,7 +77,7 @@ def words_of_a_run(argv: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         SpecError: if a class is chosen that there is not.
     """
-    parts, choices = _chosen(argv), inventory().choices
+    parts, choices = _find_parts(argv), inventory().choices
     names = {each: [*choices[each].classes] for each in choices if each in _fields(parts)}
     names |= {each: [*names[each], "none"] for each in OPTIONAL}
     inside = {
@@ -88,7 +88,7 @@ def words_of_a_run(argv: Sequence[str]) -> dict[str, list[str]]:
     return names | inside | {each.name: each.values for each in inventory().run.options}
 
 
-def listed(options: Iterable[Option], prefix: str = "") -> str:
+def list_options(options: Iterable[Option], prefix: str = "") -> str:
     """Options, each with its meaning, type and default."""
     return "".join(row(f"--{prefix}{each.name}", _meaning(each)) for each in options)
 
@@ -97,11 +97,11 @@ def row(name: str, meaning: str, indent: int = 2, column: int = 26) -> str:
     """A name, and what it means: beside it from a column on, or below it if it is longer."""
     head = f"{'':{indent}}{name}"
     if len(head) + 2 <= column:
-        return _filled(meaning, f"{head:{column}}")
-    return f"{head}\n" + _filled(meaning, " " * column)
+        return _fill(meaning, f"{head:{column}}")
+    return f"{head}\n" + _fill(meaning, " " * column)
 
 
-def _filled(text: str, first: str) -> str:
+def _fill(text: str, first: str) -> str:
     return (
         textwrap.fill(
             text,
@@ -115,11 +115,11 @@ def _filled(text: str, first: str) -> str:
 
 
 def _meaning(option: Option) -> str:
-    default = "required" if option.required else f"default: {_written(option.default)}"
+    default = "required" if option.required else f"default: {_literal(option.default)}"
     return f"{option.help} ({option.kind}, {default})"
 
 
-def _written(value: Any) -> str:
+def _literal(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
@@ -138,7 +138,7 @@ def _all_options() -> Iterator[tuple[str, str, Option]]:
 Parts: TypeAlias = dict[str, tuple[str, Component]]  # by path: the name, and what it brings
 
 
-def _chosen(argv: Sequence[str]) -> Parts:
+def _find_parts(argv: Sequence[str]) -> Parts:
     """What the command line chooses, outer classes before those inside of them."""
     choices = inventory().choices
     named, _ = take_names(argv, {field: each.classes for field, each in choices.items()})
@@ -179,11 +179,11 @@ def _part(field: str, name: str) -> tuple[str, Component]:
         return ours, classes[ours]
     check_class(field, name)
     if ":" not in name:
-        raise unknown(field, name, allowed(field, classes))
+        raise unknown(field, name, allowed_names(field, classes))
     from raydl.config.choices import find
-    from raydl.config.inventory.describe import described
+    from raydl.config.inventory.describe import describe
 
-    return name, described(field, find(field, name))
+    return name, describe(field, find(field, name))
 
 
 def _with(part: Component, settings: Mapping[str, Any]) -> Component:

@@ -74,9 +74,9 @@ class Tensors(Source):
         Raises:
             SpecError: if a target is negative or not below ``classes``.
         """
-        every = _stored(self.inputs, self.targets)
+        every = _convert(self.inputs, self.targets)
         if self.test_inputs is not None and self.test_targets is not None:
-            test, fraction = _stored(self.test_inputs, self.test_targets), 0.0
+            test, fraction = _convert(self.test_inputs, self.test_targets), 0.0
         else:
             test, fraction = every.none(), self.test
         whole = Dataset(
@@ -108,7 +108,7 @@ def _check(inputs: Tensor, targets: Tensor, which: str) -> None:
     )
 
 
-def _stored(inputs: Tensor, targets: Tensor) -> Split:
+def _convert(inputs: Tensor, targets: Tensor) -> Split:
     """Images channels last, uint8 or float32; int32 or int64 as tokens; the rest as float32."""
     inputs = inputs.cpu()
     if inputs.ndim == 4:

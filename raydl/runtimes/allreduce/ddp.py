@@ -38,7 +38,7 @@ class SharedGradient:
         if self._sync.contiguous:
             params = {name: each.contiguous() for name, each in params.items()}
         with self._bound.holding(params):
-            model = self._model = self._model or self._wrapped()
+            model = self._model = self._model or self._wrap()
             part_draws(self._rank, host=self._task.host_draws)
             own, portion = self._own(batch)
             metrics = backward(self._task, model, own, portion, model.no_sync)
@@ -51,7 +51,7 @@ class SharedGradient:
         own = Batch(batch.inputs[start:stop], batch.targets[start:stop])
         return own, (stop - start) * self._size / samples
 
-    def _wrapped(self) -> DistributedDataParallel:
+    def _wrap(self) -> DistributedDataParallel:
         # DDP would sort its buckets anew after the first step, so that a run that was taken up
         # again would add up in another order; it does not where some gradients may be missing.
         with warnings.catch_warnings():

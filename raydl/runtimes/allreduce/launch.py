@@ -160,16 +160,16 @@ def portable(error: Exception) -> bytes:
     where = "in a process of the group:\n" + "".join(traceback.format_exception(error))
     try:
         error.add_note(where)
-        pickled = _dumped(error.with_traceback(None))
+        pickled = _pickle(error.with_traceback(None))
         if type(pickle.loads(pickled)) is type(error):
             return pickled
     except Exception:  # noqa: BLE001  # whatever an error's own class does
         pass
     said = RuntimeError(f"{type(error).__name__}: {error}")
     said.add_note(where)
-    return _dumped(said)
+    return _pickle(said)
 
 
-def _dumped(error: Exception) -> bytes:
+def _pickle(error: Exception) -> bytes:
     pickled: bytes = cloudpickle.dumps(error)
     return pickled

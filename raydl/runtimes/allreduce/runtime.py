@@ -112,7 +112,7 @@ class AllReduceProcess(LocalRuntime):
         """Scores this process's share of the split at once, and adds up everyone's."""
         parts = list(stretches(self._problem.dataset, split))[self._rank :: self._size]
         own = sum((self._worker.evaluate(params, part) for part in parts), Score())
-        total = _summed(torch.tensor(own, dtype=torch.float64))
+        total = _sum_over_processes(torch.tensor(own, dtype=torch.float64))
         loss, *counts = total.tolist()
         return lambda: Score(loss, *map(int, counts))
 
@@ -173,7 +173,7 @@ class AllReduceProcess(LocalRuntime):
             message["changed"] += leaves.keys() != self._like.own
         if self._sync:  # each process has a part of every client, and of its metrics
             message["columns"] /= self._size
-        return _summed(message), tree.nbytes(message)
+        return _sum_over_processes(message), tree.nbytes(message)
 
     def _agree_on(self, own: CohortResult) -> "_Agreed":
         """What everyone's accumulators and columns have: a process may lack some of it."""
@@ -227,7 +227,7 @@ def summand(accumulator: Tree, clients: int, columns: int) -> Tree:
     }
 
 
-def _summed(value: Tree) -> Tree:
+def _sum_over_processes(value: Tree) -> Tree:
     """The tree's sum over the processes: one all-reduce for each type of number in it."""
     leaves = dict(tree.leaves(value))
     total: dict[str, Tensor] = {}

@@ -62,7 +62,7 @@ class Clock(ABC):
         """
 
     @abstractmethod
-    def needed(self, versions: Iterable[int]) -> set[int]:
+    def in_use(self, versions: Iterable[int]) -> set[int]:
         """Those of the versions that updates yet to arrive began from."""
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Replay(Clock):
         )
         return ServerStep(arrivals, arrivals[-1].arrived - before, traffic)
 
-    def needed(self, versions: Iterable[int]) -> set[int]:
+    def in_use(self, versions: Iterable[int]) -> set[int]:
         """Those of the versions that later arrivals began from."""
         return {version for version in versions if self._last.get(version, -1) >= self._next}
 

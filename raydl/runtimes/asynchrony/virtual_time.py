@@ -110,7 +110,7 @@ class VirtualTimeRuntime(LocalRuntime):
             blocks = (self._train_block(block, broadcast) for block in cut)
             reduced = merge(self._problem.algorithm.reduce, blocks, self._problem.fan_in)
         else:
-            blocks = (self._discounted(arrival) for arrival in arrivals)
+            blocks = (self._train_stale(arrival) for arrival in arrivals)
             reduced = merge(self._problem.algorithm.reduce, blocks)
         told = {
             "seconds": [each.seconds for each in arrivals],
@@ -120,7 +120,7 @@ class VirtualTimeRuntime(LocalRuntime):
             "cut": [nan if each.steps is None else each.steps for each in arrivals],
         }
         columns = {name: torch.tensor(each, dtype=torch.float64) for name, each in told.items()}
-        needed = self._clock.needed(self._versions)
+        needed = self._clock.in_use(self._versions)
         self._versions = {each: self._versions[each] for each in sorted(needed)}
         return reduced._replace(
             clients=reduced.clients | columns, traffic=step.traffic, seconds=step.seconds
@@ -181,7 +181,7 @@ class VirtualTimeRuntime(LocalRuntime):
             for steps, group in alike
         )
 
-    def _discounted(self, arrival: Arrival) -> BlockResult:
+    def _train_stale(self, arrival: Arrival) -> BlockResult:
         """An update that began from a version of its own, and counts by its staleness."""
         worker = arrival.worker
         broadcast, plan = self._versions[arrival.version]

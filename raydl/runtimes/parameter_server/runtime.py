@@ -95,7 +95,7 @@ class ShardedServerRuntime(ServerRuntime):
             ready = self._workers.ready()
             self._shards.open(goal, now, ready, fresh=now is base)
             known = self._train(ready, work, base.version if barrier else None)
-            now = self._shards.restored(known)
+            now = self._shards.restore_lost(known)
             if now.version >= goal.version or now.pushes >= goal.pushes:
                 break
         else:
@@ -149,7 +149,7 @@ class ShardedServerRuntime(ServerRuntime):
             given = get_or_none(self._workers.actors[number].state.remote())
             if given is not None:
                 kept, steps = given
-                states |= {client: _copied(wire) for client, wire in kept.items()}
+                states |= {client: _copy(wire) for client, wire in kept.items()}
                 taken |= {} if steps is None else {str(number): torch.tensor(steps)}
         return RuntimeState(states, {"taken": taken} if taken else {})
 
@@ -190,7 +190,7 @@ class ShardedServerRuntime(ServerRuntime):
         while running:
             (ended,), _ = ray.wait([*running, *self._workers.starting], num_returns=1)
             if ended in self._workers.starting:
-                number = self._workers.started(ended)
+                number = self._workers.admit(ended)
                 if self._shards.servers.sequencer is None:
                     self._shards.close()  # to be taken in by all shards at the same version
                 elif number is not None:
@@ -207,7 +207,7 @@ class ShardedServerRuntime(ServerRuntime):
         return known
 
 
-def _copied(wire: Wire) -> Tree:
+def _copy(wire: Wire) -> Tree:
     """A tree in memory of its own: what an actor sent ends with the actor."""
     return tree.map(torch.clone, from_wire(wire))
 

@@ -18,7 +18,7 @@ import torch
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Update
 from raydl.core.rng import fold_in, seed_draws
-from raydl.core.tree import Tree, unescaped
+from raydl.core.tree import Tree, unescape
 from raydl.runtimes.asynchrony.consistency import Consistency
 from raydl.runtimes.parameter_server.layout import Piece
 from raydl.runtimes.parameter_server.messages import Header, MessageError, ShardProgress, Snapshot
@@ -173,7 +173,7 @@ class Shard:
             return
         try:
             if header.begun is not None:
-                update = None if part is None else self._verified(header, from_wire(fetch(part)))
+                update = None if part is None else self._verify(header, from_wire(fetch(part)))
                 self._count(header, header.begun, update)
         except MessageError as error:
             answer.set_exception(error)
@@ -193,10 +193,10 @@ class Shard:
             weight = self._consistency.discount_factor(staleness)
             self._gathered.append(_Push(header.worker, update, weight, rows))
 
-    def _verified(self, header: Header, update: Tree) -> Tree:
+    def _verify(self, header: Header, update: Tree) -> Tree:
         """What was sent, or a MessageError."""
         layout = tree.layout(update)
-        due = {path: self._shapes.get(unescaped(path.rpartition("/")[2])) for path in layout}
+        due = {path: self._shapes.get(unescape(path.rpartition("/")[2])) for path in layout}
         fits = all(shape is None or shape == layout[path][0] for path, shape in due.items())
         fits &= all(self._layout.get(path, each) == each for path, each in layout.items())
         if fits:  # a gradient that nobody had yet may come later

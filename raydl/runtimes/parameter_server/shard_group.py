@@ -114,7 +114,7 @@ class ShardGroup:
         self.state = self._sharding.join(parts)
         return max((each.rows for each in ended), key=len)
 
-    def restored(self, known: ShardProgress) -> ShardProgress:
+    def restore_lost(self, known: ShardProgress) -> ShardProgress:
         """How far they are, after those of them that were lost are there again.
 
         Args:

@@ -92,7 +92,7 @@ class _Watch(threading.Thread):
     def error(self) -> ClusterError | None:
         """That Ray died, if it did; what else comes of that may be heard of first."""
         if not self._noticed and (dead := [name for name, look in self._looks.items() if look()]):
-            self._left = _started(self._node)
+            self._left = _find_processes(self._node)
             self._noticed = ClusterError(f"{_NAMES[dead[0]]} is dead: killed, or out of memory")
         return self._noticed
 
@@ -165,7 +165,7 @@ def _has_ended(process: Any) -> bool:
     return process.poll() is not None
 
 
-def _started(node: Any) -> list[Any]:
+def _find_processes(node: Any) -> list[Any]:
     """The processes that this one's Ray started, with theirs, as far as they are still its own."""
     import psutil  # Ray's own, which it brings
 

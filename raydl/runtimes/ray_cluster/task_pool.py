@@ -129,7 +129,7 @@ class TaskPool:
         for ref in ended:
             if ref in self._running:
                 self._end(*self._running.pop(ref))
-            elif (number := self._workers.started(ref)) is not None:
+            elif (number := self._workers.admit(ref)) is not None:
                 self._idle.append(number)
         if not ended:
             late = [ref for ref, (task, _) in self._running.items() if task.until <= until]

@@ -52,7 +52,7 @@ class WorkerGroup:
         self.actors[number] = self._start(number)
         self.starting[self.actors[number].ready.remote()] = number
 
-    def started(self, ready: ray.ObjectRef[Any]) -> int | None:
+    def admit(self, ready: ray.ObjectRef[Any]) -> int | None:
         """The worker that has started; None if it was lost at that, and another is starting.
 
         Raises:
@@ -81,7 +81,7 @@ class WorkerGroup:
             patience = _PATIENCE if self.up < least else 0
             ended, _ = ray.wait([*self.starting], timeout=patience)
             for each in ended:
-                self.started(each)
+                self.admit(each)
             if self.up >= least and not ended:
                 break
             if not ended and not told:

@@ -115,7 +115,7 @@ class Timeline(Clock):
         traffic = Traffic(turn.messages, turn.bytes_down, turn.bytes_up, turn.lost, turn.late)
         return ServerStep(tuple(turn.arrivals), self.now - started, traffic)
 
-    def needed(self, versions: Iterable[int]) -> set[int]:
+    def in_use(self, versions: Iterable[int]) -> set[int]:
         """Those of the versions that updates on their way began from."""
         return {flight.version for flight in self._flights}.intersection(versions)
 

@@ -55,7 +55,7 @@ class BlockTrainer(NamedTuple):
         accumulator, kept, rows = self.algorithm.reduce.zero(), {}, []
         for client in work.clients:
             started = perf_counter()
-            received, turn = self.algorithm.client.received(broadcast, client), work.turn(client)
+            received, turn = self.algorithm.client.receive(broadcast, client), work.turn(client)
             self.seed(*turn, "init")
             start = self._initial_state(received, states, client)
             local = self.algorithm.client.init(received, start)
@@ -77,7 +77,7 @@ class BlockTrainer(NamedTuple):
             row |= {"client": client, "bytes_up": tree.nbytes(message)}
             row["finite"] = float(tree.is_finite(message))
             if row["finite"]:
-                update = Update(self._discounted(message, work), self.data.samples(client), client)
+                update = Update(self._discount(message, work), self.data.samples(client), client)
                 accumulator = self.algorithm.reduce.add(accumulator, update)
                 if not tree.is_empty(keep):
                     kept[client] = keep
@@ -89,7 +89,7 @@ class BlockTrainer(NamedTuple):
     def vmapped(self, work: Work, broadcast: Tree, states: Mapping[int, Tree]) -> BlockResult:
         """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
         started = perf_counter()
-        views = [self.algorithm.client.received(broadcast, client) for client in work.clients]
+        views = [self.algorithm.client.receive(broadcast, client) for client in work.clients]
         turn = work.turn(work.clients[0])
         self.seed(*turn, "init")
         starts = [
@@ -98,15 +98,15 @@ class BlockTrainer(NamedTuple):
         ]
         each = torch.arange(len(work.clients))
         shared = self.algorithm.client.view is None
-        received = broadcast if shared else _stacked(views)
+        received = broadcast if shared else _stack(views)
         dims = (0, None if shared else 0, 0)
         for start in starts[1:]:
             check_client_state(starts[0], start)
-        together = _stacked(starts)
-        local = _vmapped(lambda _, view, start: self.algorithm.client.init(view, start), dims)(
+        together = _stack(starts)
+        local = _vmap(lambda _, view, start: self.algorithm.client.init(view, start), dims)(
             each, received, together
         )
-        step = _vmapped(partial(self.algorithm.client.step, self.gradient))
+        step = _vmap(partial(self.algorithm.client.step, self.gradient))
         samples = torch.zeros(len(each), dtype=torch.float64)
         steps = torch.zeros_like(samples)
         sums: dict[str, Tensor] = {}
@@ -122,14 +122,14 @@ class BlockTrainer(NamedTuple):
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
         self.seed(*turn, "final")
-        final = _vmapped(lambda _, view, local: self.algorithm.client.final(view, local), dims)
+        final = _vmap(lambda _, view, local: self.algorithm.client.final(view, local), dims)
         messages, keeps = final(each, received, local)
         check_client_state(*(tree.map(lambda leaf: leaf[0], each) for each in (together, keeps)))
 
         finite = tree.are_finite(messages, len(each))
         own = torch.tensor([self.data.samples(client) for client in work.clients])
-        sent = self._discounted(messages, work)
-        accumulator = _reduced(self.algorithm.reduce, sent, work.clients, own, finite)
+        sent = self._discount(messages, work)
+        accumulator = _reduce(self.algorithm.reduce, sent, work.clients, own, finite)
         states_now = {
             client: tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
             for position, client in enumerate(work.clients)
@@ -150,7 +150,7 @@ class BlockTrainer(NamedTuple):
             states[client] if client in states else self.algorithm.client.initial_state(broadcast)
         )
 
-    def _discounted(self, message: Tree, work: Work) -> Tree:
+    def _discount(self, message: Tree, work: Work) -> Tree:
         """The message of an update, as much of it as counts."""
         if work.discount == 1 or self.algorithm.discount is None:
             return message
@@ -175,15 +175,15 @@ def _leaf_in_words(leaf: tuple[tuple[int, ...], torch.dtype] | None) -> str:
     return "not there" if leaf is None else f"{leaf[1]} {list(leaf[0])}"
 
 
-def _vmapped(function: Callable[..., Any], dims: Any = 0) -> Callable[..., Any]:
+def _vmap(function: Callable[..., Any], dims: Any = 0) -> Callable[..., Any]:
     return torch.vmap(function, dims, randomness="different")
 
 
-def _stacked(values: Sequence[Tree]) -> Tree:
+def _stack(values: Sequence[Tree]) -> Tree:
     return tree.map(lambda *leaves: torch.stack(leaves), *values)
 
 
-def _reduced(
+def _reduce(
     reduce: Reduce, messages: Tree, clients: Sequence[int], samples: Tensor, finite: Tensor
 ) -> Tree:
     """The finite ones of the messages [clients, ...], reduced in order."""

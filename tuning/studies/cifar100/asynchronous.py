@@ -28,7 +28,7 @@ from raydl.runtimes.simulated.spec import Simulated
 from tuning.output import drawing, markdown
 from tuning.studies.cifar100.protocol import NAME, accuracies, base
 from tuning.studies.grid import Cell, CellSettings
-from tuning.studies.study import Results, Scale, Setting, Study, chosen
+from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 WORKERS, BATCH, DECAY = 8, 64, 2e-3
 CONSISTENCIES: dict[str, Consistency] = {
@@ -88,7 +88,7 @@ def asynchronous(setting: Setting) -> Study:
     title = setting.title(NAME, f"{epochs} epochs")
 
     def best(results: Results) -> pd.DataFrame:
-        return measured(chosen(results.runs, BY), results.rounds)
+        return add_measurements(choose_best(results.runs, BY), results.rounds)
 
     def draw(results: Results, folder: Path) -> None:
         draw_curves(best(results), results.rounds, title, folder / "asynchronous.png")
@@ -115,7 +115,7 @@ def _cell(run: Run, name: str, lr: float, batch: int, pushes: int) -> Cell:
     return Cell(replace(run, algorithm=algorithm, runtime=runtime, name=called), settings)
 
 
-def measured(best: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+def add_measurements(best: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     """Runs with what their histories say of them.
 
     Args:

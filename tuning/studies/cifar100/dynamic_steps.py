@@ -24,7 +24,7 @@ from raydl.optim import SGD
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import NAME, base, best_rates
 from tuning.studies.grid import Cell, CellSettings
-from tuning.studies.study import Results, Scale, Setting, Study, chosen
+from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 WORKERS, DECAY = 4, 2e-3
 RATES = (0.05, 0.02, 0.1)
@@ -54,7 +54,7 @@ def dynamic_steps(setting: Setting) -> Study:
         return best_rates(results.runs, BY, length)
 
     def draw_all(results: Results, folder: Path) -> None:
-        draw(chosen(results.runs, BY), title, folder / "dynamic_steps.png")
+        draw(choose_best(results.runs, BY), title, folder / "dynamic_steps.png")
 
     return Study(cells, report, draw_all, BY, setting.seeds)
 

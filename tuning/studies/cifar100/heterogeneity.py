@@ -9,7 +9,7 @@ from raydl.data import IID, ClassesPerClient
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import MADE_UP, NAME, best_rates, federated
 from tuning.studies.grid import Cell
-from tuning.studies.study import Results, Scale, Setting, Study, chosen
+from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 CLASSES = (1, 5, 10, 50, 100)  # of a client; at 100 the clients are iid
 STEPS = (4, 8, 16)
@@ -46,7 +46,7 @@ def heterogeneity(setting: Setting) -> Study:
         return best_rates(results.runs, BY, length)
 
     def draw_all(results: Results, folder: Path) -> None:
-        draw(chosen(results.runs, BY), most, title, folder / "heterogeneity.png")
+        draw(choose_best(results.runs, BY), most, title, folder / "heterogeneity.png")
 
     return Study(cells, report, draw_all, BY, setting.seeds)
 

@@ -13,7 +13,7 @@ from raydl.optim.schedule import Cosine
 from tuning.output import drawing, markdown
 from tuning.studies.cifar100.protocol import NAME, accuracies, base
 from tuning.studies.grid import Cell, CellSettings
-from tuning.studies.study import Results, Scale, Setting, Study, chosen
+from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 # Rates and decays are those for B = 64.
 BASE_BATCH = 64
@@ -49,7 +49,7 @@ def large_batch(setting: Setting) -> Study:
     title = setting.title(NAME, f"{epochs} epochs")
 
     def draw_all(results: Results, folder: Path) -> None:
-        draw(chosen(results.runs, CELL), title, folder / "large_batch.png")
+        draw(choose_best(results.runs, CELL), title, folder / "large_batch.png")
 
     return Study(cells, lambda results: _report(results.runs), draw_all, CELL, setting.seeds)
 
@@ -91,7 +91,7 @@ def _report(results: pd.DataFrame) -> str:
     epochs = results["epochs"].iloc[0]
     return (
         f"## Test accuracy in percent after {epochs} epochs, over the batch\n\n"
-        f"{markdown(over_batches(chosen(results, CELL)))}\n\n"
+        f"{markdown(over_batches(choose_best(results, CELL)))}\n\n"
         f"## Every run\n\n{markdown(pd.DataFrame(rows), forms)}\n\n"
     )
 

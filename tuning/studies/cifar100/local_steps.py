@@ -13,7 +13,7 @@ from raydl.optim import SGD
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import NAME, base, best_rates
 from tuning.studies.grid import Cell, CellSettings
-from tuning.studies.study import Results, Scale, Setting, Study, chosen
+from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 METHODS: dict[str, LocalSGD] = {"LocalSGD": LocalSGD(), "SlowMo": SlowMo(slow_momentum=0.6)}
 DECAY, BATCH = 2e-3, 64  # of each worker
@@ -46,7 +46,7 @@ def local_steps(setting: Setting) -> Study:
         return best_rates(results.runs, CELL, length)
 
     def draw_all(results: Results, folder: Path) -> None:
-        draw(chosen(results.runs, CELL), title, folder / "local_steps.png")
+        draw(choose_best(results.runs, CELL), title, folder / "local_steps.png")
 
     return Study(cells, report, draw_all, CELL, setting.seeds)
 

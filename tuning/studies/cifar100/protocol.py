@@ -17,7 +17,7 @@ from raydl.algorithms import FedAvg
 from raydl.data import CIFAR100, CropFlip, Synthetic
 from raydl.runtimes.local.spec import Sequential
 from tuning.output import TableRow, drawing, markdown
-from tuning.studies.study import Results, Setting, chosen
+from tuning.studies.study import Results, Setting, choose_best
 
 NAME = "CIFAR-100"
 MADE_UP = Synthetic(samples=320, test=64, size=16, channels=3)
@@ -91,7 +91,7 @@ def best_rates(runs: pd.DataFrame, by: Sequence[str], length: str) -> str:
             "sent up, MB": row["bytes_up"] / 1e6,
             "wall seconds": round(row["wall_seconds"], 0),
         }
-        for row in chosen(runs, by).to_dict("records")
+        for row in choose_best(runs, by).to_dict("records")
     ]
     forms = ("",) * len(by) + (".4g", "", ".2f", ".2f", ".2f", "", "", "", ",.1f", ",.1f", ".0f")
     first = runs[runs["seed"] == runs["seed"].iloc[0]]
@@ -116,7 +116,7 @@ def draw_rounds(results: Results, by: Sequence[str], title: str, file: Path) -> 
     """
     import seaborn as sns
 
-    best = chosen(results.runs, by)
+    best = choose_best(results.runs, by)
     named = {name: _SYMBOLS.get(name, name) for name in dict.fromkeys([*by, "lr"])}
     best["label"] = [
         ", ".join(f"{symbol} {row[name]}" for name, symbol in named.items())

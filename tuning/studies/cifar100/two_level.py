@@ -16,7 +16,7 @@ from raydl.optim import SGD, AdamW, OptimizerSpec
 from tuning.output import drawing
 from tuning.studies.cifar100.protocol import NAME, base, best_rates
 from tuning.studies.grid import Cell, CellSettings
-from tuning.studies.study import Results, Scale, Setting, Study, chosen
+from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 WORKERS = 4
 STEPS = (16, 64, 4)  # the middle first, so that a part of the grid already has its plot
@@ -54,7 +54,7 @@ def two_level(setting: Setting) -> Study:
         return best_rates(results.runs, BY, length)
 
     def draw_all(results: Results, folder: Path) -> None:
-        draw(chosen(results.runs, BY), title, folder / "two_level.png")
+        draw(choose_best(results.runs, BY), title, folder / "two_level.png")
 
     return Study(cells, report, draw_all, BY, setting.seeds)
 
