@@ -47,6 +47,7 @@ class Callback:
         """A round is done and, if it was to be, scored and written down."""
 
 
+@untouched()
 def run(
     spec: Run,
     *,
@@ -85,13 +86,7 @@ def run(
         >>> history.table["round"].tolist()
         [1, 2]
     """
-    with untouched():
-        return _whole(spec, callback or Callback(), dataset, resume=resume)
-
-
-def _whole(
-    spec: Run, callback: Callback, dataset: Dataset | None, *, resume: bool | Literal["auto"]
-) -> History:
+    callback = callback or Callback()
     run_yaml(spec)  # refuses what run.yaml cannot hold
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)

@@ -42,7 +42,7 @@ def started(workers: int, cpus: float = 0.5, timeout: float | None = None) -> Ta
                 getattr(self, method)(*arguments)
             return "second life"
 
-    return TaskPool(lambda: ray.remote(num_cpus=cpus)(Member).remote(), workers, timeout)
+    return TaskPool(lambda _: ray.remote(num_cpus=cpus)(Member).remote(), workers, timeout)
 
 
 @pytest.fixture

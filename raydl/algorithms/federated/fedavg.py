@@ -10,6 +10,7 @@ Deep Networks from Decentralized Data", AISTATS 2017. The server's rate ηₛ is
 al., "Adaptive Federated Optimization", ICLR 2021; ηₛ = 1 is the plain average.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -81,7 +82,7 @@ class FedAvg(AlgorithmSpec):
             broadcast=itemgetter("params"),
             client=_client(self),
             reduce=mean(),
-            server=lambda state, mean: _server(self, state, mean),
+            server=_server(self),
             discount=discount,
         )
 
@@ -105,8 +106,11 @@ def _client(spec: FedAvg) -> Client:
     return Client(init, step, final)
 
 
-def _server(spec: FedAvg, state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
-    delta = mean["delta"] if spec.server_lr == 1 else tree.scale(mean["delta"], spec.server_lr)
-    params = state["params"]
-    moved = {name: tree.add(params[name], step) for name, step in delta.items()}
-    return {"params": params | moved | tree.like(mean["buffers"], params)}, {}
+def _server(spec: FedAvg) -> Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]:
+    def server(state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
+        delta = mean["delta"] if spec.server_lr == 1 else tree.scale(mean["delta"], spec.server_lr)
+        params = state["params"]
+        moved = {name: tree.add(params[name], step) for name, step in delta.items()}
+        return {"params": params | moved | tree.like(mean["buffers"], params)}, {}
+
+    return server

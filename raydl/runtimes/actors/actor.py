@@ -41,28 +41,16 @@ class BlockActor:
 
     @ray.method(num_returns=2)
     def train(self, *call: Any) -> tuple[Any, dict[int, PackedWire]]:
-        """The result of each block; apart from it, client state. See `_train`."""
-        rows, accumulators, states = self._train(*call)
+        """The result of each block; apart from it, client state. See `train_apart`."""
+        rows, accumulators, states = self.train_apart(*call)
         nbytes = sum(each.buffer.nbytes for each in accumulators)
         return inline_if_small((rows, accumulators), nbytes), states
 
     @ray.method(num_returns=3)
     def train_apart(
-        self, *call: Any
-    ) -> tuple[list[BlockRow], list[PackedWire], dict[int, PackedWire]]:
-        """Each block's row; its accumulator, which stays where it is; and client state."""
-        return self._train(*call)
-
-    def merge(self, *accumulators: list[PackedWire]) -> Any:
-        """One accumulator of those of several calls."""
-        each = [from_packed(part) for parts in accumulators for part in parts]
-        merged = to_packed(merge_all(self._reduce, each))
-        return inline_if_small(merged, merged.buffer.nbytes)
-
-    def _train(
         self, request: bytes, broadcast: Any, *states: dict[int, PackedWire]
     ) -> tuple[list[BlockRow], list[PackedWire], dict[int, PackedWire]]:
-        """Each block's row; its accumulator; and the state of its clients.
+        """Each block's row; its accumulator, which stays where it is; and client state.
 
         Args:
             request: the blocks and, for each of ``states``, its owners: the clients that kept
@@ -87,6 +75,12 @@ class BlockActor:
             accumulators.append(to_packed(result.accumulator))
             after |= {client: to_packed(state) for client, state in result.states.items()}
         return rows, accumulators, after
+
+    def merge(self, *accumulators: list[PackedWire]) -> Any:
+        """One accumulator of those of several calls."""
+        each = [from_packed(part) for parts in accumulators for part in parts]
+        merged = to_packed(merge_all(self._reduce, each))
+        return inline_if_small(merged, merged.buffer.nbytes)
 
     def evaluate(self, stretch: Stretch, params: PackedWire) -> Score:
         """The score on a stretch of a split."""

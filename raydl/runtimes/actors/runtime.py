@@ -91,7 +91,7 @@ class ActorRuntime(CohortRuntime):
         shared = share_problem(problem)
         actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus)(BlockActor)
         self._pool = TaskPool(
-            lambda: actor.remote(*shared, **spec.numeric_fields()), spec.workers, spec.timeout
+            lambda _: actor.remote(*shared, **spec.numeric_fields()), spec.workers, spec.timeout
         )
 
     @_explained()

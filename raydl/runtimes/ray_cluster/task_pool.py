@@ -40,7 +40,7 @@ class TaskPool:
     It is there as soon as one of its actors is; the others are taken in as they come.
 
     Args:
-        start: starts an actor; it must have a method ``ready``.
+        start: starts the actor of a number; it must have a method ``ready``.
         workers: how many actors.
         timeout: seconds for a task, after which its actor is given up; None to wait for ever.
 
@@ -49,9 +49,9 @@ class TaskPool:
     """
 
     def __init__(
-        self, start: Callable[[], ActorHandle[Any]], workers: int, timeout: float | None = None
+        self, start: Callable[[int], ActorHandle[Any]], workers: int, timeout: float | None = None
     ) -> None:
-        self._workers = WorkerGroup(lambda number: start(), workers)
+        self._workers = WorkerGroup(start, workers)
         self._timeout = inf if timeout is None else timeout
         self._order = count()
         self._waiting: list[QueuedCall] = []
