@@ -17,7 +17,7 @@ from raydl.core.module import complete, frozen_parameters
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
-from raydl.run_folder.record import COLUMNS, Record, Row, score_columns, table_of
+from raydl.run_folder.record import Record, Row, score_columns, table_of
 from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, run_yaml
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
@@ -29,8 +29,9 @@ class History(NamedTuple):
     """What a run did.
 
     Attributes:
-        table: a row for each round; the columns are those of `raydl.run_folder.record.COLUMNS`.
-        summary: the last row's totals, the final accuracies and the parameters' fingerprint.
+        table: a row for each round; the columns are those of
+            `raydl.run_folder.record.COLUMNS`, and the metrics of each split.
+        summary: the last row's totals, the final metrics and the parameters' fingerprint.
         path: path of the run's folder.
         params: the final parameters and buffers, all of the model's ``state_dict``.
     """
@@ -81,9 +82,10 @@ class TrainingLoop:
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
-        self._record = Record(self._folder, samples, start, writes=self._runtime.is_leader)
+        task, leads = self._problem.task, self._runtime.is_leader
+        self._record = Record(self._folder, task, samples, start, writes=leads)
         with closing(self._record):
-            self._best = checkpoint.Best(self._folder, self._record.rows)
+            self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
             return self._train(start, state, stop)
 
     def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
@@ -159,7 +161,7 @@ class TrainingLoop:
         summary = {
             "fingerprint": tree.fingerprint(params),
             "rounds": last["round"],
-            **{name: last[name] for name in COLUMNS.names if name not in ("round", "clients")},
+            **{name: each for name, each in last.items() if name not in ("round", "clients")},
             "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
             **self._best_scores(test),
         }
@@ -183,14 +185,15 @@ class TrainingLoop:
             return {}
         if row["round"] != self._record.rows[-1]["round"]:
             last = self._test(params)
-        scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
+        scores = {name: row[name] for name in ("round", self._best.column)} | last
         return {f"best_{name}": value for name, value in scores.items()}
 
     def _test(self, params: Params) -> Row:
         """What parameters score on the test set; nothing if it is not to be looked at."""
         if self._run.evaluation.test == "never":
             return {}
-        return score_columns({"test": self._runtime.evaluate(params, "test")()})
+        score = self._runtime.evaluate(params, "test")()
+        return score_columns(self._problem.task.spec, {"test": score})
 
     def _draw_partition(self) -> None:
         if not has_plots():
@@ -198,7 +201,7 @@ class TrainingLoop:
         from raydl.data.figures import label_counts, plot_partition
 
         labels = self._problem.dataset.train.targets.numpy()
-        if labels.ndim == 1:
+        if labels.ndim == 1 and self._problem.dataset.classes is not None:
             counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
             heading = f"{self._problem.dataset.name}, {title(self._run.partition)}"
             self._record.figure("data/partition", plot_partition(counts, heading))

@@ -35,6 +35,9 @@ PUBLIC = {
         Actors AllReduce Asynchronous Auto Batched Exponential Lognormal Measured Sequential
         ShardedServer Simulated StaleSynchronous Synchronous
     """,
+    "raydl.tasks": """
+        TASKS Classification MultiLabel NextToken Reconstruction Regression Segmentation TaskSpec
+    """,
     "tuning.sweep": "Outcome SweepConfig sweep",
 }
 PACKAGES = {

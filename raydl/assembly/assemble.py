@@ -12,8 +12,9 @@ from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
 from raydl.core.algorithm import RunLength
 from raydl.core.errors import SpecError
-from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.grad import parameters
 from raydl.core.rng import forked, seed_draws
+from raydl.core.task import Task, TaskSpec
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.checks import (
@@ -27,6 +28,7 @@ from raydl.data.own import load_dataset
 from raydl.data.partitions.partition import Partition
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
+from raydl.tasks.usual import check_targets, usual_task
 
 _USUAL_MODELS: dict[tuple[int, ...], str] = {(1, 28, 28): "MnistCNN", (3, 32, 32): "CifarCNN"}
 
@@ -53,16 +55,16 @@ def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
     run.runtime.check_serves(run.algorithm, run.workers)
     dataset = load_dataset(run.data) if dataset is None else dataset
     check_dataset(dataset)
+    spec = task_of(run, dataset)
     partition = assign(run, dataset)
     check_participation(run.participation, run.population, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
         check_augmentation(run.augmentation, dataset, run.seed)
     model, like = usual_model(run, dataset), two_samples(dataset).inputs
-    make = partial(_make_model, model, dataset.shape, dataset.classes, run.seed, like)
+    outputs = spec.outputs(dataset.classes, dataset.train.targets)
+    make = partial(_make_model, model, dataset.shape, outputs, run.seed, like)
     module = make()
-    task, hidden = try_out(
-        Task(module, cross_entropy, run.precision, run.microbatch), dataset, run.seed
-    )
+    task, hidden = try_out(Task(module, spec, run.precision, run.microbatch), dataset, run.seed)
     _check_shards(run, partition)
     algorithm = run.algorithm.build(budget(run, dataset))
     check_processes(run.runtime, algorithm, task, hidden)
@@ -101,6 +103,17 @@ def budget(run: Run, dataset: Dataset) -> RunLength:
     epoch = len(dataset.train.targets) / updates
     samples = None if run.epochs is None else run.epochs * epoch
     return RunLength(run.last_round, samples, epoch, updates)
+
+
+def task_of(run: Run, dataset: Dataset) -> TaskSpec:
+    """The run's task, or if it names none what is usual for such data.
+
+    Raises:
+        SpecError: if the targets cannot be learned by it.
+    """
+    spec = run.task or usual_task(*dataset.train)
+    check_targets(spec, dataset)
+    return spec
 
 
 def usual_model(run: Run, dataset: Dataset) -> Model:

@@ -16,9 +16,9 @@ from raydl.config import choices
 from raydl.config.given import choice
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.errors import SpecError, brief, require
-from raydl.core.grad import Precision
 from raydl.core.kinds import plain
 from raydl.core.spec import Spec
+from raydl.core.task import Precision, TaskSpec
 from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
 from raydl.data.batches import Augmentation
 from raydl.data.checks import check_cohorts
@@ -169,6 +169,7 @@ class Run(Spec):
         participation: clients that take part in a round; an algorithm with workers has them all.
         model: model to train; what is usual for the data by default.
         augmentation: changes of training images; none by default.
+        task: loss and metrics of what is learned; what is usual for the data by default.
         runtime: place where the clients train: actors by default; DataParallel's processes
             allreduce, and the workers of ParameterServer and EASGD around a parameter_server.
         clients: number of clients (N): 100 by default; an algorithm with workers has its own.
@@ -197,6 +198,7 @@ class Run(Spec):
     participation: Annotated[ParticipationSpec, choice("participation")] = Uniform()
     model: Annotated[Model | None, _as_model] = None
     augmentation: Annotated[Augmentation | None, choice("augmentation")] = None
+    task: Annotated[TaskSpec | None, choice("task")] = None
     runtime: Annotated[RuntimeSpec, choice("runtime")] = None  # type: ignore[assignment]
     clients: int | None = None
     rounds: int | None = None
