@@ -135,6 +135,19 @@ def test_a_model_that_would_go_wrong(spec, model, told):
         raydl.run(replace(spec, model=Model(model)))
 
 
+class FloatAlone(Layers):
+    def middle(self, h):
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("there is no such kernel")
+        return super().middle(h)
+
+
+def test_a_precision_that_the_model_does_not_have_here(spec):
+    told = r"no such kernel\. In float32 they can: leave --precision bf16 out"
+    with pytest.raises(SpecError, match=told):
+        raydl.run(replace(spec, model=Model(FloatAlone), precision="bf16"))
+
+
 def test_token_ids_beyond_the_vocabulary_wherever_they_are(spec):
     tokens = TOKENS.clone()
     tokens[50, 3] = 11

@@ -24,7 +24,9 @@ PUBLIC = {
         Synthetic Tensors Uniform label_counts plot_participation plot_partition prepare
         split_stratified
     """,
-    "raydl.models": "MLP CifarCNN LeNet MnistCNN ResNet18 Softmax",
+    "raydl.models": """
+        MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
+    """,
     "raydl.optim": """
         Adagrad Adam AdamW AnyOptimizer AnySchedule Constant Cosine LAMB LARS OPTIMIZERS
         OptimizerSpec Polynomial SCHEDULES SGD ScheduleSpec Step TorchLAMB TorchLARS UpdateRule Yogi
