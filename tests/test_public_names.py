@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Checkpointing Evaluation History Model Round Run SpecError load rounds run
+        Checkpointing Evaluation History Model Round Run SpecError load predict rounds run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD

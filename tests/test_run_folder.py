@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from raydl import Checkpointing, History, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.config import options
-from raydl.data import Uniform
+from raydl.data import Digits, Uniform
 from raydl.run_folder.record import COLUMNS
+from raydl.run_folder.sample import Sample
 from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
 from tests.command import SMALL, done, summary
@@ -47,16 +47,6 @@ def history(spec) -> History:
 @pytest.fixture
 def folder(history) -> Path:
     return Path(history.path)
-
-
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A remote file system of pyarrow's that lives in this process."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    yield "fsspec+memory:///bucket/runs"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 def events(path: Path) -> EventAccumulator:
@@ -153,7 +143,7 @@ def test_run_yaml_holds_the_spec_and_the_versions(folder, spec):
     import torch
 
     assert written.pop("versions")["torch"] == torch.__version__.partition("+")[0]
-    assert written.pop("sample") == {"shape": [1, 8, 8], "classes": 10}
+    assert Sample.from_mapping(written.pop("sample")) == Sample.of(Digits().load())
     assert options.from_mapping(written) == spec
 
 

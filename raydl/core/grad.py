@@ -97,7 +97,14 @@ def parameters(model: nn.Module) -> Params:
 def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
     with Bound(task.model, task.rewritten).holding(params):
-        return _outputs(task, task.model, inputs)
+        return apply(task, task.model, inputs)
+
+
+def apply(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """A model's float32 outputs [B, ...], in the task's precision."""
+    with _autocast(task.precision, inputs.device):
+        outputs = model(inputs)
+    return outputs.float()
 
 
 def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[Tensor, Metrics]:
@@ -108,7 +115,7 @@ def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[
         model: inputs -> outputs, with the parameters in it.
         batch: the minibatch.
     """
-    outputs = _outputs(task, model, batch.inputs)
+    outputs = apply(task, model, batch.inputs)
     hits = (outputs.detach().argmax(-1) == batch.targets).float()
     each = task.loss(outputs, batch.targets), hits.flatten(1).mean(1) if hits.dim() > 1 else hits
     if batch.weights is None:
@@ -183,12 +190,6 @@ def functional(task: Task) -> Gradient:
         return Gradients(grads, buffers, metrics)
 
     return _accumulate(piece, task.microbatch)
-
-
-def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    with _autocast(task.precision, inputs.device):
-        outputs = model(inputs)
-    return outputs.float()
 
 
 def _accumulate(piece: Gradient, microbatch: int | None) -> Gradient:

@@ -1,9 +1,11 @@
 """Scoring a model on a split, in stretches whose sums add up."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from raydl.core.grad import Task, forward
 from raydl.core.tree import Params
@@ -64,10 +66,24 @@ def stretches(dataset: Dataset, split: str) -> Iterator[Stretch]:
 def evaluate(task: Task, params: Params, split: Split, prepare: Preparation) -> Score:
     """Scores the model with these parameters on every sample of ``split``, where it lies."""
     task.model.eval()
-    score = Score()
-    for inputs, targets in zip(*(torch.split(each, _AT_ONCE) for each in split), strict=True):
-        outputs = forward(task, params, prepare(inputs))
-        loss = task.loss(outputs, targets).sum(dtype=torch.float64)
-        correct = (outputs.argmax(-1) == targets).sum()
-        score += Score(float(loss), int(correct), targets.numel(), len(targets))
-    return score
+    given = outputs(partial(forward, task, params), split.inputs, prepare)
+    return score(task, given, split.targets)
+
+
+def outputs(
+    model: Callable[[Tensor], Tensor], inputs: Tensor, prepare: Preparation
+) -> Iterator[Tensor]:
+    """A model's outputs [B, ...] for stored inputs, a few samples at a time."""
+    for each in torch.split(inputs, _AT_ONCE):
+        yield model(prepare(each))
+
+
+def score(task: Task, outputs: Iterable[Tensor], targets: Tensor) -> Score:
+    """What outputs [B, ...] score, a few samples at a time."""
+    total = Score()
+    for each in outputs:
+        due = targets[total.samples : total.samples + len(each)]
+        loss = task.loss(each, due).sum(dtype=torch.float64)
+        correct = (each.argmax(-1) == due).sum()
+        total += Score(float(loss), int(correct), due.numel(), len(due))
+    return total
