@@ -53,7 +53,8 @@ def find_run(named: str, storage: str | None = None) -> Folder:
     Raises:
         SpecError: if there is none.
     """
-    return find_folder("run", str(named), storage, "run.yaml")
+    inside = None if storage is None else str(storage)
+    return find_folder("run", str(named), inside, "run.yaml")
 
 
 def read_settings(folder: Folder) -> dict[str, Any]:
