@@ -88,6 +88,7 @@ def read_trained(folder: Folder, which: Which = "last") -> Trained:
         SpecError: as `raydl.load` does.
     """
     settings, model = read_settings(folder), load_from(folder, which)
+    model.to(memory_format=torch.channels_last)  # as runs score it, to the same digits
     task = Task(model, cross_entropy, settings["precision"])
     return Trained(task, read_sample(folder), settings["seed"])
 
