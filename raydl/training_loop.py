@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from torch import nn
 
 from raydl.config import options
 from raydl.config.given import title
@@ -17,6 +18,7 @@ from raydl.core.module import complete, frozen_parameters
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
+from raydl.run_folder.model import Which, load_from, read_parameters, remake
 from raydl.run_folder.record import Record, Row, score_columns, table_of
 from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, run_yaml
 from raydl.runtimes.problem import Problem
@@ -34,12 +36,28 @@ class History(NamedTuple):
         summary: the last row's totals, the final metrics and the parameters' fingerprint.
         path: path of the run's folder.
         params: the final parameters and buffers, all of the model's ``state_dict``.
+        make: makes the model anew, with its first parameters.
     """
 
     table: pd.DataFrame
     summary: dict[str, Any]
     path: str
     params: Params
+    make: Callable[[], nn.Module] | None = None
+
+    def model(self, which: Which = "last") -> nn.Module:
+        """The model with its parameters and buffers, as `raydl.load` has it.
+
+        Args:
+            which: the last parameters, or those that did best in validation.
+
+        Raises:
+            SpecError: if the run's folder holds no sound checkpoint of them.
+        """
+        folder = Folder(self.path)
+        if self.make is None:
+            return load_from(folder, which)
+        return remake(self.make, read_parameters(folder, which))
 
 
 class TrainingLoop:

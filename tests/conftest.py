@@ -90,6 +90,16 @@ def cluster_address(cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
     return address
 
 
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A remote file system of pyarrow's that lives in this process."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    yield "fsspec+memory:///bucket/runs"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
 @pytest.fixture(params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest) -> Iterator[Callable[[Problem], Runtime]]:
     """Opens a runtime over a problem: a test that takes this runs on every one of them."""

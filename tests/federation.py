@@ -29,7 +29,7 @@ from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.spec import RuntimeSpec
-from raydl.tasks import Classification
+from raydl.tasks.usual import usual_task
 
 RUNTIMES: dict[str, RuntimeSpec] = {
     "sequential": Sequential(),
@@ -95,7 +95,11 @@ def federation(
     parts: Partition = partition.assign(dataset.train.targets.numpy(), clients, 0, owners)
     model = model or mlp(dataset)
     return Problem(
-        algorithm, Task(model, Classification(), **(task or {})), dataset, parts, **options
+        algorithm,
+        Task(model, usual_task(*dataset.train), **(task or {})),
+        dataset,
+        parts,
+        **options,
     )
 
 

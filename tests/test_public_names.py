@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Checkpointing Evaluation History Model Round Run SpecError load rounds run
+        Checkpointing Evaluation History Model Round Run SpecError load predict rounds run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
@@ -24,7 +24,9 @@ PUBLIC = {
         Synthetic Tensors Uniform label_counts plot_participation plot_partition prepare
         split_stratified
     """,
-    "raydl.models": "MLP CifarCNN LeNet MnistCNN ResNet18 Softmax",
+    "raydl.models": """
+        MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
+    """,
     "raydl.optim": """
         Adagrad Adam AdamW AnyOptimizer AnySchedule Constant Cosine LAMB LARS OPTIMIZERS
         OptimizerSpec Polynomial SCHEDULES SGD ScheduleSpec Step TorchLAMB TorchLARS UpdateRule Yogi

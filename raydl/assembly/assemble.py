@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
+from raydl.assembly.start import freeze, take_over
 from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
 from raydl.core.algorithm import RunLength
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
+from raydl.core.module import Complete
 from raydl.core.rng import forked, seed_draws
 from raydl.core.task import Task, TaskSpec
 from raydl.core.tree import Params
@@ -40,14 +42,16 @@ class Assembled(NamedTuple):
     params: Params
 
 
-def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
+def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = None) -> Assembled:
     """Loads the data, deals it to the clients and makes the model.
 
-    The first parameters are those that the model has after ``torch.manual_seed(run.seed)``.
+    The first parameters are those that the model has after ``torch.manual_seed(run.seed)``, or of
+    the run that ``run.model.from_`` names.
 
     Args:
         run: the spec.
         dataset: what ``run.data`` loads, if it is at hand already.
+        start: the tensors of the run that is named, which are not looked up here.
 
     Raises:
         SpecError: if any part of the run does not fit another.
@@ -64,6 +68,8 @@ def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
     outputs = spec.outputs(dataset.classes, dataset.train.targets)
     make = partial(_make_model, model, dataset.shape, outputs, run.seed, like)
     module = make()
+    if start is not None and model.from_ is not None:
+        take_over(module, model.from_, start, model.fresh)
     task, hidden = try_out(Task(module, spec, run.precision, run.microbatch), dataset, run.seed)
     _check_shards(run, partition)
     algorithm = run.algorithm.build(budget(run, dataset))
@@ -142,4 +148,5 @@ def _make_model(
         if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
             with torch.no_grad():
                 module.eval()(like)
+    freeze(module, model.frozen)
     return module

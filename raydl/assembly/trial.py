@@ -198,13 +198,22 @@ def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
             raise SpecError(
                 f"model {type(model).__name__} and its loss cannot take the samples of "
                 f"{dataset.name} in training, with targets of shape "
-                f"{tuple(batch.targets.shape)}: {first_sentence(error)}"
+                f"{tuple(batch.targets.shape)}: {first_sentence(error)}{_precision(task, batch)}"
             ) from error
     if not loss.requires_grad:
         raise SpecError(
             f"model {type(model).__name__} has no parameter that requires a gradient and has an "
             "influence on its outputs: there is nothing to train"
         )
+
+
+def _precision(task: Task, batch: Batch) -> str:
+    """What to do where a pass fails in bf16 alone: not every CPU has all operations in it."""
+    try:
+        means(task._replace(precision="float32"), task.model, batch)
+    except Exception:  # noqa: BLE001  # then that is not the reason
+        return ""
+    return f". In float32 they can: leave --precision {task.precision} out"
 
 
 def _pass(task: Task, batch: Batch, seed: int) -> _Pass:

@@ -82,7 +82,14 @@ def parameters(model: nn.Module) -> Params:
 def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
     with Bound(task.model, task.rewritten).holding(params):
-        return _outputs(task, task.model, inputs)
+        return apply(task, task.model, inputs)
+
+
+def apply(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """A model's float32 outputs [B, ...], in the task's precision."""
+    with _autocast(task.precision, inputs.device):
+        outputs = model(inputs)
+    return outputs.float()
 
 
 def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[Tensor, Metrics]:
@@ -93,7 +100,7 @@ def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[
         model: inputs -> outputs, with the parameters in it.
         batch: the minibatch.
     """
-    outputs, spec = _outputs(task, model, batch.inputs), task.spec
+    outputs, spec = apply(task, model, batch.inputs), task.spec
     targets = spec.target(batch.inputs, batch.targets)
     loss = _mean(spec.losses(outputs, targets), _times(batch.weights, spec.weights(targets)))
     scores = spec.scores(outputs.detach(), targets)
@@ -195,12 +202,6 @@ def functional(task: Task) -> Gradient:
         return Gradients(grads, buffers, metrics)
 
     return piece if task.microbatch is None else _accumulate(piece, task)
-
-
-def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    with _autocast(task.precision, inputs.device):
-        outputs = model(inputs)
-    return outputs.float()
 
 
 def _accumulate(piece: Gradient, task: Task) -> Gradient:

@@ -102,7 +102,7 @@ class TaskSpec(Spec, ABC, field="task"):
 
     def predictions(self, outputs: Tensor) -> dict[str, Tensor]:
         """Outputs [B, ...] as columns of a table, by name: [B, ...] each."""
-        return {"output": outputs}
+        return {"outputs": outputs}
 
 
 class Task(NamedTuple):

@@ -1,9 +1,10 @@
 """Checkpoints: safetensors and JSON with checksums; nothing is ever unpickled.
 
 ``checkpoints/NNNNNN/`` holds the state after round NNNNNN, ``best/`` the parameters that did best
-on the validation set. In ``model.safetensors`` the model is complete, as ``load_state_dict`` takes
-it; ``state.safetensors`` is all else. ``checkpoint.json`` is written last, and only with it is the
-checkpoint there: it says the checksums of the others, and which leaves of the state the model has.
+on the validation set, ``start/`` those of another run that this one began with. In
+``model.safetensors`` the model is complete, as ``load_state_dict`` takes it; ``state.safetensors``
+is all else. ``checkpoint.json`` is written last, and only with it is the checkpoint there: it says
+the checksums of the others, and which leaves of the state the model has.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from raydl.core import tree
-from raydl.core.errors import Notice
+from raydl.core.errors import Notice, SpecError
 from raydl.core.module import Complete, complete
 from raydl.core.task import TaskSpec
 from raydl.core.tree import Params, Tree
@@ -77,6 +78,29 @@ def best(folder: Folder) -> Checkpoint | None:
         return _load(folder / "best")
     except _DAMAGE:
         return None
+
+
+def save_start(folder: Folder, taken: Checkpoint) -> None:
+    """Writes the model of another run's checkpoint down as what a run begins with."""
+    _write(folder / "start", Checkpoint(taken.round, {}, model=taken.model))
+
+
+def start(folder: Folder) -> Checkpoint | None:
+    """The model that a run began with, if that was another run's.
+
+    Raises:
+        SpecError: if it is damaged.
+    """
+    place = folder / "start"
+    if not place.has(_ABOUT):
+        return None
+    try:
+        return _load(place)
+    except _DAMAGE as error:
+        raise SpecError(
+            f"{place.uri}, which the run began with, is damaged: {error}; begin a new run with "
+            "another --name"
+        ) from error
 
 
 class Best:

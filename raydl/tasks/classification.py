@@ -168,7 +168,7 @@ class Classification(TaskSpec):
     def predictions(self, outputs: Tensor) -> dict[str, Tensor]:
         """The likeliest class, and the probability of each."""
         probabilities = outputs.softmax(-1)
-        return {"predicted": probabilities.argmax(-1), "probability": probabilities}
+        return {"prediction": probabilities.argmax(-1), "probabilities": probabilities}
 
     def _due(self, targets: Tensor) -> Tensor | None:
         return None if self.ignore_index is None else targets != self.ignore_index

@@ -104,4 +104,4 @@ class MultiLabel(TaskSpec):
 
     def predictions(self, outputs: Tensor) -> dict[str, Tensor]:
         """Which labels are told, and the probability of each."""
-        return {"predicted": (outputs > 0).long(), "probability": outputs.sigmoid()}
+        return {"prediction": (outputs > 0).long(), "probabilities": outputs.sigmoid()}

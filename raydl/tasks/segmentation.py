@@ -58,4 +58,4 @@ class Segmentation(Classification):
 
     def predictions(self, outputs: Tensor) -> dict[str, Tensor]:
         """The likeliest class of each pixel."""
-        return {"predicted": outputs.argmax(1)}
+        return {"prediction": outputs.argmax(1)}

@@ -104,6 +104,7 @@ UNDER_VMAP = {
     "BatchNorm2d": STATISTICS,
     "spectral_norm": r"\(in b, a Linear\): Batching rule not implemented",
     "parametrized spectral_norm": r"\(in b.parametrizations.weight.0, a _SpectralNorm\)",
+    "LSTM": "the model's r is a LSTM, whose kernels have no rule for vmap",
     "own function": FUNCTION,
     "backward hook": rf"\(in b, a Linear\): .*{FUNCTION}",
     "parameter hook": "gives other grads of b.weight than by itself: it has hooks",

@@ -21,6 +21,7 @@ from raydl.tasks.usual import check_targets, usual_task
 X, Y = torch.rand(12, 5), torch.arange(12) % 3
 SOUND = Dataset("own", Split(X, Y), Split(X, Y), Split(X[:0], Y[:0]), classes=3)
 TOKENS = X.long()
+EMPTY = Split(TOKENS[:0], TOKENS[:0])
 
 
 def dataset(part: str = "train", **changes: torch.Tensor) -> Dataset:
@@ -33,7 +34,12 @@ def check(given: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    "sound", [SOUND, Tensors(X, Y).load(), dataset(inputs=TOKENS, targets=TOKENS)]
+    "sound",
+    [
+        SOUND,
+        Tensors(X, Y).load(),
+        replace(SOUND, train=Split(TOKENS, TOKENS), validation=EMPTY, test=EMPTY),
+    ],
 )
 def test_sound_data_passes(sound):
     check(sound)

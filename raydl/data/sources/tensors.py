@@ -108,7 +108,7 @@ def _check(inputs: Tensor, targets: Tensor, which: str) -> None:
     )
 
 
-def _convert(inputs: Tensor, targets: Tensor) -> Split:
+def as_stored(inputs: Tensor) -> Tensor:
     """Images channels last, uint8 or float32; int32 or int64 as tokens; the rest as float32."""
     inputs = inputs.cpu()
     if inputs.ndim == 4:
@@ -116,7 +116,11 @@ def _convert(inputs: Tensor, targets: Tensor) -> Split:
         inputs = inputs if inputs.dtype == torch.uint8 else inputs.float()
     else:
         inputs = inputs.long() if inputs.dtype in _TOKENS else inputs.float()
-    return Split(inputs.contiguous(), targets.cpu().long())
+    return inputs.contiguous()
+
+
+def _convert(inputs: Tensor, targets: Tensor) -> Split:
+    return Split(as_stored(inputs), targets.cpu().long())
 
 
 def _classes(given: int | None, *splits: Split) -> int:

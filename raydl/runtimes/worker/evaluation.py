@@ -1,6 +1,7 @@
 """Scoring a model on a split, in stretches whose sums add up."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import nan
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class Stretch(NamedTuple):
     stop: int
 
 
-_AT_ONCE = 250  # samples: few enough for a CNN's activations to stay in the cache
+AT_ONCE = 250  # samples: few enough for a CNN's activations to stay in the cache
 _STRETCH = 2000  # samples of one evaluation task
 
 
@@ -80,12 +81,25 @@ def stretches(dataset: Dataset, split: str) -> Iterator[Stretch]:
 def evaluate(task: Task, params: Params, split: Split, prepare: Preparation) -> Score:
     """Scores the model with these parameters on every sample of ``split``, where it lies."""
     task.model.eval()
-    score = Score()
-    for inputs, targets in zip(*(torch.split(each, _AT_ONCE) for each in split), strict=True):
-        taken = prepare(inputs)
-        outputs = forward(task, params, taken)
-        score += score_outputs(task.spec, outputs, task.spec.target(taken, targets))
-    return score
+    model = partial(forward, task, params)
+    return sum((score for _, score in outputs_of(task, model, split, prepare)), Score())
+
+
+def outputs_of(
+    task: Task, model: Callable[[Tensor], Tensor], split: Split, prepare: Preparation
+) -> Iterator[tuple[Tensor, Score]]:
+    """The outputs [B, ...] for the samples of a split and what they score, a few at a time.
+
+    Args:
+        task: what is learned.
+        model: inputs -> float32 outputs, with the parameters in it.
+        split: the samples as they are stored.
+        prepare: what makes inputs of them.
+    """
+    for stored, targets in zip(*(torch.split(each, AT_ONCE) for each in split), strict=True):
+        inputs = prepare(stored)
+        outputs = model(inputs)
+        yield outputs, score_outputs(task.spec, outputs, task.spec.target(inputs, targets))
 
 
 def score_outputs(spec: TaskSpec, outputs: Tensor, targets: Tensor) -> Score:
