@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from raydl.assembly.assemble import Assembled, assemble, usual_model
+from raydl.assembly.assemble import Assembled, assemble, count_clients, usual_model
 from raydl.caller import untouched
 from raydl.config.given import title
 from raydl.config.run import Run
@@ -150,8 +150,9 @@ def _new_name(run: Run) -> str:
 
 
 def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
-    """The run with what it left open: the model that is usual, the runtime that is fastest."""
-    run = replace(run, model=usual_model(run, setup.problem.dataset))
+    """The run with what it left open: what the data says, and the runtime that is fastest."""
+    dataset = setup.problem.dataset
+    run = replace(count_clients(run, dataset), model=usual_model(run, dataset))
     choice = run.runtime.resolve(setup.problem, run.cohorts(), run.last_round or 100)
     if choice.reason:
         callback.on_runtime(choice.reason)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from raydl.assembly.attributes import attributes, attributes_kept, same
 from raydl.core import compat
 from raydl.core.errors import SpecError, first_sentence
-from raydl.core.grad import Batch, Task, means, parameters
+from raydl.core.grad import Batch, Inputs, Task, call, means, parameters
 from raydl.core.module import Bound, ModuleError, frozen_parameters, submodule
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params
@@ -99,7 +99,7 @@ def try_out(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
 
 def trains_on_one(task: Task, dataset: Dataset) -> str | None:
     """Why the model cannot train on a minibatch of a single sample; None if it can."""
-    one = Batch(*(each[:1] for each in two_samples(dataset)[:2]))
+    one = two_samples(dataset).part(slice(1))
     with forked(host=True), attributes_kept(task.model):
         task.model.train()
         try:
@@ -123,12 +123,12 @@ def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
     model.eval()
     with torch.no_grad(), _copying(model).holding(parameters(model)):
         try:
-            outputs = model(batch.inputs)
+            outputs = call(model, batch.inputs)
         except Exception as error:
             raise SpecError(
                 f"model {name} cannot take the samples of {dataset.name}, of shape "
-                f"{dataset.shape} and type {batch.inputs.dtype}: {first_sentence(error)}"
-                f"{submodule(model, lambda: model(batch.inputs))}{_hint(batch.inputs)}"
+                f"{dataset.shape} and type {_types(batch.inputs)}: {first_sentence(error)}"
+                f"{submodule(model, lambda: call(model, batch.inputs))}{_hint(batch.inputs)}"
             ) from error
     if not isinstance(outputs, Tensor) or outputs.is_complex():
         kind = outputs.dtype if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
@@ -145,7 +145,19 @@ def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
         )
 
 
-def _hint(inputs: Tensor) -> str:
+def _types(inputs: Inputs) -> str:
+    if isinstance(inputs, Tensor):
+        return str(inputs.dtype)
+    return ", ".join(f"{each.dtype} ({name})" for name, each in inputs.items())
+
+
+def _hint(inputs: Inputs) -> str:
+    if isinstance(inputs, dict):
+        return f". It is called as model({', '.join(map('{}=...'.format, inputs))})" + "".join(
+            f", where {name} holds integers from {int(each.min())} to {int(each.max())}"
+            for name, each in inputs.items()
+            if each.dtype == torch.int64
+        )
     if inputs.dtype != torch.int64:
         return ""
     low, high = int(inputs.min()), int(inputs.max())

@@ -8,7 +8,7 @@ from raydl.config.choices import CHOICES, METHODS, find
 from raydl.config.names import OPTIONAL
 from raydl.core.errors import SpecError, brief
 from raydl.core.spec import make_default
-from raydl.data.own import FUNCTIONS, as_tensors
+from raydl.data.own import BRING, FUNCTIONS
 
 
 def kind_of(given: Any) -> Any:
@@ -43,7 +43,7 @@ def as_object(field: str, given: Any) -> Any:
     Raises:
         SpecError: if it is none.
     """
-    given = as_tensors(given) if field == "data" else given
+    given = BRING[field](given) if field in BRING else given
     method = METHODS[field]
     if isinstance(given, tuple(CHOICES[field].values())):
         return given
@@ -57,10 +57,12 @@ def as_object(field: str, given: Any) -> Any:
             f"{given.__qualname__}(...)"
         )
     also = {
-        "data": ", a function that gives a Dataset, Tensors or (x, y), or (x, y) themselves",
+        "data": ", a function that gives what data may be, a map-style Dataset of torch's, or "
+        "(x, y) themselves",
         "partition": ", or a function (labels, clients, seed, owners) -> Partition",
         "participation": ", or a function (clients, seed) -> cohorts",
-        "augmentation": ", such as a function (inputs, generator) -> inputs",
+        "augmentation": ", such as a function (inputs, generator) -> inputs, or a transform of "
+        "torchvision.transforms.v2",
     }.get(field, "")
     raise SpecError(
         f"{field} is {brief(given)}; it must be one of {', '.join(CHOICES[field])}, by name or as "

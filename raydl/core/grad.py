@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
+from raydl.core import tree
 from raydl.core.module import Bound, encode_buffer
 from raydl.core.tree import Params
 
+Inputs: TypeAlias = Tensor | dict[str, Tensor]  # [B, ...]; or several by the model's argument
 Precision: TypeAlias = Literal["float32", "bf16"]
 Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # outputs [B, ...], targets [B, ...] -> [B]
@@ -25,14 +27,20 @@ class Batch(NamedTuple):
     """A minibatch as the model takes it.
 
     Attributes:
-        inputs: [B, ...].
+        inputs: [B, ...]; or a dictionary of such, which are the model's keyword arguments.
         targets: [B, ...].
         weights: float [B], 1 for a sample and 0 for padding; None if nothing is padded.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     weights: Tensor | None = None
+
+    def part(self, samples: slice) -> "Batch":
+        """Some of the samples."""
+        inputs = tree.map(lambda each: each[samples], self.inputs)
+        weights = None if self.weights is None else self.weights[samples]
+        return Batch(inputs, self.targets[samples], weights)
 
 
 class Gradients(NamedTuple):
@@ -94,7 +102,12 @@ def parameters(model: nn.Module) -> Params:
     return {name: values[name].detach().clone() for name in sorted(values)}
 
 
-def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
+def call(model: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    """What a model gives for inputs: those of a dictionary are its keyword arguments."""
+    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def forward(task: Task, params: Params, inputs: Inputs) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
     with Bound(task.model, task.rewritten).holding(params):
         return _outputs(task, task.model, inputs)
@@ -185,9 +198,10 @@ def functional(task: Task) -> Gradient:
     return _accumulate(piece, task.microbatch)
 
 
-def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    with _autocast(task.precision, inputs.device):
-        outputs = model(inputs)
+def _outputs(task: Task, model: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    _, first = next(tree.leaves(inputs))
+    with _autocast(task.precision, first.device):
+        outputs = call(model, inputs)
     return outputs.float()
 
 
@@ -220,13 +234,11 @@ def pieces(batch: Batch, size: int) -> Iterator[tuple[Batch, Tensor | float]]:
     samples = len(batch.targets)
     for start in range(0, samples, size):
         stretch = slice(start, min(start + size, samples))
-        if batch.weights is None:
-            part = Batch(batch.inputs[stretch], batch.targets[stretch])
+        part = batch.part(stretch)
+        if batch.weights is None or part.weights is None:
             yield part, (stretch.stop - start) / samples
         else:
-            weights = batch.weights[stretch]
-            share = weights.sum() / batch.weights.sum().clamp(min=1)
-            yield Batch(batch.inputs[stretch], batch.targets[stretch], weights), share
+            yield part, part.weights.sum() / batch.weights.sum().clamp(min=1)
 
 
 def _sum(a: Gradients, b: Gradients) -> Gradients:

@@ -9,7 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raydl.core import tree
 from raydl.core.errors import SpecError, brief, require
+from raydl.core.grad import Inputs
 from raydl.core.rng import generator
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset, Split
@@ -24,7 +26,7 @@ def check_dataset(dataset: Dataset) -> None:
     """Raises a SpecError unless each split has inputs and targets that fit, and owners do, too."""
     for name in ("train", "validation", "test"):
         split: Split = getattr(dataset, name)
-        samples, targets = len(split.inputs), split.targets
+        samples, targets = _count_inputs(name, split.inputs, dataset.train.inputs), split.targets
         require(samples > 0 or name != "train", "data", dataset.name, "one with training samples")
         fits = len(targets) == samples
         allowed = f"{samples}, as many as there are inputs"
@@ -37,7 +39,7 @@ def check_dataset(dataset: Dataset) -> None:
             allowed,
         )
         _check_single(name, split)
-        if samples:
+        if samples and dataset.classes is not None:
             low, high = int(targets.min()), int(targets.max())
             allowed = f"in [0, {dataset.classes}): classes count from 0, and data has "
             allowed += f"{dataset.classes}"
@@ -55,11 +57,24 @@ def check_dataset(dataset: Dataset) -> None:
         )
 
 
+def _count_inputs(name: str, inputs: Inputs, train: Inputs) -> int:
+    """The number of samples of a split; each in a dictionary of inputs has as many."""
+    if isinstance(inputs, Tensor) and isinstance(train, Tensor):
+        return len(inputs)
+    names, due = ([*each] if isinstance(each, dict) else "a tensor" for each in (inputs, train))
+    fits = len(names) > 0 and sorted(names) == sorted(due)
+    require(fits, f"data's {name} inputs", names, f"one or more, and as in train: {due}")
+    lengths = {path: len(each) for path, each in tree.leaves(inputs)}
+    allowed = "as many of each"
+    require(len({*lengths.values()}) == 1, f"the samples of data's {name} inputs", lengths, allowed)
+    return next(iter(lengths.values()))
+
+
 def _check_single(name: str, split: Split) -> None:
     """Raises a SpecError for targets of two dimensions, unless they are tokens as the inputs."""
-    inputs, targets = split
-    tokens = inputs.dtype == torch.int64 and inputs.shape == targets.shape
-    if targets.ndim == 1 or tokens or not len(targets):
+    targets = split.targets
+    tokens = [each for _, each in tree.leaves(split.inputs) if each.dtype == torch.int64]
+    if targets.ndim == 1 or not len(targets) or any(e.shape == targets.shape for e in tokens):
         return
     shape, due = tuple(targets.shape), f"the number of each sample's class, [{len(targets)}]"
     told = f"data's {name} targets are of shape {shape}; they must be {due}"
@@ -72,8 +87,9 @@ def _check_single(name: str, split: Split) -> None:
             f"{told}. These are multi-hot, several classes for a sample, which raydl's loss does "
             "not learn: give one of them, or an own data set for each"
         )
-    if inputs.dtype == torch.int64:
-        raise SpecError(f"{told}, or the next tokens, of the inputs' shape {tuple(inputs.shape)}")
+    if tokens:
+        shape = tuple(tokens[0].shape)
+        raise SpecError(f"{told}, or the next tokens, of the inputs' shape {shape}")
 
 
 def check_partition(partition: Any, clients: int, samples: int) -> None:
@@ -165,16 +181,29 @@ def check_participation(
 
 def check_augmentation(augmentation: Augmentation, dataset: Dataset, seed: int) -> None:
     """Raises a SpecError unless an augmentation leaves shape and type of inputs as they are."""
-    inputs = dataset.train.inputs[:2].clone()
-    given = augmentation(inputs.clone(), generator(seed, "augmentation"))
+    inputs = tree.map(lambda each: each[:2].clone(), dataset.train.inputs)
+    given = augmentation(tree.map(torch.clone, inputs), generator(seed, "augmentation"))
+    if isinstance(inputs, Tensor):
+        _check_augmented("inputs", inputs, given)
+        return
+    if not isinstance(given, dict) or given.keys() != inputs.keys():
+        raise SpecError(
+            f"augmentation gave {brief(given)}; it must give a dictionary with the inputs "
+            f"{', '.join(inputs)}"
+        )
+    for name, each in inputs.items():
+        _check_augmented(f"input {name}", each, given[name])
+
+
+def _check_augmented(name: str, inputs: Tensor, given: Any) -> None:
     if not isinstance(given, Tensor):
-        raise SpecError(f"augmentation gave {brief(given)}; it must give a tensor of the inputs")
+        raise SpecError(f"augmentation gave {brief(given)}; it must give a tensor of the {name}")
     for what, was, now in (
         ("shape", tuple(inputs.shape), tuple(given.shape)),
         ("type", inputs.dtype, given.dtype),
     ):
         if was != now:
             raise SpecError(
-                f"augmentation changed the {what} of its inputs from {was} to {now}; it must leave "
+                f"augmentation changed the {what} of its {name} from {was} to {now}; it must leave "
                 "it as it is: inputs come as they are stored, images channels last [B, H, W, C]"
             )

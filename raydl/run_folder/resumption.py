@@ -14,6 +14,7 @@ import yaml
 from raydl.config import options
 from raydl.config.choices import CHOICES
 from raydl.config.run import Run
+from raydl.config.serialize import plain
 from raydl.core.errors import SpecError
 from raydl.data.dataset import Dataset
 from raydl.storage import Folder
@@ -65,7 +66,8 @@ def run_yaml(run: Run, dataset: Dataset | None = None) -> str:
         "versions": {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
     }
     if dataset is not None:
-        beside["sample"] = {"shape": list(dataset.shape), "classes": dataset.classes}
+        shape = plain("shape", dataset.shape)
+        beside["sample"] = {"shape": shape, "classes": dataset.classes}
     text: str = yaml.safe_dump(options.to_mapping(run) | beside, sort_keys=False)
     return text
 
@@ -108,6 +110,8 @@ def how_to_resume(folder: Folder, settings: Mapping[str, Any]) -> str:
 def only_in_python(settings: Mapping[str, Any]) -> bool:
     """Whether a run holds what no word can name: tensors, what a script made, a model's functions.
 
+    Objects that are told by what they are stand in <>.
+
     Args:
         settings: as its ``run.yaml`` holds them.
     """
@@ -116,7 +120,7 @@ def only_in_python(settings: Mapping[str, Any]) -> bool:
     own = any(re.match(r"__main__:|.*<", name) for name in names if isinstance(name, str))
     values = {field: each if isinstance(each, list) else [each] for field, each in flat.items()}
     return own or any(
-        str(value).startswith("sha256:")
+        str(value).startswith(("sha256:", "<"))
         or (field.startswith("model.") and field != "model.name" and _names_function(value))
         for field, each in values.items()
         for value in each

@@ -56,6 +56,13 @@ class PartitionSpec(Spec, ABC, field="partition"):
     one.
     """
 
+    def natural_clients(self, owners: npt.NDArray[np.int64]) -> int | None:
+        """The number of clients that it makes of the owners of samples, int64 [n], by itself.
+
+        None if the run says how many there are.
+        """
+        return None
+
     @abstractmethod
     def assign(
         self,

@@ -48,8 +48,7 @@ class SharedGradient:
         """This process's stretch, and what its mean weighs in the mean over the processes."""
         samples = len(batch.targets)
         start, stop = (at * samples // self._size for at in (self._rank, self._rank + 1))
-        own = Batch(batch.inputs[start:stop], batch.targets[start:stop])
-        return own, (stop - start) * self._size / samples
+        return batch.part(slice(start, stop)), (stop - start) * self._size / samples
 
     def _wrap(self) -> DistributedDataParallel:
         # DDP would sort its buckets anew after the first step, so that a run that was taken up

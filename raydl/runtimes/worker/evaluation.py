@@ -65,7 +65,7 @@ def evaluate(task: Task, params: Params, split: Split, prepare: Preparation) -> 
     """Scores the model with these parameters on every sample of ``split``, where it lies."""
     task.model.eval()
     score = Score()
-    for inputs, targets in zip(*(torch.split(each, _AT_ONCE) for each in split), strict=True):
+    for inputs, targets in split.pieces(_AT_ONCE):
         outputs = forward(task, params, prepare(inputs))
         loss = task.loss(outputs, targets).sum(dtype=torch.float64)
         correct = (outputs.argmax(-1) == targets).sum()
