@@ -129,10 +129,10 @@ def _listed(given: Any) -> Any:
 
 
 def _is_unequal(given: Any) -> bool:
-    """Whether what was given is a list of sequences of unequal length."""
+    """Whether what was given is a list of sequences of unequal length, or of unequal arrays."""
     if not isinstance(given, list | tuple) or not all(map(_is_sequence, given)):
         return False
-    return len({len(each) for each in given}) > 1
+    return len({tuple(getattr(each, "shape", (len(each),))) for each in given}) > 1
 
 
 def _is_sequence(given: Any) -> bool:
@@ -143,11 +143,12 @@ def _is_sequence(given: Any) -> bool:
 def _pad(field: str, rows: Sequence[Any], value: int) -> Tensor:
     """Sequences [T_k, ...] as one tensor [n, T, ...], as long as the longest of them."""
     sequences = [as_tensor(f"{field}[{at}]", each) for at, each in enumerate(rows)]
-    dtype = reduce(torch.promote_types, [each.dtype for each in sequences if each.numel()])
-    try:
-        return pad_sequence([each.to(dtype) for each in sequences], True, value)
-    except RuntimeError as error:
+    shapes = sorted({tuple(each.shape) for each in sequences if each.numel()})
+    if len({each[1:] for each in shapes}) > 1 or len(shapes[0]) == 3:
         raise SpecError(
-            f"{field} is {brief(rows)}, which cannot be padded ({error}); only the first dimension "
-            "of sequences may differ"
-        ) from error
+            f"{field} has samples of shapes {shapes[0]} and {shapes[-1]}, which cannot be padded: "
+            "of sequences only the first dimension may differ; bring images to one size, such as "
+            "by torchvision.transforms.v2.Resize((64, 64))"
+        )
+    dtype = reduce(torch.promote_types, [each.dtype for each in sequences if each.numel()])
+    return pad_sequence([each.to(dtype) for each in sequences], True, value)

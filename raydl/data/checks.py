@@ -48,7 +48,7 @@ def check_dataset(dataset: Dataset) -> None:
                 0 <= wrong < dataset.classes, f"a class in data's {name} targets", wrong, allowed
             )
     if dataset.owners is not None:
-        given, due = tuple(dataset.owners.shape), (len(dataset.train.inputs),)
+        given, due = tuple(dataset.owners.shape), (len(dataset.train.targets),)
         require(
             given == due,
             "the shape of data's owners",

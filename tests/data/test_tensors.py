@@ -204,6 +204,7 @@ def test_scales_as_numbers_arrays_and_tensors(scale):
     ("fields", "told"),
     [
         ({"inputs": [[[1.0], [2.0, 3.0]]] * 20}, "data.inputs is .* rows of equal length"),
+        ({"inputs": [torch.ones(1 + n % 3, 4, 5) for n in range(20)]}, "bring images to one size"),
         ({"inputs": [torch.ones(n, 1 + n % 2) for n in range(20)]}, "cannot be padded"),
         ({"targets": [[1.0, 2.0], [3.0]] * 10}, "only classes can be padded"),
         ({"targets": ["cat", "dog"] * 10}, "numpy.unique"),

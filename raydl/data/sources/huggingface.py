@@ -10,7 +10,7 @@ from torch.utils.data import Dataset as MapStyle
 
 from raydl.core.errors import SpecError, brief, require, unknown
 from raydl.core.extras import check_huggingface
-from raydl.data.arrays import as_owners
+from raydl.data.arrays import as_owners, or_none
 from raydl.data.dataset import Dataset, Source, check_fractions, split_official
 from raydl.data.reading import check_processes, read
 from raydl.data.sources.tensors import Tensors
@@ -100,6 +100,8 @@ class HuggingFace(Source):
         from datasets import concatenate_datasets
 
         train, *others = self._parts()
+        require(len(train) > 0, "the number of data.dataset's training rows", 0, "1 or more")
+        owners = None if self.owner is None else _select(train, [self.owner])[self.owner][:]
         inputs = self._inputs(train)
         chosen = [_select(each, [*inputs, self.target]) for each in (train, *others)]
         rows = concatenate_datasets(chosen)
@@ -107,10 +109,7 @@ class HuggingFace(Source):
         arrays, targets = read(_Pairs(rows, inputs, self.target), self.processes)
         classes = getattr(rows.features[self.target], "num_classes", None)
         kept = Tensors(arrays, targets, classes=classes, validation=0, test=0, name="HuggingFace")
-        every = kept.load()
-        if self.owner is not None:
-            owners = _select(train, [self.owner])[self.owner][:]
-            every = replace(every, owners=as_owners("data.owner", owners))
+        every = replace(kept.load(), owners=or_none(as_owners)("data.owner", owners))
         sizes = [*map(len, chosen)]
         return split_official(every, sizes, self.validation, self.test, self.split_seed)
 

@@ -25,9 +25,9 @@ class ImageFolder(Source):
 
     Classes are numbered in the order of their folders' names. Where ``root`` has a folder
     ``train``, those of the classes are in it, and in ``validation`` (or ``val``) and ``test``
-    beside it. Images are read as RGB, scaled until they cover a square, and cropped to it around
-    their middle; they are kept as uint8, and normalized by the mean and the standard deviation of
-    the training pixels, channel by channel.
+    beside it. Images are read as RGB, scaled until they just cover a square, and cropped to it
+    around their middle, as torchvision's Resize and CenterCrop do; they are kept as uint8, and
+    normalized by the mean and the standard deviation of the training pixels, channel by channel.
 
     Args:
         root: folder of the images.
@@ -129,13 +129,12 @@ class _Images(MapStyle[tuple[npt.NDArray[np.uint8], int]]):
         return len(self._files)
 
     def __getitem__(self, number: int) -> tuple[npt.NDArray[np.uint8], int]:
-        from PIL import Image, ImageOps
+        from torchvision.datasets.folder import pil_loader
+        from torchvision.transforms.v2 import functional
 
         path, target = self._files[number]
-        with Image.open(path) as image:
-            square = (self._size, self._size)
-            fitted = ImageOps.fit(image.convert("RGB"), square, Image.Resampling.BILINEAR)
-            return np.asarray(fitted), target
+        covering = functional.resize(pil_loader(str(path)), [self._size])
+        return np.asarray(functional.center_crop(covering, [self._size])), target
 
 
 def _scale(images: Tensor) -> tuple[Tensor, Tensor]:
