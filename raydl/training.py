@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import nn
 
-from raydl.assembly.assemble import Assembled, assemble, usual_model
+from raydl.assembly.assemble import Assembled, assemble, count_clients, usual_model
 from raydl.caller import untouched
 from raydl.config.given import title
 from raydl.config.run import Run
@@ -161,6 +161,7 @@ def _new_name(run: Run) -> str:
 def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
     """The run with what it left open: the usual model and task, the fastest runtime."""
     problem = setup.problem
+    run = count_clients(run, problem.dataset)
     run = replace(run, model=usual_model(run, problem.dataset), task=problem.task.spec)
     choice = run.runtime.resolve(problem, run.cohorts(), run.last_round or 100)
     if choice.reason:

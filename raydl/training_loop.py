@@ -218,8 +218,9 @@ class TrainingLoop:
             return
         from raydl.data.figures import label_counts, plot_partition
 
-        labels = self._problem.dataset.train.targets.numpy()
-        if labels.ndim == 1 and self._problem.dataset.classes is not None:
-            counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
-            heading = f"{self._problem.dataset.name}, {title(self._run.partition)}"
+        dataset = self._problem.dataset
+        labels = dataset.train.labels()
+        if labels is not None and dataset.classes is not None:
+            counts = label_counts(labels, self._problem.partition, dataset.classes)
+            heading = f"{dataset.name}, {title(self._run.partition)}"
             self._record.figure("data/partition", plot_partition(counts, heading))

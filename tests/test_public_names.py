@@ -19,10 +19,10 @@ PUBLIC = {
     """,
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
-        Natural
+        HuggingFace ImageFolder Natural
         Parquet ParticipationSpec Partition PartitionSpec QuantitySkew Shards Skewed Source Split
-        Synthetic Tensors Uniform label_counts plot_participation plot_partition prepare
-        split_stratified
+        Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
+        plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax

@@ -1,10 +1,11 @@
 """From a run's spec to the values that it is made of, with every check that needs them."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
@@ -13,10 +14,10 @@ from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
 from raydl.core.algorithm import RunLength
 from raydl.core.errors import SpecError
-from raydl.core.grad import parameters
+from raydl.core.grad import call, parameters
 from raydl.core.module import Complete
 from raydl.core.rng import forked, seed_draws
-from raydl.core.task import Task, TaskSpec
+from raydl.core.task import Inputs, Task, TaskSpec
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.checks import (
@@ -25,7 +26,7 @@ from raydl.data.checks import (
     check_participation,
     check_partition,
 )
-from raydl.data.dataset import Dataset
+from raydl.data.dataset import Dataset, SampleShape
 from raydl.data.own import load_dataset
 from raydl.data.partitions.partition import Partition
 from raydl.runtimes.problem import Problem
@@ -60,6 +61,7 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
     dataset = load_dataset(run.data) if dataset is None else dataset
     check_dataset(dataset)
     spec = task_of(run, dataset)
+    run = count_clients(run, dataset)
     partition = assign(run, dataset)
     check_participation(run.participation, run.population, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
@@ -103,6 +105,17 @@ def assign(run: Run, dataset: Dataset) -> Partition:
     return partition
 
 
+def count_clients(run: Run, dataset: Dataset) -> Run:
+    """The run with a number of clients, if it leaves that to its partition and the data's owners.
+
+    Natural has a client for each owner.
+    """
+    natural = getattr(run.partition, "natural_clients", None)
+    if natural is None or dataset.owners is None or (run.clients or run.workers) is not None:
+        return run
+    return replace(run, clients=natural(dataset.owners.numpy()))
+
+
 def budget(run: Run, dataset: Dataset) -> RunLength:
     """How long the run is to be, for an algorithm that plans ahead."""
     updates = run.runtime.updates(len(next(run.cohorts())), run.population)
@@ -123,8 +136,19 @@ def task_of(run: Run, dataset: Dataset) -> TaskSpec:
 
 
 def usual_model(run: Run, dataset: Dataset) -> Model:
-    """The run's model, or if it names none what is usual for such data."""
-    return run.model or Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+    """The run's model, or if it names none what is usual for such data.
+
+    Raises:
+        SpecError: if no model is.
+    """
+    if run.model is not None:
+        return run.model
+    if isinstance(dataset.shape, dict):
+        raise SpecError(
+            f"the samples of {dataset.name} are dictionaries with {', '.join(dataset.shape)}, for "
+            "which no model is usual; give --model one that takes them as keyword arguments"
+        )
+    return Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
 
 
 def _check_shards(run: Run, partition: Partition) -> None:
@@ -138,7 +162,7 @@ def _check_shards(run: Run, partition: Partition) -> None:
 
 
 def _make_model(
-    model: Model, shape: tuple[int, ...], classes: int, seed: int, like: Tensor
+    model: Model, shape: SampleShape, classes: int | None, seed: int, like: Inputs
 ) -> nn.Module:
     """The module, with the first parameters of a seed; lazy ones are made for such inputs."""
     with forked(host=True), torch.random.fork_rng():
@@ -147,6 +171,6 @@ def _make_model(
         module = model.build(shape, classes)
         if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
             with torch.no_grad():
-                module.eval()(like)
+                call(module.eval(), like)
     freeze(module, model.frozen)
     return module

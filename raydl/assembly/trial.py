@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from raydl.assembly.attributes import attributes, attributes_kept, same
 from raydl.core import compat
 from raydl.core.errors import SpecError, first_sentence, require
-from raydl.core.grad import Batch, means, parameters
+from raydl.core.grad import Batch, call, means, parameters
 from raydl.core.module import Bound, ModuleError, frozen_parameters, submodule
 from raydl.core.rng import forked, seed_draws
-from raydl.core.task import Task
+from raydl.core.task import Inputs, Task
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.dataset import Dataset
@@ -102,7 +102,7 @@ def try_out(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
 
 def trains_on_one(task: Task, dataset: Dataset) -> str | None:
     """Why the model cannot train on a minibatch of a single sample; None if it can."""
-    one = Batch(*(each[:1] for each in two_samples(dataset)[:2]))
+    one = two_samples(dataset).part(slice(1))
     with forked(host=True), attributes_kept(task.model):
         task.model.train()
         try:
@@ -127,12 +127,12 @@ def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> Tensor:
     model.eval()
     with torch.no_grad(), _copying(model).holding(parameters(model)):
         try:
-            outputs = model(batch.inputs)
+            outputs = call(model, batch.inputs)
         except Exception as error:
             raise SpecError(
                 f"model {name} cannot take the samples of {dataset.name}, of shape "
-                f"{dataset.shape} and type {batch.inputs.dtype}: {first_sentence(error)}"
-                f"{submodule(model, lambda: model(batch.inputs))}{_hint(batch.inputs)}"
+                f"{dataset.shape} and type {_types(batch.inputs)}: {first_sentence(error)}"
+                f"{submodule(model, lambda: call(model, batch.inputs))}{_hint(batch.inputs)}"
             ) from error
     if not isinstance(outputs, Tensor) or outputs.is_complex():
         kind = outputs.dtype if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
@@ -178,7 +178,19 @@ def _check_scores(task: Task, batch: Batch, outputs: Tensor) -> Task:
     return task._replace(scores=tuple(scores), metrics=tuple(metrics))
 
 
-def _hint(inputs: Tensor) -> str:
+def _types(inputs: Inputs) -> str:
+    if isinstance(inputs, Tensor):
+        return str(inputs.dtype)
+    return ", ".join(f"{each.dtype} ({name})" for name, each in inputs.items())
+
+
+def _hint(inputs: Inputs) -> str:
+    if isinstance(inputs, dict):
+        return f". It is called as model({', '.join(map('{}=...'.format, inputs))})" + "".join(
+            f", where {name} holds integers from {int(each.min())} to {int(each.max())}"
+            for name, each in inputs.items()
+            if each.dtype == torch.int64
+        )
     if inputs.dtype != torch.int64:
         return ""
     low, high = int(inputs.min()), int(inputs.max())

@@ -35,6 +35,9 @@ CHOICES: dict[str, dict[str, type]] = {
         data.CIFAR100,
         data.Synthetic,
         data.Parquet,
+        data.ImageFolder,
+        data.Table,
+        data.HuggingFace,
     ),
     "partition": {
         "IID": data.IID,
@@ -46,7 +49,7 @@ CHOICES: dict[str, dict[str, type]] = {
     },
     "participation": _by_name(data.Uniform, data.Skewed),
     "model": _by_name(*(getattr(models, name) for name in models.__all__)),
-    "augmentation": _by_name(data.CropFlip),
+    "augmentation": _by_name(data.CropFlip, data.Transforms),
     "task": _by_name(*tasks.TASKS),
     "runtime": {
         "auto": Auto,

@@ -9,8 +9,8 @@ from raydl.config.names import OPTIONAL
 from raydl.core.errors import SpecError, brief
 from raydl.core.spec import make_default
 from raydl.core.task import TaskSpec
+from raydl.data.own import BRING
 from raydl.data.own import FUNCTIONS as OF_DATA
-from raydl.data.own import as_tensors
 from raydl.tasks.own import LossFunction
 
 FUNCTIONS = {**OF_DATA, "task": LossFunction}  # by field, what a function becomes
@@ -48,7 +48,7 @@ def as_object(field: str, given: Any) -> Any:
     Raises:
         SpecError: if it is none.
     """
-    given = as_tensors(given) if field == "data" else given
+    given = BRING[field](given) if field in BRING else given
     method = METHODS[field]
     if isinstance(given, tuple(CHOICES[field].values())):
         return given
@@ -66,11 +66,13 @@ def as_object(field: str, given: Any) -> Any:
             f"{given.__qualname__}(...)"
         )
     also = {
-        "data": ", a function that gives a Dataset, Tensors or (x, y), or (x, y) themselves",
+        "data": ", a function that gives what data may be, a map-style Dataset of torch's, or "
+        "(x, y) themselves",
         "partition": ", or a function (labels, clients, seed, owners) -> Partition",
         "participation": ", or a function (clients, seed) -> cohorts",
-        "augmentation": ", such as a function (inputs, generator) -> inputs",
         "task": ", or a function (outputs, targets) -> the loss of each sample",
+        "augmentation": ", such as a function (inputs, generator) -> inputs, or a transform of "
+        "torchvision.transforms.v2",
     }.get(field, "")
     raise SpecError(
         f"{field} is {brief(given)}; it must be one of {', '.join(CHOICES[field])}, by name or as "

@@ -23,6 +23,7 @@ from raydl.core.task import Precision, TaskSpec
 from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
 from raydl.data.batches import Augmentation
 from raydl.data.checks import check_cohorts
+from raydl.data.dataset import SampleShape
 from raydl.runtimes.spec import RuntimeSpec
 
 FROM_DATA = {"shape", "classes"}  # a model's arguments that the data decides
@@ -39,7 +40,8 @@ class Model(Spec, field="model"):
     Args:
         factory: one of raydl's models by name; ``package.module:name`` of an ``nn.Module`` class or
             of a function that makes a module; or such a class or function itself. It is called
-            with ``shape`` (of one sample) and ``classes``, if its signature has them.
+            with ``shape`` (of one sample; of a dictionary of inputs, that of each by name) and
+            ``classes``, if its signature has them.
         options: its other arguments.
         from_: run whose parameters and buffers are the first ones, by its folder or by its name in
             the storage; those that a seed gives by default.
@@ -115,22 +117,32 @@ class Model(Spec, field="model"):
             )
         return options | own
 
-    def build(self, shape: Sequence[int], classes: int) -> nn.Module:
-        """The module for samples of a shape and a number of classes."""
+    def build(
+        self, shape: Sequence[int] | Mapping[str, Sequence[int]], classes: int | None
+    ) -> nn.Module:
+        """The module for samples of a shape, or a shape for each input, and a number of classes."""
         factory = self._callable()
-        given = {"shape": tuple(shape), "classes": classes}
+        given: dict[str, Any] = {"shape": _tuples(shape), "classes": classes}
         takes = signature(factory).parameters
         given = {name: value for name, value in given.items() if name in takes}
         try:
             return factory(**given, **self.options)
         except TypeError as error:
-            raise SpecError(f"model {self.name} cannot be made: {error}") from error
+            names = f" with inputs {', '.join(shape)}" if isinstance(shape, Mapping) else ""
+            raise SpecError(f"model {self.name} cannot be made{names}: {error}") from error
 
     def _callable(self) -> Callable[..., nn.Module]:
         if not isinstance(self.factory, str):
             return self.factory
         found: Callable[..., nn.Module] = choices.find("model", self.factory)
         return found
+
+
+def _tuples(shape: Sequence[int] | Mapping[str, Sequence[int]]) -> SampleShape:
+    """A shape, or several by name, as a model's factory is given them."""
+    if isinstance(shape, Mapping):
+        return {name: tuple(each) for name, each in shape.items()}
+    return tuple(shape)
 
 
 @dataclass(frozen=True)
@@ -221,7 +233,8 @@ class Run(Spec):
         task: loss and metrics of what is learned; what is usual for the data by default.
         runtime: place where the clients train: actors by default; DataParallel's processes
             allreduce, and the workers of ParameterServer and EASGD around a parameter_server.
-        clients: number of clients (N): 100 by default; an algorithm with workers has its own.
+        clients: number of clients (N): 100 by default, of a Natural partition as many as the data
+            has owners; an algorithm with workers has its own.
         rounds: number of rounds: 30 by default, or as many as the epochs take.
         epochs: passes over the whole training set after which the run ends, in all.
         seed: seed of every draw: first parameters, partition, cohorts, order of samples, dropout.
@@ -297,7 +310,10 @@ class Run(Spec):
 
     @property
     def population(self) -> int:
-        """How many clients, or workers, the training samples fall to."""
+        """How many clients, or workers, the training samples fall to.
+
+        Where the owners of the data decide, a run has no number before it is assembled.
+        """
         return self.workers or self.clients or 100
 
     @property

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
+from raydl.core import tree
 from raydl.core.module import Bound, encode_buffer
-from raydl.core.task import Precision, Task
+from raydl.core.task import Inputs, Precision, Task
 from raydl.core.tree import Params
 
 Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
@@ -24,14 +25,20 @@ class Batch(NamedTuple):
     """A minibatch as the model takes it.
 
     Attributes:
-        inputs: [B, ...].
+        inputs: [B, ...]; or a dictionary of such, which are the model's keyword arguments.
         targets: [B, ...].
         weights: float [B], 1 for a sample and 0 for padding; None if nothing is padded.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     weights: Tensor | None = None
+
+    def part(self, samples: slice) -> "Batch":
+        """Some of the samples."""
+        inputs = tree.map(lambda each: each[samples], self.inputs)
+        weights = None if self.weights is None else self.weights[samples]
+        return Batch(inputs, self.targets[samples], weights)
 
 
 class Gradients(NamedTuple):
@@ -79,16 +86,22 @@ def parameters(model: nn.Module) -> Params:
     return {name: values[name].detach().clone() for name in sorted(values)}
 
 
-def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
+def call(model: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    """What a model gives for inputs: those of a dictionary are its keyword arguments."""
+    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def forward(task: Task, params: Params, inputs: Inputs) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
     with Bound(task.model, task.rewritten).holding(params):
         return apply(task, task.model, inputs)
 
 
-def apply(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def apply(task: Task, model: Callable[..., Tensor], inputs: Inputs) -> Tensor:
     """A model's float32 outputs [B, ...], in the task's precision."""
-    with _autocast(task.precision, inputs.device):
-        outputs = model(inputs)
+    _, first = next(tree.leaves(inputs))
+    with _autocast(task.precision, first.device):
+        outputs = call(model, inputs)
     return outputs.float()
 
 
@@ -229,9 +242,7 @@ def pieces(task: Task, batch: Batch) -> Iterator[tuple[Batch, Share]]:
     samples = len(batch.targets)
     size = task.microbatch or samples
     for start in range(0, samples, size):
-        stretch = slice(start, start + size)
-        weights = None if batch.weights is None else batch.weights[stretch]
-        part = Batch(batch.inputs[stretch], batch.targets[stretch], weights)
+        part = batch.part(slice(start, start + size))
         yield part, share_of(task, part, batch) if size < samples else WHOLE
 
 

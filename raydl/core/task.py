@@ -7,7 +7,7 @@ same means.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Precision: TypeAlias = Literal["float32", "bf16"]
-Inputs: TypeAlias = Any  # a tensor [B, ...], or what else the model takes
+Inputs: TypeAlias = Tensor | dict[str, Tensor]  # [B, ...]; or several by the model's argument
 
 
 class TaskSpec(Spec, ABC, field="task"):

@@ -5,8 +5,11 @@ sources        where data sets come from: published ones, made ones, the user's 
 partitions     which samples each client holds
 participation  Uniform, Skewed: who takes part in which round
 augmentation   CropFlip: random changes of whole batches
+transforms     Transforms: those of torchvision
 batches        the clients' samples as minibatches
-arrays         arrays and lists as tensors
+arrays         arrays, lists and columns as tensors
+frames         pandas' tables as arrays
+reading        the samples of a torch Dataset, read once
 own            own sources, partitions and participations that are functions, and what they give
 checks         what is wrong with what own ones give
 figures        how labels, sizes and participation fall over the clients, counted and drawn
@@ -24,10 +27,15 @@ from raydl.data.partitions.partition import Partition, PartitionSpec
 from raydl.data.partitions.quantity import QuantitySkew
 from raydl.data.partitions.shards import Shards
 from raydl.data.sources.digits import Digits
+from raydl.data.sources.huggingface import HuggingFace
+from raydl.data.sources.image_folder import ImageFolder
 from raydl.data.sources.parquet import Parquet, prepare
 from raydl.data.sources.synthetic import Synthetic
+from raydl.data.sources.table import Table
 from raydl.data.sources.tensors import Tensors
+from raydl.data.sources.torch_dataset import TorchDataset
 from raydl.data.sources.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from raydl.data.transforms import Transforms
 
 __all__ = [
     "CIFAR10",
@@ -40,6 +48,8 @@ __all__ = [
     "Digits",
     "Dirichlet",
     "FashionMNIST",
+    "HuggingFace",
+    "ImageFolder",
     "Natural",
     "Parquet",
     "ParticipationSpec",
@@ -51,7 +61,10 @@ __all__ = [
     "Source",
     "Split",
     "Synthetic",
+    "Table",
     "Tensors",
+    "TorchDataset",
+    "Transforms",
     "Uniform",
     "label_counts",
     "plot_participation",

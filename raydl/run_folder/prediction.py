@@ -11,11 +11,12 @@ from pyarrow import parquet
 from torch import Tensor
 
 from raydl.config import options
+from raydl.core import tree
 from raydl.core.errors import require
 from raydl.core.grad import apply
 from raydl.core.rng import forked, seed_draws
-from raydl.core.task import Task
-from raydl.data.arrays import as_tensor
+from raydl.core.task import Inputs, Task
+from raydl.data.arrays import as_inputs
 from raydl.data.dataset import Dataset, Split
 from raydl.data.sources.tensors import as_stored
 from raydl.run_folder.model import Which, load_from
@@ -39,9 +40,10 @@ class Trained(NamedTuple):
     seed: int
 
     @torch.no_grad()
-    def outputs(self, inputs: Tensor) -> Iterator[Tensor]:
+    def outputs(self, inputs: Inputs) -> Iterator[Tensor]:
         """The model's outputs [B, ...] for stored inputs, a few samples at a time."""
-        for stored in torch.split(inputs, AT_ONCE):
+        samples = len(next(tree.leaves(inputs))[1])
+        for stored, _ in Split(inputs, torch.empty(samples)).pieces(AT_ONCE):
             yield apply(self.task, self.task.model, self.sample.preparation(stored))
 
 
@@ -74,11 +76,11 @@ def predict(run: str, inputs: Any, which: Which = "last", storage: str | None = 
         torch.Size([359, 10])
     """
     trained = read_trained(find_run(run, storage), which)
-    given = as_tensor("inputs", inputs)
-    allowed = "[n, C, H, W], [n, F] or [n, T]"
-    require(given.ndim in (2, 4), "inputs' shape", tuple(given.shape), allowed)
-    stored = as_stored(given)
-    trained.sample.check(tuple(given.shape[1:]), stored.dtype, "inputs")
+    given = as_inputs("inputs", inputs)
+    for _, each in tree.leaves(given):
+        require(each.ndim > 0, "inputs' shape", tuple(each.shape), "[n, ...]")
+    stored = tree.map(as_stored, given)
+    trained.sample.check(stored, "inputs")
     return torch.cat([*trained.outputs(stored)])
 
 
@@ -131,7 +133,7 @@ def check_data(sample: Sample, dataset: Dataset, split: str) -> None:
     sizes = {name: len(getattr(dataset, name).targets) for name in ("test", "validation", "train")}
     filled = " or ".join(name for name, size in sizes.items() if size)
     require(sizes.get(split, 0) > 0, "split", split, f"{filled}, which {dataset.name} has")
-    sample.check(dataset.shape, dataset.train.inputs.dtype, f"the samples of {dataset.name}")
+    sample.check(dataset.train.inputs, f"the samples of {dataset.name}")
     if dataset.classes is None or sample.classes is None:
         return
     fewer = f"{sample.classes} or fewer, which the run's model knows"
@@ -143,7 +145,7 @@ def _predict(trained: Trained, dataset: Dataset, split: str) -> Iterator[tuple[S
     """The scores and the tables of the stretches that a run scores a split in."""
     whole: Split = getattr(dataset, split)
     for stretch in stretches(dataset, split):
-        part = Split(*(each[stretch.start : stretch.stop] for each in whole))
+        part = whole.take(slice(stretch.start, stretch.stop))
         with forked(host=True):
             seed_draws(trained.seed, split, stretch.start, "evaluation", host=True)
             model = partial(apply, trained.task, trained.task.model)

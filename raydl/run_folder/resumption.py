@@ -129,6 +129,8 @@ def how_to_resume(folder: Folder, settings: Mapping[str, Any]) -> str:
 def only_in_python(settings: Mapping[str, Any]) -> bool:
     """Whether a run holds what no word can name: tensors, what a script made, a model's functions.
 
+    Objects that are told by what they are stand in <>.
+
     Args:
         settings: as its ``run.yaml`` holds them.
     """
@@ -137,7 +139,7 @@ def only_in_python(settings: Mapping[str, Any]) -> bool:
     own = any(re.match(r"__main__:|.*<", name) for name in names if isinstance(name, str))
     values = {field: each if isinstance(each, list) else [each] for field, each in flat.items()}
     return own or any(
-        str(value).startswith("sha256:")
+        str(value).startswith(("sha256:", "<"))
         or (field.startswith("model.") and field != "model.name" and _names_function(value))
         for field, each in values.items()
         for value in each

@@ -29,7 +29,7 @@ from tuning.sweep.report import Outcome, score_on_test, write
 from tuning.sweep.resources import check_room, claims, side_by_side
 from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.table import Table, best_of, stages_of
+from tuning.sweep.table import TrialTable, best_of, stages_of
 from tuning.sweep.tuner import search
 
 __all__ = ["Outcome", "SweepConfig", "sweep"]
@@ -160,7 +160,7 @@ def _search(
     """The rows of the trials, when they are done."""
     at_once = side_by_side(space.corners, plan, total_resources())
     with LiveTable(console, space.fields, plan.trials if points is None else len(points)) as live:
-        table = Table(folder, space, plan.scheduler, live)
+        table = TrialTable(folder, space, plan.scheduler, live)
         search(table, plan, points, stop, concurrent=at_once, dataset=dataset, later=later)
     if stop.signal:
         raise Stopped(stop.signal, (Folder(space.run.storage) / plan.name).uri, 0)

@@ -21,7 +21,7 @@ class Outcome(NamedTuple):
     """What a sweep came to.
 
     Attributes:
-        trials: a row each; see `tuning.sweep.table.Table`.
+        trials: a row each; see `tuning.sweep.table.TrialTable`.
         best: the row of the finished trial that did best in validation; None if none finished.
         winner: the rows of its runs with several seeds, scored on the test set.
         path: of the sweep's folder.

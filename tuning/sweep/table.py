@@ -34,7 +34,7 @@ class Watcher(Protocol):
         """A trial has its outcome."""
 
 
-class Table:
+class TrialTable:
     """The rows of the trials, as they are in the file.
 
     A row holds the number; the swept fields, as they are in the trial's last stage; outcome

@@ -16,7 +16,7 @@ from ray import tune
 
 import raydl
 from raydl import Run
-from raydl.assembly.assemble import usual_model
+from raydl.assembly.assemble import count_clients, usual_model
 from raydl.data import Dataset
 from raydl.round import NonFiniteError
 from raydl.run_folder import checkpoint
@@ -132,9 +132,10 @@ def _through_stages(
 
 
 def _run(job: Job, settings: Settings, data: Dataset | None, place: Folder | None = None) -> Run:
-    """A trial's run, its model named if that does not take to load the data, and its folder."""
+    """A trial's run, complete if that does not take to load the data, and its folder."""
     run = job.space.at(settings)
-    run = run if data is None else replace(run, model=usual_model(run, data))
+    if data is not None:
+        run = replace(count_clients(run, data), model=usual_model(run, data))
     return run if place is None else replace(run, storage=place.parent, name=place.name)
 
 

@@ -29,7 +29,7 @@ from tuning.sweep.lineage import Stage
 from tuning.sweep.resources import reserve
 from tuning.sweep.schedulers import SETTINGS, rungs, scheduler, seeded, unit_of
 from tuning.sweep.space import Settings
-from tuning.sweep.table import Table, stages_of
+from tuning.sweep.table import TrialTable, stages_of
 from tuning.sweep.trial import Job, do, home_of
 
 _SCRATCH = "tune"  # of the sweep's folder, while Tune is at work
@@ -44,7 +44,7 @@ _SWITCHES = {  # of Tune, which only the environment sets
 
 
 def search(
-    table: Table,
+    table: TrialTable,
     plan: SweepConfig,
     points: Sequence[Settings] | None,
     stop: Stop,
@@ -106,7 +106,7 @@ def search(
         ).fit()
 
 
-def _suggestions(table: Table, plan: SweepConfig) -> Searcher:
+def _suggestions(table: TrialTable, plan: SweepConfig) -> Searcher:
     """Optuna's; on resuming, those of the trials that there were come first."""
     begun = [
         {f"{SETTINGS}/{field}": value for field, value in stages_of(row)[0].settings.items()}
@@ -197,7 +197,7 @@ class _Silent(TrialProgressCallback):
 class _Listener(tune.Callback):
     """Numbers Tune's trials as they are made, and tells the table what becomes of them."""
 
-    def __init__(self, table: Table, stop: Stop) -> None:
+    def __init__(self, table: TrialTable, stop: Stop) -> None:
         self._table, self._stop, self._made = table, stop, 0
 
     def __getstate__(self) -> dict[str, Any]:

@@ -92,14 +92,17 @@ def prepare(source: Source | Dataset, uri: str) -> None:
     folder = _folder(uri)
     folder.make()
     dataset = source if isinstance(source, Dataset) else load_dataset(source)
-    columns = [_columns(getattr(dataset, part)) for part in _PARTS]
+    mean, std = dataset.mean, dataset.std
+    if isinstance(mean, dict) or isinstance(std, dict) or dataset.classes is None:
+        raise _unfit(dataset)
+    columns = [_columns(dataset, getattr(dataset, part)) for part in _PARTS]
     if dataset.owners is not None:
         columns[0]["owner"] = dataset.owners
     about = {
         "name": dataset.name,
         "classes": dataset.classes,
-        "mean": None if dataset.mean is None else dataset.mean.tolist(),
-        "std": None if dataset.std is None else dataset.std.tolist(),
+        "mean": None if mean is None else mean.tolist(),
+        "std": None if std is None else std.tolist(),
         "rows": [len(each["input"]) for each in columns],
         "columns": {name: _layout(each) for name, each in columns[0].items()},
         "digest": _digest(columns),
@@ -129,8 +132,17 @@ def _usable(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _columns(split: Split) -> dict[str, Tensor]:
+def _columns(dataset: Dataset, split: Split) -> dict[str, Tensor]:
+    if isinstance(split.inputs, dict):
+        raise _unfit(dataset)
     return {"input": split.inputs, "target": split.targets}
+
+
+def _unfit(dataset: Dataset) -> SpecError:
+    return SpecError(
+        f"{dataset.name} has a dictionary of inputs, or numbers for targets, which cannot be "
+        "prepared as Parquet; load it as it is"
+    )
 
 
 def _layout(column: Tensor) -> dict[str, Any]:

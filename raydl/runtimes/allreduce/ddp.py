@@ -49,7 +49,7 @@ class SharedGradient:
         """This process's stretch, and what its mean weighs in the mean over the processes."""
         samples = len(batch.targets)
         start, stop = (at * samples // self._size for at in (self._rank, self._rank + 1))
-        own = Batch(batch.inputs[start:stop], batch.targets[start:stop])
+        own = batch.part(slice(start, stop))
         return own, share_of(self._task, own, batch, self._size)
 
     def _wrap(self) -> DistributedDataParallel:

@@ -9,6 +9,7 @@ import ray
 from ray import cloudpickle
 from torch import nn
 
+from raydl.core import tree
 from raydl.core.grad import parameters
 from raydl.core.module import Complete, complete, has_hooks, restore
 from raydl.data.dataset import Dataset, Split
@@ -33,11 +34,8 @@ def store_dataset(dataset: Dataset) -> StoredDataset:
     """The data set, with its samples put into the object store unless they are there."""
     if isinstance(dataset, StoredDataset):
         return dataset
-    arrays = {
-        f"{part}.{name}": tensor.numpy()
-        for part in _PARTS
-        for name, tensor in getattr(dataset, part)._asdict().items()
-    }
+    splits = {part: getattr(dataset, part)._asdict() for part in _PARTS}
+    arrays = {path: tensor.numpy() for path, tensor in tree.leaves(splits)}
     return StoredDataset(**vars(dataset), arrays=ray.put(arrays))
 
 
@@ -48,11 +46,8 @@ def without_samples(dataset: StoredDataset) -> StoredDataset:
 
 def with_samples(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
     """The data set with the samples that `without_samples` took out; they lie in Ray's memory."""
-    splits = {
-        part: Split(**{name: as_tensor(arrays[f"{part}.{name}"]) for name in Split._fields})
-        for part in _PARTS
-    }
-    train, validation, test = (splits[part] for part in _PARTS)
+    splits = tree.from_leaves({path: as_tensor(array) for path, array in arrays.items()})
+    train, validation, test = (Split(**splits[part]) for part in _PARTS)
     return replace(dataset, train=train, validation=validation, test=test)
 
 

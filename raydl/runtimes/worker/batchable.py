@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from raydl.core import tree
 from raydl.core.compat import BATCH_NORMS, RUNNING_NORMS
 from raydl.core.errors import SpecError, first_sentence
 from raydl.core.grad import Batch, Gradients, eager, functional, parameters
@@ -27,7 +28,9 @@ def check_batchable(problem: Problem) -> None:
     params = parameters(model)
     each = {name: value.expand(2, *value.shape).clone() for name, value in params.items()}
     weights = torch.ones(2, len(batch.targets))
-    inputs, targets = (part.expand(2, *part.shape) for part in (batch.inputs, batch.targets))
+    inputs, targets = (
+        tree.map(lambda each: each.expand(2, *each.shape), part) for part in batch[:2]
+    )
     both = Batch(inputs, targets, weights)
     seed = partial(seed_draws, problem.seed, "trial", host=True)
 

@@ -96,7 +96,7 @@ def outputs_of(
         split: the samples as they are stored.
         prepare: what makes inputs of them.
     """
-    for stored, targets in zip(*(torch.split(each, AT_ONCE) for each in split), strict=True):
+    for stored, targets in split.pieces(AT_ONCE):
         inputs = prepare(stored)
         outputs = model(inputs)
         yield outputs, score_outputs(task.spec, outputs, task.spec.target(inputs, targets))
