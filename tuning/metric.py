@@ -62,9 +62,10 @@ class Metric(NamedTuple):
 
     def text(self, value: float, spread: float | None = None) -> str:
         """A value in words, and its standard deviation: ``97.31 ± 0.58 %``."""
-        form = ".2f" if self.share else ".4g"
-        numbers = (self.shown(each) for each in (value, spread) if each is not None)
-        return " ± ".join(f"{each:{form}}" for each in numbers) + (" %" if self.share else "")
+        form, fine = (".2f", ".2f") if self.share else (".4g", ".2g")
+        text = f"{self.shown(value):{form}}"
+        text += "" if spread is None else f" ± {self.shown(spread):{fine}}"
+        return text + (" %" if self.share else "")
 
     def label(self, split: str) -> str:
         """What an axis is called: ``validation accuracy (%)``."""

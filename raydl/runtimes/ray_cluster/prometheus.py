@@ -1,7 +1,8 @@
 """A run's figures as metrics of Ray, which every node serves to Prometheus.
 
 They are named ``ray_raydl_...`` there, with the run's name as a tag, and of its task's own metric
-that one's name as well; clusters/grafana.json shows them. Without Ray's metrics agent, which ``ray[default]`` brings, they go nowhere.
+that one's name as well; clusters/grafana.json shows them. Without Ray's metrics agent, which
+``ray[default]`` brings, they go nowhere.
 
 All are gauges: a run's counts are totals that its checkpoints keep, so that a run that is resumed,
 in this process or in another one, goes on where it was.
@@ -38,7 +39,7 @@ class PrometheusGauges:
     """
 
     def __init__(self, best: str) -> None:
-        self._gauges = [
+        self._gauges: list[tuple[Gauge, str, dict[str, str]]] = [
             (Gauge(name, about, tag_keys=("run",)), column, {})
             for name, (column, about) in FIGURES.items()
         ]
