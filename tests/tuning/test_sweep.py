@@ -78,6 +78,7 @@ def swept(
         ({"algorithm.epochs": {"randint": [1, 2.5]}}, "two whole numbers"),
         ({"clients": {"randint": [0, 3]}}, "clients is 0; it must be 1 or larger"),
         ({"algorithm": {"grid": ["FedAvg", "FedAgv"]}}, "did you mean 'FedAvg'"),
+        ({"task": {"grid": ["Classification", "Regression"]}}, "compared by different metrics"),
         ({}, "space is {}"),
     ],
 )
