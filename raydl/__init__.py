@@ -1,8 +1,8 @@
 """raydl: distributed and federated learning on Ray.
 
 An algorithm is a value; where it runs is somebody else's business. ``raydl.run(Run(...))`` does a
-whole run, and ``raydl.load(RUN)`` gives the model of one; ``raydl.rounds`` is the loop under it,
-which needs no Ray.
+whole run, ``raydl.load(RUN)`` gives the model of one, and ``raydl.predict(RUN, inputs)`` what it
+says of samples; ``raydl.rounds`` is the loop under it, which needs no Ray.
 """
 
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from raydl.config.run import Checkpointing, Evaluation, Model, Run
     from raydl.round import Round, rounds
     from raydl.run_folder.model import load
+    from raydl.run_folder.prediction import predict
     from raydl.training import run
     from raydl.training_loop import History
 
@@ -27,6 +28,7 @@ __all__ = [
     "Run",
     "SpecError",
     "load",
+    "predict",
     "rounds",
     "run",
 ]
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazily(
         "config.run": ("Checkpointing", "Evaluation", "Model", "Run"),
         "round": ("Round", "rounds"),
         "run_folder.model": ("load",),
+        "run_folder.prediction": ("predict",),
         "training": ("run",),
         "training_loop": ("History",),
     },

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from torch import nn
+
 from raydl.assembly.assemble import Assembled, assemble, count_clients, usual_model
 from raydl.caller import untouched
 from raydl.config.given import title
@@ -25,6 +27,7 @@ from raydl.run_folder.resumption import (
     run_yaml,
     stored_settings,
 )
+from raydl.run_folder.start import read_start
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import ClientStateLostError, ClusterError, CohortRuntime, ServerRuntime
 from raydl.signals import Interrupted, Stop, stoppable
@@ -91,7 +94,8 @@ def run(
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
     stored = stored_settings(folder, spec, resume=resume)
-    setup = assemble(spec, dataset)
+    start = read_start(spec, folder, resumed=stored is not None)
+    setup = assemble(spec, dataset, start and start.model)
     spec = _resolve(spec, setup, callback)
     if stored:
         check_same(spec, stored)
@@ -102,22 +106,27 @@ def run(
         if folder.has("summary.json") and spec.over(done, epochs):
             saved = checkpoint.newest(folder)
             if saved and saved.round == done:
-                return _read_finished(folder, rows, saved.model.state)
+                return _read_finished(folder, rows, saved.model.state, setup.problem.make)
     Folder(spec.storage).make()
     callback.on_start(spec, setup.problem, folder)
     with remove_if_nothing_is_done(folder, spec), stoppable() as stop:
+        if start and not stored:
+            checkpoint.save_start(folder, start)
         # Other processes that run the loop are in other folders than this one.
         loop = partial(_loop, spec, folder.absolute, setup.params)
         outcome = spec.runtime.launch(setup.problem, loop, callback.on_round, stop)
         if isinstance(outcome, BaseException):
             raise outcome
-    history: History = outcome._replace(path=folder.uri)
+    history: History = outcome._replace(path=folder.uri, make=setup.problem.make)
     return history
 
 
-def _read_finished(folder: Folder, rows: list[Row], params: Params) -> History:
+def _read_finished(
+    folder: Folder, rows: list[Row], params: Params, make: Callable[[], nn.Module] | None
+) -> History:
     """The history of a run that is finished."""
-    return History(table_of(rows), json.loads(folder.read("summary.json")), folder.uri, params)
+    summary = json.loads(folder.read("summary.json"))
+    return History(table_of(rows), summary, folder.uri, params, make)
 
 
 def _loop(
@@ -150,10 +159,11 @@ def _new_name(run: Run) -> str:
 
 
 def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
-    """The run with what it left open: what the data says, and the runtime that is fastest."""
-    dataset = setup.problem.dataset
-    run = replace(count_clients(run, dataset), model=usual_model(run, dataset))
-    choice = run.runtime.resolve(setup.problem, run.cohorts(), run.last_round or 100)
+    """The run with what it left open: the usual model and task, the fastest runtime."""
+    problem = setup.problem
+    run = count_clients(run, problem.dataset)
+    run = replace(run, model=usual_model(run, problem.dataset), task=problem.task.spec)
+    choice = run.runtime.resolve(problem, run.cohorts(), run.last_round or 100)
     if choice.reason:
         callback.on_runtime(choice.reason)
     return replace(run, runtime=choice.runtime)

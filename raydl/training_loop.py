@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from torch import nn
 
 from raydl.config import options
 from raydl.config.given import title
@@ -17,7 +18,8 @@ from raydl.core.module import complete, frozen_parameters
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
-from raydl.run_folder.record import COLUMNS, Record, Row, score_columns, table_of
+from raydl.run_folder.model import Which, load_from, read_parameters, remake
+from raydl.run_folder.record import Record, Row, score_columns, table_of
 from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, run_yaml
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
@@ -29,16 +31,33 @@ class History(NamedTuple):
     """What a run did.
 
     Attributes:
-        table: a row for each round; the columns are those of `raydl.run_folder.record.COLUMNS`.
-        summary: the last row's totals, the final accuracies and the parameters' fingerprint.
+        table: a row for each round; the columns are those of
+            `raydl.run_folder.record.COLUMNS`, and the metrics of each split.
+        summary: the last row's totals, the final metrics and the parameters' fingerprint.
         path: path of the run's folder.
         params: the final parameters and buffers, all of the model's ``state_dict``.
+        make: makes the model anew, with its first parameters.
     """
 
     table: pd.DataFrame
     summary: dict[str, Any]
     path: str
     params: Params
+    make: Callable[[], nn.Module] | None = None
+
+    def model(self, which: Which = "last") -> nn.Module:
+        """The model with its parameters and buffers, as `raydl.load` has it.
+
+        Args:
+            which: the last parameters, or those that did best in validation.
+
+        Raises:
+            SpecError: if the run's folder holds no sound checkpoint of them.
+        """
+        folder = Folder(self.path)
+        if self.make is None:
+            return load_from(folder, which)
+        return remake(self.make, read_parameters(folder, which))
 
 
 class TrainingLoop:
@@ -81,9 +100,10 @@ class TrainingLoop:
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
-        self._record = Record(self._folder, samples, start, writes=self._runtime.is_leader)
+        task, leads = self._problem.task, self._runtime.is_leader
+        self._record = Record(self._folder, task, samples, start, writes=leads)
         with closing(self._record):
-            self._best = checkpoint.Best(self._folder, self._record.rows)
+            self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
             return self._train(start, state, stop)
 
     def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
@@ -159,7 +179,7 @@ class TrainingLoop:
         summary = {
             "fingerprint": tree.fingerprint(params),
             "rounds": last["round"],
-            **{name: last[name] for name in COLUMNS.names if name not in ("round", "clients")},
+            **{name: each for name, each in last.items() if name not in ("round", "clients")},
             "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
             **self._best_scores(test),
         }
@@ -183,14 +203,15 @@ class TrainingLoop:
             return {}
         if row["round"] != self._record.rows[-1]["round"]:
             last = self._test(params)
-        scores = {"round": row["round"], "val_accuracy": row["val_accuracy"]} | last
+        scores = {name: row[name] for name in ("round", self._best.column)} | last
         return {f"best_{name}": value for name, value in scores.items()}
 
     def _test(self, params: Params) -> Row:
         """What parameters score on the test set; nothing if it is not to be looked at."""
         if self._run.evaluation.test == "never":
             return {}
-        return score_columns({"test": self._runtime.evaluate(params, "test")()})
+        score = self._runtime.evaluate(params, "test")()
+        return score_columns(self._problem.task.spec, {"test": score})
 
     def _draw_partition(self) -> None:
         if not has_plots():

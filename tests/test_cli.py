@@ -42,6 +42,7 @@ run --help
 run --algorithm DiLoCo --runtime simulated --help
 run --help momentum
 show --help
+predict --help
 plan --help
 data --help
 data show --help

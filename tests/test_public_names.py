@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Checkpointing Evaluation History Model Round Run SpecError load rounds run
+        Checkpointing Evaluation History Model Round Run SpecError load predict rounds run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
@@ -24,7 +24,9 @@ PUBLIC = {
         Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
         plot_partition prepare split_stratified
     """,
-    "raydl.models": "MLP CifarCNN LeNet MnistCNN ResNet18 Softmax",
+    "raydl.models": """
+        MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
+    """,
     "raydl.optim": """
         Adagrad Adam AdamW AnyOptimizer AnySchedule Constant Cosine LAMB LARS OPTIMIZERS
         OptimizerSpec Polynomial SCHEDULES SGD ScheduleSpec Step TorchLAMB TorchLARS UpdateRule Yogi
@@ -34,6 +36,9 @@ PUBLIC = {
     "raydl.runtimes": """
         Actors AllReduce Asynchronous Auto Batched Exponential Lognormal Measured Sequential
         ShardedServer Simulated StaleSynchronous Synchronous
+    """,
+    "raydl.tasks": """
+        TASKS Classification MultiLabel NextToken Reconstruction Regression Segmentation TaskSpec
     """,
     "tuning.sweep": "Outcome SweepConfig sweep",
 }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from raydl import Checkpointing, History, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.config import options
-from raydl.data import Uniform
-from raydl.run_folder.record import COLUMNS
+from raydl.data import Digits, Uniform
+from raydl.run_folder.record import COLUMNS, SPLITS
+from raydl.run_folder.sample import Sample
 from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
+from raydl.tasks import Classification
 from tests.command import SMALL, done, summary
 
 TOTALS = ["samples", "epochs", "local_steps", "messages", "bytes_down", "bytes_up"]
@@ -49,16 +51,6 @@ def folder(history) -> Path:
     return Path(history.path)
 
 
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A remote file system of pyarrow's that lives in this process."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    yield "fsspec+memory:///bucket/runs"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
-
-
 def events(path: Path) -> EventAccumulator:
     board = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0})
     return board.Reload()
@@ -79,7 +71,10 @@ def test_files(folder):
 
 def test_metrics(history, folder, spec):
     table = pd.read_parquet(folder / "metrics.parquet")
-    assert list(table.columns) == COLUMNS.names
+    assert list(table.columns) == [
+        *COLUMNS.names,
+        *(f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")),
+    ]
     assert table["round"].tolist() == [1, 2, 3, 4, 5]
     for name in [*TOTALS, "wall_seconds", "simulated_seconds"]:
         assert table[name].is_monotonic_increasing, name
@@ -153,8 +148,10 @@ def test_run_yaml_holds_the_spec_and_the_versions(folder, spec):
     import torch
 
     assert written.pop("versions")["torch"] == torch.__version__.partition("+")[0]
-    assert written.pop("sample") == {"shape": [1, 8, 8], "classes": 10}
-    assert options.from_mapping(written) == spec
+    assert Sample.from_mapping(written.pop("sample")) == Sample.of(
+        Digits().load(), Classification()
+    )
+    assert options.from_mapping(written) == replace(spec, task=Classification())
 
 
 def test_run_yaml_repeats_the_run(history, folder, tmp_path):

@@ -11,7 +11,8 @@ from raydl.algorithms import FedAvg, FedSGD
 from raydl.assembly.assemble import assemble
 from raydl.config import options
 from raydl.core import tree
-from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.grad import parameters
+from raydl.core.task import Task
 from raydl.data import CropFlip, Natural, Synthetic, Tensors, Uniform
 from raydl.data.batches import Preparation
 from raydl.round import NonFiniteError
@@ -20,6 +21,7 @@ from raydl.runtimes.auto import Auto
 from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.worker.evaluation import evaluate
 from raydl.storage import Folder
+from raydl.tasks import Classification
 from raydl.training import Callback
 from tests.command import raydl, summary
 
@@ -45,12 +47,12 @@ def test_what_a_history_says(spec):
     dataset = spec.data.load()
     model = spec.model.build(dataset.shape, dataset.classes)
     score = evaluate(
-        Task(model, cross_entropy),
+        Task(model, Classification()),
         history.params,
         dataset.test,
         Preparation.of(dataset, torch.device("cpu")),
     )
-    assert history.summary["test_accuracy"] == score.means()["accuracy"]
+    assert history.summary["test_accuracy"] == score.metrics(Classification())["accuracy"]
     assert isinstance(history.table, pd.DataFrame)
     assert len(history.table) == 4
 

@@ -63,6 +63,20 @@ COMMANDS = {
             "--json": "prints JSON in place of a table",
         },
     ),
+    "predict": Command(
+        "raydl.cli.predict:main",
+        "RUN [OPTION ...]",
+        "what a run's model says of each sample, as Parquet, and its score",
+        "Writes a row for each sample of a split: its target, and of a classifier the predicted "
+        "class and the probabilities of all. RUN is a run's folder, or its name in --storage. The "
+        "data is the run's own, or what --data names, of the options of raydl run those that "
+        "matter; it is normalized as the run's was.",
+        {
+            "--storage FOLDER": "where a run is that is given by its name; runs by default",
+            "--json": "prints JSON in place of a table",
+        },
+        of_a_run=True,
+    ),
     "plan": Command(
         "raydl.cli.plan:main",
         "[OPTION ...]",

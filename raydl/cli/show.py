@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.console import Console
 
-from raydl.cli.arguments import run_folder, take_option
+from raydl.cli.arguments import take_option
 from raydl.cli.progress import table
 from raydl.config import options
 from raydl.core.errors import SpecError
-from raydl.run_folder.resumption import how_to_resume, read_settings
+from raydl.run_folder.resumption import find_run, how_to_resume, read_settings
 
 
 def main(argv: list[str]) -> int:
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
         raise SpecError("raydl show needs one run or more: raydl show RUN ... [--json]")
     runs = {}
     for named in argv:
-        folder = run_folder(named, storage)
+        folder = find_run(named, storage)
         if not folder.has("summary.json"):
             how = how_to_resume(folder, read_settings(folder))
             raise SpecError(f"run {named!r} is not finished; go on with it: {how}")

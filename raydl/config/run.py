@@ -1,7 +1,7 @@
 """The spec of a run: everything that a user configures, as frozen dataclasses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from inspect import signature
 from itertools import repeat
@@ -16,9 +16,10 @@ from raydl.config import choices
 from raydl.config.given import choice
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.errors import SpecError, brief, require
-from raydl.core.grad import Precision
 from raydl.core.kinds import plain
+from raydl.core.patterns import as_patterns
 from raydl.core.spec import Spec
+from raydl.core.task import Precision, TaskSpec
 from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
 from raydl.data.batches import Augmentation
 from raydl.data.checks import check_cohorts
@@ -26,13 +27,15 @@ from raydl.data.dataset import SampleShape
 from raydl.runtimes.spec import RuntimeSpec
 
 FROM_DATA = {"shape", "classes"}  # a model's arguments that the data decides
+# What every model can be told, unless its factory has an argument of that name.
+OF_EVERY_MODEL = ("from_", "from_which", "fresh", "frozen")
 _NOT_GIVEN = object()
 _PLAIN = (bool, int, float, str, list, tuple, type(None))
 
 
 @dataclass(frozen=True)
 class Model(Spec, field="model"):
-    """A model by name or factory, and its options.
+    """A model by name or factory, its options, and where its parameters start.
 
     Args:
         factory: one of raydl's models by name; ``package.module:name`` of an ``nn.Module`` class or
@@ -40,10 +43,21 @@ class Model(Spec, field="model"):
             with ``shape`` (of one sample; of a dictionary of inputs, that of each by name) and
             ``classes``, if its signature has them.
         options: its other arguments.
+        from_: run whose parameters and buffers are the first ones, by its folder or by its name in
+            the storage; those that a seed gives by default.
+        from_which: parameters of that run: the last ones, or those that did best in validation.
+        fresh: shell patterns, with commas between them, of the names of parameters that are not
+            taken from that run, such as 'head.*' for another number of classes.
+        frozen: shell patterns, likewise, of the names of parameters that stay as they are, and are
+            neither trained nor sent.
     """
 
     factory: str | Callable[..., nn.Module]
     options: Mapping[str, Any] = field(default_factory=dict)
+    from_: str | None = None
+    from_which: Literal["last", "best"] = "last"
+    fresh: Annotated[str | None, as_patterns] = None
+    frozen: Annotated[str | None, as_patterns] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.factory, nn.Module):
@@ -51,6 +65,21 @@ class Model(Spec, field="model"):
                 f"model is {brief(self.factory)}, a module that is made already; give its class, "
                 "or a function that makes it, as Model(factory, options): each process makes one"
             )
+        if self.from_ is None and (self.fresh, self.from_which) != (None, "last"):
+            raise SpecError(
+                "model.fresh and model.from_which are of a run that the parameters are taken from; "
+                "name it with model.from_"
+            )
+
+    @classmethod
+    def chosen(cls, name: str, settings: Mapping[str, Any]) -> "Model":
+        """The model of a name, with settings as `settings` gives them."""
+        own = own_options(choices.find("model", name))
+        return cls(
+            name,
+            {key: each for key, each in settings.items() if key not in own},
+            **{key: each for key, each in settings.items() if key in own},
+        )
 
     @property
     def name(self) -> str:
@@ -64,14 +93,29 @@ class Model(Spec, field="model"):
         return f"{factory.__module__}:{named}"
 
     def settings(self) -> dict[str, Any]:
-        """The options, with those of the factory's defaults that YAML can hold for the others."""
+        """The options, with those of the factory's defaults that YAML can hold for the others.
+
+        Where the parameters start is among them, unless that is nothing but the seed.
+
+        Raises:
+            SpecError: if that has the name of one of the factory's own options.
+        """
         takes = signature(self._callable()).parameters.values()
         defaults = {each.name: each.default for each in takes if each.name not in FROM_DATA}
-        return {
+        options = {
             name: value
             for name, value in (defaults | dict(self.options)).items()
             if isinstance(plain(value), _PLAIN) or value is not defaults.get(name, _NOT_GIVEN)
         }
+        usual = {each.name: each.default for each in fields(self)}
+        own = {name: getattr(self, name) for name in OF_EVERY_MODEL}
+        own = {name: each for name, each in own.items() if each != usual[name]}
+        for name in own.keys() & options.keys():
+            raise SpecError(
+                f"model.{name} is {own[name]!r}, but {self.name} has an argument of that name by "
+                "itself, which run.yaml could not tell from it; call that otherwise"
+            )
+        return options | own
 
     def build(
         self, shape: Sequence[int] | Mapping[str, Sequence[int]], classes: int | None
@@ -138,6 +182,11 @@ class Evaluation(Spec, field="evaluation"):
         _check_every("evaluation.every", self.every)
 
 
+def own_options(factory: Callable[..., nn.Module]) -> list[str]:
+    """What a model can be told besides its factory's own arguments."""
+    return [name for name in OF_EVERY_MODEL if name not in signature(factory).parameters]
+
+
 def _check_every(name: str, rounds: int | None) -> None:
     require(rounds is None or rounds >= 1, name, rounds, "1 or larger, or null")
 
@@ -183,6 +232,7 @@ class Run(Spec):
         participation: clients that take part in a round; an algorithm with workers has them all.
         model: model to train; what is usual for the data by default.
         augmentation: changes of training images; none by default.
+        task: loss and metrics of what is learned; what is usual for the data by default.
         runtime: place where the clients train: actors by default; DataParallel's processes
             allreduce, and the workers of ParameterServer and EASGD around a parameter_server.
         clients: number of clients (N): 100 by default, of a Natural partition as many as the data
@@ -212,6 +262,7 @@ class Run(Spec):
     participation: Annotated[ParticipationSpec, choice("participation")] = Uniform()
     model: Annotated[Model | None, _as_model] = None
     augmentation: Annotated[Augmentation | None, choice("augmentation")] = None
+    task: Annotated[TaskSpec | None, choice("task")] = None
     runtime: Annotated[RuntimeSpec, choice("runtime")] = None  # type: ignore[assignment]
     clients: int | None = None
     rounds: int | None = None

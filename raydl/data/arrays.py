@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from raydl.core.errors import SpecError, brief
-from raydl.core.grad import Inputs
+from raydl.core.task import Inputs
 from raydl.data import frames
 from raydl.data.dataset import PADDING
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.algorithm import Plan, Work
-from raydl.core.grad import Batch, Inputs
+from raydl.core.grad import Batch
 from raydl.core.rng import generator
+from raydl.core.task import Inputs
 from raydl.data.dataset import Dataset, Split, holds_images
 from raydl.data.partitions.partition import Partition
 

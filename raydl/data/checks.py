@@ -11,8 +11,8 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.errors import SpecError, brief, require
-from raydl.core.grad import Inputs
 from raydl.core.rng import generator
+from raydl.core.task import Inputs
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset, Split
 from raydl.data.participation import ParticipationSpec, Skewed, Uniform
@@ -31,22 +31,6 @@ def check_dataset(dataset: Dataset) -> None:
         fits = len(targets) == samples
         allowed = f"{samples}, as many as there are inputs"
         require(fits, f"the number of data's {name} targets", len(targets), allowed)
-        allowed = "torch.int64: the number of each sample's class"
-        require(
-            targets.dtype == torch.int64,
-            f"the type of data's {name} targets",
-            targets.dtype,
-            allowed,
-        )
-        _check_single(name, split)
-        if samples and dataset.classes is not None:
-            low, high = int(targets.min()), int(targets.max())
-            allowed = f"in [0, {dataset.classes}): classes count from 0, and data has "
-            allowed += f"{dataset.classes}"
-            wrong = low if low < 0 else high
-            require(
-                0 <= wrong < dataset.classes, f"a class in data's {name} targets", wrong, allowed
-            )
     if dataset.owners is not None:
         given, due = tuple(dataset.owners.shape), (len(dataset.train.targets),)
         require(
@@ -68,28 +52,6 @@ def _count_inputs(name: str, inputs: Inputs, train: Inputs) -> int:
     allowed = "as many of each"
     require(len({*lengths.values()}) == 1, f"the samples of data's {name} inputs", lengths, allowed)
     return next(iter(lengths.values()))
-
-
-def _check_single(name: str, split: Split) -> None:
-    """Raises a SpecError for targets of two dimensions, unless they are tokens as the inputs."""
-    targets = split.targets
-    tokens = [each for _, each in tree.leaves(split.inputs) if each.dtype == torch.int64]
-    if targets.ndim == 1 or not len(targets) or any(e.shape == targets.shape for e in tokens):
-        return
-    shape, due = tuple(targets.shape), f"the number of each sample's class, [{len(targets)}]"
-    told = f"data's {name} targets are of shape {shape}; they must be {due}"
-    if targets[0].numel() == 1:
-        raise SpecError(f"{told}: give targets.flatten()")
-    if targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all()):
-        if bool((targets.sum(1) == 1).all()):
-            raise SpecError(f"{told}. These are one-hot: give targets.argmax(1)")
-        raise SpecError(
-            f"{told}. These are multi-hot, several classes for a sample, which raydl's loss does "
-            "not learn: give one of them, or an own data set for each"
-        )
-    if tokens:
-        shape = tuple(tokens[0].shape)
-        raise SpecError(f"{told}, or the next tokens, of the inputs' shape {shape}")
 
 
 def check_partition(partition: Any, clients: int, samples: int) -> None:

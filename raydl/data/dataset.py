@@ -12,8 +12,8 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.errors import require
-from raydl.core.grad import Inputs
 from raydl.core.spec import Spec
+from raydl.core.task import Inputs
 
 PADDING = -100  # in the place of a class: of what only fills a shorter sequence up
 Shape: TypeAlias = tuple[int, ...]

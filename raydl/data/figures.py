@@ -89,11 +89,11 @@ def plot_participation(probabilities: npt.NDArray[np.float64], title: str) -> "F
     return figure
 
 
-def blank(title: str, width: float) -> "Figure":
-    """An empty figure, so many inches wide, that belongs to no window and to no global state."""
+def blank(title: str, width: float, height: float = 4.2) -> "Figure":
+    """An empty figure, so many inches wide and high, of no window and no global state."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
     return figure
 

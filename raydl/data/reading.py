@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from raydl.core.errors import SpecError, brief, first_sentence, require
-from raydl.core.grad import Inputs
 from raydl.core.rng import forked, seed_draws
+from raydl.core.task import Inputs
 from raydl.data.arrays import as_inputs, as_targets
 
 _BATCH = 64  # samples that one process reads at a time

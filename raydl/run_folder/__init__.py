@@ -3,5 +3,8 @@
 record      a row for each round, TensorBoard's events, the summary
 checkpoint  all that a run goes on from, as safetensors
 resumption  run.yaml: written, read back, and compared with a resumed run's spec
+sample      what a run's model was trained on, as run.yaml says it
 model       load: the model of a run
+start       the run that another one's parameters are taken from
+prediction  predict: what a run's model says of samples
 """

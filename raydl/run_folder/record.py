@@ -20,8 +20,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from raydl.core.task import Task, TaskSpec
 from raydl.round import Round
 from raydl.runtimes.asynchrony.trace import TRACE, Arrival, read_trace, trace_of, write_trace
+from raydl.runtimes.worker.block import COUNTS
 from raydl.runtimes.worker.evaluation import Score
 from raydl.storage import Folder
 
@@ -44,14 +46,9 @@ COLUMNS = pa.schema(
         ("simulated_seconds", pa.float64()),
         ("staleness", pa.float64()),  # steps of the server, mean over this round's updates
         ("max_staleness", pa.int64()),  # likewise, the largest
-        ("train_loss", pa.float64()),  # mean over the samples trained on in this round
-        ("train_accuracy", pa.float64()),  # likewise, as the training went on
-        ("val_loss", pa.float64()),
-        ("val_accuracy", pa.float64()),
-        ("test_loss", pa.float64()),
-        ("test_accuracy", pa.float64()),
     ]
 )
+SPLITS = ("train", "val", "test")  # whose metrics follow, float64: train_loss, val_accuracy, ...
 
 _TOTALS = (
     "samples",
@@ -72,15 +69,16 @@ class Record:
 
     Args:
         folder: folder of the run.
+        task: what is learned, whose metrics have columns.
         samples: samples of the training set, which an epoch is counted in.
         rounds: already done, if the run is taken up again: later rows are forgotten.
         writes: whether anything is written down, or the rows are only kept in memory.
     """
 
     def __init__(
-        self, folder: Folder, samples: int, rounds: int = 0, *, writes: bool = True
+        self, folder: Folder, task: Task, samples: int, rounds: int = 0, *, writes: bool = True
     ) -> None:
-        self._folder = folder
+        self._folder, self._task = folder, task
         self._samples = samples
         self.rows = [row for row in read_rows(folder) if row["round"] <= rounds] if rounds else []
         self._arrivals: list[Arrival] = []
@@ -91,7 +89,7 @@ class Record:
 
     def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
         """Adds a round's row."""
-        row: Row = dict.fromkeys(COLUMNS.names)
+        row: Row = dict.fromkeys((*COLUMNS.names, *metric_columns(self._task)))
         row |= {
             "round": done.number,
             "clients": len(done.clients["client"].unique()),
@@ -112,9 +110,9 @@ class Record:
         if "staleness" in done.clients and len(done.clients["staleness"]):
             row["staleness"] = float(done.clients["staleness"].mean())
             row["max_staleness"] = int(done.clients["staleness"].max())
-        for metric in {"loss", "accuracy"} & done.clients.keys():
-            row[f"train_{metric}"] = done.mean(metric)
-        row |= score_columns(scores)
+        row |= {f"train_{name}": done.mean(name) for name in done.clients if name not in COUNTS}
+        row |= {f"server_{name}": float(value) for name, value in done.metrics.items()}
+        row |= score_columns(self._task.spec, scores)
         self.rows.append(row)
         if "begun" in done.clients:
             columns = {name: each.tolist() for name, each in done.clients.items()}
@@ -128,7 +126,7 @@ class Record:
         if not self._board:
             return
         content = BytesIO()
-        parquet.write_table(pa.Table.from_pylist(self.rows, COLUMNS), content)
+        parquet.write_table(_as_table(self.rows), content)
         self._folder.write("metrics.parquet", content.getvalue())
         if self._arrivals:
             write_trace(self._arrivals, (self._folder / TRACE).uri)
@@ -158,19 +156,32 @@ class Record:
             self._board = None
 
 
-def score_columns(scores: Mapping[str, Score]) -> Row:
+def metric_columns(task: Task) -> list[str]:
+    """The names of the columns of a task's metrics."""
+    scored = ("loss", *task.metrics)
+    of_split = zip(SPLITS, (("loss", *task.scores), scored, scored), strict=True)
+    return [f"{split}_{name}" for split, names in of_split for name in names]
+
+
+def score_columns(spec: TaskSpec, scores: Mapping[str, Score]) -> Row:
     """Scores by split (``val``, ``test``) as a row's columns."""
     return {
         f"{split}_{metric}": value
         for split, score in scores.items()
-        for metric, value in score.means().items()
+        for metric, value in score.metrics(spec).items()
     }
 
 
 def table_of(rows: list[Row]) -> pd.DataFrame:
     """The rows as a table of the types in `COLUMNS`, NaN where a value is missing."""
-    table: pd.DataFrame = pa.Table.from_pylist(rows, COLUMNS).to_pandas()
+    table: pd.DataFrame = _as_table(rows).to_pandas()
     return table
+
+
+def _as_table(rows: list[Row]) -> pa.Table:
+    metrics = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS.names)
+    columns = [*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)]
+    return pa.Table.from_pylist(rows, pa.schema(columns))
 
 
 def read_rows(folder: Folder) -> list[Row]:
@@ -195,7 +206,8 @@ class Board:
         """Adds a row's values, over the rounds."""
         for name, value in row.items():
             if value is not None and name != "round":
-                group = name.partition("_")[0] if "loss" in name or "accuracy" in name else "run"
+                split = name.partition("_")[0]
+                group = split if split in (*SPLITS, "server") else "run"
                 self.writer.add_scalar(f"{group}/{name}", value, row["round"])
 
     def hparams(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:

@@ -14,10 +14,10 @@ import yaml
 from raydl.config import options
 from raydl.config.choices import CHOICES
 from raydl.config.run import Run
-from raydl.config.serialize import plain
 from raydl.core.errors import SpecError
 from raydl.data.dataset import Dataset
-from raydl.storage import Folder
+from raydl.run_folder.sample import Sample
+from raydl.storage import Folder, find_folder
 
 _PACKAGES = ("raydl", "ray", "torch", "numpy")
 BESIDE = ("versions", "sample")  # what run.yaml holds beside the spec
@@ -47,12 +47,31 @@ def stored_settings(
     return read_settings(folder) if there else None
 
 
+def find_run(named: str, storage: str | None = None) -> Folder:
+    """The folder of a run that is named by its folder, or by its name in the storage.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    inside = None if storage is None else str(storage)
+    return find_folder("run", str(named), inside, "run.yaml")
+
+
 def read_settings(folder: Folder) -> dict[str, Any]:
     """The spec in a run's folder, without what else ``run.yaml`` says."""
-    settings = options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
+    settings = _read_yaml(folder)
     for each in BESIDE:
         settings.pop(each, None)
     return settings
+
+
+def read_sample(folder: Folder) -> Sample:
+    """What the model of the run in a folder was trained on."""
+    return Sample.from_mapping(_read_yaml(folder)["sample"])
+
+
+def _read_yaml(folder: Folder) -> dict[str, Any]:
+    return options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
 
 
 def run_yaml(run: Run, dataset: Dataset | None = None) -> str:
@@ -60,14 +79,14 @@ def run_yaml(run: Run, dataset: Dataset | None = None) -> str:
 
     Args:
         run: the spec.
-        dataset: whose samples' shape and classes are noted, which the model is made for.
+        dataset: whose samples are described, which the model is made for.
     """
     beside: dict[str, Any] = {
         "versions": {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
     }
     if dataset is not None:
-        shape = plain("shape", dataset.shape)
-        beside["sample"] = {"shape": shape, "classes": dataset.classes}
+        assert run.task is not None  # it is resolved
+        beside["sample"] = Sample.of(dataset, run.task).to_mapping()
     text: str = yaml.safe_dump(options.to_mapping(run) | beside, sort_keys=False)
     return text
 
@@ -163,7 +182,7 @@ def remove_if_nothing_is_done(folder: Folder, run: Run) -> Iterator[None]:
 
 def _remove(folder: Folder) -> None:
     """Takes away what a run without a round has written."""
-    for name in ("run.yaml", "tensorboard", "checkpoints", "best"):
+    for name in ("run.yaml", "tensorboard", "checkpoints", "best", "start"):
         if folder.has(name):
             folder.remove(name)
     above = Folder(folder.parent)

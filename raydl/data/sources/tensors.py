@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raydl.core import tree
 from raydl.core.errors import SpecError, require
-from raydl.core.grad import Inputs
+from raydl.core.task import Inputs
 from raydl.data.arrays import PerChannel, as_inputs, as_owners, as_scale, as_targets, or_none
 from raydl.data.dataset import PADDING, Dataset, Source, Split, check_fractions, split_stratified
 
@@ -137,10 +137,10 @@ def _convert(inputs: Inputs, targets: Tensor) -> Split:
     """The samples as `Split` has them."""
     targets = targets.cpu()
     numbers = targets.is_floating_point() or (targets.dtype == torch.bool and targets.ndim > 1)
-    return Split(tree.map(_stored, inputs), targets.float() if numbers else targets.long())
+    return Split(tree.map(as_stored, inputs), targets.float() if numbers else targets.long())
 
 
-def _stored(inputs: Tensor) -> Tensor:
+def as_stored(inputs: Tensor) -> Tensor:
     """Images channels last, uint8 or float32; int32 or int64 as tokens; the rest as float32."""
     inputs = inputs.cpu()
     if inputs.ndim == 4:
