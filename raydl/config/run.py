@@ -218,10 +218,12 @@ class Run(Spec):
     """What to train, on which data, by which algorithm, and where.
 
     What is named on the command line may be given by that name here, too: ``Run(data="MNIST",
-    runtime="sequential")``. Data may also be ``(x, y)``, tensors, arrays or lists, or a
-    ``TensorDataset``; a model an ``nn.Module`` class or a function that makes a module. Own data,
-    partitions, participations and augmentations may be objects with the method ``load``,
-    ``assign``, ``cohorts`` or ``__call__``, or functions that do what that does.
+    runtime="sequential")``. Data may also be ``(x, y)``, of tensors, arrays, pandas' tables and
+    columns, lists, or a dictionary of several inputs; or a map-style ``Dataset`` of torch's or of
+    Hugging Face's. A model may be an ``nn.Module`` class or a function that makes a module, and an
+    augmentation a transform of torchvision's. Own data, partitions, participations and
+    augmentations may be objects with the method ``load``, ``assign``, ``cohorts`` or ``__call__``,
+    or functions that do what that does.
 
     Args:
         algorithm: algorithm to run.

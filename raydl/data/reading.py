@@ -48,15 +48,12 @@ def read(dataset: Dataset[Any], processes: int | None = None) -> tuple[Inputs, T
     batches = _Batches(dataset)
     with forked(host=True):
         started = perf_counter()
-        columns = [batches[0]]
+        columns = [_sound(batches[0])]
         if processes is None:
             seconds = (perf_counter() - started) * (len(batches) - 1)
             processes = _cores() if seconds > _PATIENCE else 0
         rest = Subset(batches, range(1, len(batches)))
-        columns += _load(rest, min(processes, len(rest)))
-    for each in columns:
-        if isinstance(each, SpecError):
-            raise each
+        columns += map(_sound, _loader(rest, min(processes, len(rest))))
     inputs, targets = zip(*columns, strict=True)
     if isinstance(inputs[0], dict):
         joined = {name: _join([each[name] for each in inputs]) for name in inputs[0]}
@@ -97,16 +94,26 @@ class _Batches(Dataset[Any]):
             )
 
 
-def _load(batches: Subset[Any], processes: int) -> list[Any]:
+def _sound(batch: Any) -> Any:
+    """A batch that could be read.
+
+    Raises:
+        SpecError: if it could not.
+    """
+    if isinstance(batch, SpecError):
+        raise batch
+    return batch
+
+
+def _loader(batches: Subset[Any], processes: int) -> DataLoader[Any]:
     fork = sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods()
-    loader = DataLoader(
+    return DataLoader(
         batches,
         batch_size=None,
         collate_fn=_as_it_is,
         num_workers=processes,
         multiprocessing_context="fork" if fork and processes else None,
     )
-    return list(loader)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -89,7 +89,7 @@ def _told(given: Any) -> str:
 
 @dataclass(frozen=True)
 class Transforms(Spec, field="augmentation"):
-    """Transforms of ``torchvision.transforms.v2``, of whole minibatches of images at a time.
+    """Transforms of torchvision (transforms.v2), of whole minibatches of images at a time.
 
     A transform then draws once, and changes all images of a minibatch alike: by the same crop, or
     all of them flipped or none. With ``each`` it draws for every image, as it does where a
@@ -97,8 +97,8 @@ class Transforms(Spec, field="augmentation"):
     numbers do not depend on the workers. Images are as they are stored, before they are normalized.
 
     Args:
-        calls: transforms one after another, as they are called:
-            ``RandomCrop(32, padding=4), RandomHorizontalFlip()``; from Python also a transform.
+        calls: transforms one after another, as they are called, such as "RandomCrop(32, padding=4),
+            RandomHorizontalFlip()"; from Python also a transform itself.
         each: whether every image is changed by itself.
     """
 

@@ -26,6 +26,8 @@ PARTS = datasets.DatasetDict(
     train=DATA, validation=DATA.select(range(4)), test=DATA.select(range(5)).remove_columns("user")
 )
 
+OTHER = datasets.Dataset.from_dict({"ids": ["words"], "label": [0]})
+
 
 def sizes(data):
     return [len(each.targets) for each in (data.train, data.validation, data.test)]
@@ -118,6 +120,11 @@ def net(classes):
         ("hf://rows", {}, "it must be the path of a folder on this machine"),
         (datasets.DatasetDict(test=DATA), {}, r"the parts of data.dataset is \['test'\]"),
         (ROWS, {}, "data.dataset is .*; it must be a datasets.Dataset"),
+        (
+            datasets.DatasetDict(train=DATA, test=OTHER),
+            {"inputs": ("ids",)},
+            "the parts of data.dataset have columns that differ",
+        ),
         (DATA, {"inputs": ()}, r"data.inputs is \(\)"),
         (DATA.select([]), {"inputs": ("ids",)}, "data.dataset's training rows is 0"),
     ],

@@ -56,14 +56,14 @@ def _describe(given: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class HuggingFace(Source):
-    """A ``datasets.Dataset``, or a ``DatasetDict`` with train, and maybe validation and test.
+    """Rows of Hugging Face's datasets: a Dataset, or a DatasetDict that may have official parts.
 
-    Nothing is downloaded. Columns are read once, and kept as those of ``Tensors`` are: numbers,
-    lists of them, also of unequal length, and images. Several inputs come to the model as keyword
-    arguments, by the names of their columns.
+    Those are train, validation and test. Nothing is downloaded. Columns are read once, and kept as
+    arrays of ``Tensors`` are: numbers, lists of them, also of unequal length, and images. Several
+    inputs come to the model as keyword arguments, by the names of their columns.
 
     Args:
-        dataset: path of a folder that ``save_to_disk`` wrote; from Python also the data set itself.
+        dataset: path of a folder that save_to_disk wrote; from Python also the data set itself.
         target: name of the column to predict.
         inputs: names of the columns to predict it from; all others by default.
         owner: name of the column that says whose a row is, its natural client.
@@ -104,7 +104,12 @@ class HuggingFace(Source):
         owners = None if self.owner is None else _select(train, [self.owner])[self.owner][:]
         inputs = self._inputs(train)
         chosen = [_select(each, [*inputs, self.target]) for each in (train, *others)]
-        rows = concatenate_datasets(chosen)
+        try:
+            rows = concatenate_datasets(chosen)
+        except ValueError as error:
+            raise SpecError(
+                f"the parts of data.dataset have columns that differ: {error}"
+            ) from error
         _check_numbers(rows, self.target)
         arrays, targets = read(_Pairs(rows, inputs, self.target), self.processes)
         classes = getattr(rows.features[self.target], "num_classes", None)

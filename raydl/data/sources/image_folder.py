@@ -21,7 +21,7 @@ _PARTS = (("train",), ("validation", "valid", "val"), ("test",))  # what their f
 
 @dataclass(frozen=True)
 class ImageFolder(Source):
-    """Images of any format and size, in a folder for each class: ``root/cat/1.jpg``.
+    """Images of any format and size, in a folder for each class, such as root/cat/1.jpg.
 
     Classes are numbered in the order of their folders' names. Where ``root`` has a folder
     ``train``, those of the classes are in it, and in ``validation`` (or ``val``) and ``test``
