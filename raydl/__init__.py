@@ -11,6 +11,7 @@ from raydl.core.errors import SpecError
 from raydl.core.lazy import lazily
 
 if TYPE_CHECKING:
+    from raydl.callbacks.callback import Callback
     from raydl.config.run import Checkpointing, Evaluation, Model, Run
     from raydl.round import Round, rounds
     from raydl.run_folder.model import load
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Callback",
     "Checkpointing",
     "Evaluation",
     "History",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "callbacks.callback": ("Callback",),
         "config.run": ("Checkpointing", "Evaluation", "Model", "Run"),
         "round": ("Round", "rounds"),
         "run_folder.model": ("load",),

@@ -4,16 +4,19 @@ import json
 import secrets
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 from raydl.assembly.assemble import Assembled, assemble, usual_model
+from raydl.callbacks.callback import Callback, CallbackLike, Several, as_callbacks
+from raydl.callbacks.display import displayed
 from raydl.caller import untouched
 from raydl.config.given import title
 from raydl.config.run import Run
 from raydl.core.errors import Notice, require
+from raydl.core.stages import RunStage, enter, heard_by
 from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
 from raydl.round import NonFiniteError
@@ -34,26 +37,14 @@ from raydl.training_loop import History, TrainingLoop
 _ATTEMPTS = 100  # to end a run that loses nodes
 
 
-class Callback:
-    """Is told how a run goes on; this one does not care. `raydl.cli.progress` has one that does."""
-
-    def on_start(self, run: Run, problem: Problem, folder: Folder) -> None:
-        """The run is set up; ``run`` is as it is written to ``run.yaml``."""
-
-    def on_runtime(self, reason: str) -> None:
-        """The runtime was chosen by measuring."""
-
-    def on_round(self, row: Row) -> None:
-        """A round is done and, if it was to be, scored and written down."""
-
-
 @untouched()
 def run(
     spec: Run,
     *,
     resume: bool | Literal["auto"] = False,
-    callback: Callback | None = None,
+    callback: CallbackLike | Sequence[CallbackLike] | None = None,
     dataset: Dataset | None = None,
+    progress: bool | None = None,
 ) -> History:
     """Does a run, and leaves its folder under ``spec.storage``.
 
@@ -65,8 +56,10 @@ def run(
         resume: whether to go on from the newest sound checkpoint of the run of that name, to the
             numbers of a run that was never interrupted; ``auto`` does so if there is such a run,
             and begins it otherwise.
-        callback: is told how it goes on.
+        callback: is told how it goes on: a `raydl.Callback`, a function that is called with the row
+            of each round, or a list of these.
         dataset: what ``spec.data`` loads, if it is at hand already.
+        progress: whether it is shown how it goes on; by default in a notebook alone.
 
     Returns:
         The run's history.
@@ -86,7 +79,16 @@ def run(
         >>> history.table["round"].tolist()
         [1, 2]
     """
-    callback = callback or Callback()
+    given = as_callbacks(callback)
+    with displayed(progress=progress) as shown:
+        told = Several([*shown, *given])
+        with heard_by(told.on_stage):
+            return _run(spec, told, dataset, resume=resume)
+
+
+def _run(
+    spec: Run, callback: Callback, dataset: Dataset | None, *, resume: bool | Literal["auto"]
+) -> History:
     run_yaml(spec)  # refuses what run.yaml cannot hold
     spec = spec if spec.name else replace(spec, name=_new_name(spec))
     folder = Folder(spec.storage) / str(spec.name)
@@ -105,14 +107,32 @@ def run(
                 return _read_finished(folder, rows, saved.model.state)
     Folder(spec.storage).make()
     callback.on_start(spec, setup.problem, folder)
-    with remove_if_nothing_is_done(folder, spec), stoppable() as stop:
-        # Other processes that run the loop are in other folders than this one.
-        loop = partial(_loop, spec, folder.absolute, setup.params)
-        outcome = spec.runtime.launch(setup.problem, loop, callback.on_round, stop)
-        if isinstance(outcome, BaseException):
-            raise outcome
+    enter("setting up the runtime")
+    try:
+        with remove_if_nothing_is_done(folder, spec), stoppable() as stop:
+            # Other processes that run the loop are in other folders than this one.
+            loop = partial(_loop, spec, folder.absolute, setup.params)
+            outcome = spec.runtime.launch(setup.problem, loop, _listener(callback), stop)
+            if isinstance(outcome, BaseException):
+                raise outcome
+    except BaseException as error:
+        callback.on_error(error)
+        raise
     history: History = outcome._replace(path=folder.uri)
+    callback.on_end(history)
     return history
+
+
+def _listener(callback: Callback) -> Callable[[Row | RunStage], None]:
+    """What takes the messages of the training loop, wherever that runs."""
+
+    def tell(message: Row | RunStage) -> None:
+        if isinstance(message, RunStage):
+            callback.on_stage(message)
+        else:
+            callback.on_round(message)
+
+    return tell
 
 
 def _read_finished(folder: Folder, rows: list[Row], params: Params) -> History:
@@ -126,14 +146,15 @@ def _loop(
     params: Params,
     problem: Problem,
     runtime: CohortRuntime | ServerRuntime,
-    on_round: Callable[[Row], None],
+    tell: Callable[[Row | RunStage], None],
     stop: Stop,
 ) -> History | Interrupted | NonFiniteError | ClusterError:
     """Does the run in this process, from the newest checkpoint in its folder if there is one."""
     lost: ClusterError | None = None
     for _ in range(_ATTEMPTS):
         try:
-            return TrainingLoop(run, problem, runtime, Folder(uri), on_round).run(params, stop)
+            with heard_by(tell if runtime.is_leader else _ignore):
+                return TrainingLoop(run, problem, runtime, Folder(uri), tell).run(params, stop)
         except ClientStateLostError as error:
             lost = error
             warnings.warn(f"{error}; the run goes back to its checkpoint", Notice, stacklevel=2)
@@ -141,6 +162,10 @@ def _loop(
             return error
     assert lost is not None
     return lost
+
+
+def _ignore(stage: RunStage) -> None:
+    """Those of a process that does not lead are the leader's."""
 
 
 def _new_name(run: Run) -> str:

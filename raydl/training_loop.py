@@ -14,11 +14,13 @@ from raydl.core import tree
 from raydl.core.errors import SpecError
 from raydl.core.extras import has_plots
 from raydl.core.module import complete, frozen_parameters
+from raydl.core.stages import enter
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
 from raydl.run_folder.record import Record, Row, score_columns, table_of
 from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, run_yaml
+from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
 from raydl.signals import Interrupted, Stop
@@ -59,6 +61,7 @@ class TrainingLoop:
         self._run, self._problem, self._runtime = run, problem, runtime
         self._folder, self._on_round = folder, on_round
         self._pending: Callable[[], Row] | None = None
+        self._refusal: Exception | None = None  # of who is told of the rounds
 
     def run(self, params: Params, stop: Stop) -> History:
         """Runs the loop, from the newest checkpoint in the run's folder if there is one.
@@ -76,6 +79,7 @@ class TrainingLoop:
         if saved:
             self._check_frozen(saved)
             start, state = saved.round, saved.state
+        enter(f"round {start + 1}")
         self._runtime.restore(saved.runtime if saved else RuntimeState())
         if self._runtime.is_leader:
             self._folder.write("run.yaml", run_yaml(run, self._problem.dataset).encode())
@@ -108,10 +112,13 @@ class TrainingLoop:
             signal = self._runtime.all_reduce_max(stop.signal)
             due = over or run.due(run.evaluation.every, 1, *passed)
             self._pending = self._score(done, due=due)
-            if over or signal or run.due(run.checkpoint.every, 10, *passed):
+            ends = over or signal or self._refusal
+            if ends or run.due(run.checkpoint.every, 10, *passed):
                 row = self._take_pending()
                 self._save(done.number, state)
                 self._tell(row)
+            if self._refusal:
+                raise self._refusal
             if signal:
                 raise Interrupted(signal, self._folder.uri, done.number)
         return self._summarize(state)
@@ -136,7 +143,12 @@ class TrainingLoop:
         return row
 
     def _tell(self, row: Row) -> None:
-        self._on_round(row)
+        """Tells of a round; an error that this raises ends the run when it is written down."""
+        if self._refusal is None:
+            try:
+                self._on_round(row)
+            except Exception as error:  # noqa: BLE001  # is raised when the round is written down
+                self._refusal = error
         self._runtime.report(str(self._run.name), row)
 
     def _save(self, number: int, state: tree.Tree) -> None:
@@ -152,6 +164,8 @@ class TrainingLoop:
     def _summarize(self, state: tree.Tree) -> History:
         params = self._problem.algorithm.params(state)
         last = self._record.rows[-1]
+        if self._run.evaluation.test != "never":
+            enter("scoring the test set")
         test = self._test(params)
         last |= test
         settings = options.flatten(options.to_mapping(self._run))
@@ -164,6 +178,7 @@ class TrainingLoop:
             **{name: each for name, each in last.items() if name not in ("round", "clients")},
             "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
             **self._best_scores(test),
+            **Measure.of(self._problem.task.spec).summary(),
         }
         self._record.summarize(settings, summary)
         whole = complete(self._problem.task.model, params).state

@@ -11,13 +11,12 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from raydl import Checkpointing, Model, Run, run
+from raydl import Callback, Checkpointing, Model, Run, run
 from raydl.algorithms import FedAvg
-from raydl.cli.progress import Live
+from raydl.callbacks import Live
 from raydl.run_folder.checkpoint import newest
 from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
-from raydl.training import Callback
 from tests.command import SMALL, done, raydl, refused
 
 

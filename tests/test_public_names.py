@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Checkpointing Evaluation History Model Round Run SpecError load rounds run
+        Callback Checkpointing Evaluation History Model Round Run SpecError load rounds run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
         ParameterServer SlowMo
     """,
+    "raydl.callbacks": "Callback Live Notebook RunStage",
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
         Natural

@@ -12,14 +12,13 @@ import yaml
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from raydl import Checkpointing, Model, Run, run
+from raydl import Callback, Checkpointing, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.core.algorithm import Algorithm, AlgorithmSpec, Plan
 from raydl.data import Uniform
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
-from raydl.training import Callback
 from tests.command import done, outcome, raydl, refused, summary
 from tests.federation import keeping
 

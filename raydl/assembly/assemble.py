@@ -14,6 +14,7 @@ from raydl.core.algorithm import RunLength
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.core.rng import forked, seed_draws
+from raydl.core.stages import enter
 from raydl.core.task import Task, TaskSpec
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
@@ -53,7 +54,10 @@ def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
         SpecError: if any part of the run does not fit another.
     """
     run.runtime.check_serves(run.algorithm, run.workers)
-    dataset = load_dataset(run.data) if dataset is None else dataset
+    if dataset is None:
+        enter("loading the data")
+        dataset = load_dataset(run.data)
+    enter("checking how the parts fit together")
     check_dataset(dataset)
     spec = task_of(run, dataset)
     partition = assign(run, dataset)

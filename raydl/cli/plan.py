@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from raydl.cli.arguments import parse_run
-from raydl.cli.progress import table
+from raydl.cli.tables import table
 from raydl.config.parser import parsing
 from raydl.core.compat import actions
 from raydl.core.errors import SpecError, require, unknown

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from raydl.cli.arguments import run_folder, take_option
-from raydl.cli.progress import table
+from raydl.cli.tables import table
 from raydl.config import options
 from raydl.core.errors import SpecError
 from raydl.run_folder.resumption import how_to_resume, read_settings

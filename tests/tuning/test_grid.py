@@ -11,12 +11,11 @@ from pandas.testing import assert_frame_equal
 from rich.console import Console
 
 import raydl
-from raydl import Checkpointing, Model, Run, SpecError
+from raydl import Callback, Checkpointing, Model, Run, SpecError
 from raydl.algorithms import DataParallel
 from raydl.optim import SGD
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
-from raydl.training import Callback
 from tuning.studies.grid import Cell, Grid
 
 RATES = (0.05, 1e30, 0.01)  # the second diverges
