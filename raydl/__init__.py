@@ -12,7 +12,7 @@ from raydl.core.lazy import lazily
 
 if TYPE_CHECKING:
     from raydl.callbacks.callback import Callback
-    from raydl.config.run import Checkpointing, Evaluation, Model, Run
+    from raydl.config.run import Checkpointing, Evaluation, Model, Run, Stopping
     from raydl.round import Round, rounds
     from raydl.run_folder.model import load
     from raydl.training import run
@@ -28,6 +28,7 @@ __all__ = [
     "Round",
     "Run",
     "SpecError",
+    "Stopping",
     "load",
     "rounds",
     "run",
@@ -37,7 +38,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "callbacks.callback": ("Callback",),
-        "config.run": ("Checkpointing", "Evaluation", "Model", "Run"),
+        "config.run": ("Checkpointing", "Evaluation", "Model", "Run", "Stopping"),
         "round": ("Round", "rounds"),
         "run_folder.model": ("load",),
         "training": ("run",),

@@ -12,6 +12,7 @@ from typing import Literal
 from raydl.assembly.assemble import Assembled, assemble, usual_model
 from raydl.callbacks.callback import Callback, CallbackLike, Several, as_callbacks
 from raydl.callbacks.display import displayed
+from raydl.callbacks.loggers import loggers
 from raydl.caller import untouched
 from raydl.config.given import title
 from raydl.config.run import Run
@@ -21,6 +22,7 @@ from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
 from raydl.round import NonFiniteError
 from raydl.run_folder import checkpoint
+from raydl.run_folder.patience import out_of_patience
 from raydl.run_folder.record import Row, read_rows, table_of
 from raydl.run_folder.resumption import (
     check_same,
@@ -28,6 +30,7 @@ from raydl.run_folder.resumption import (
     run_yaml,
     stored_settings,
 )
+from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import ClientStateLostError, ClusterError, CohortRuntime, ServerRuntime
 from raydl.signals import Interrupted, Stop, stoppable
@@ -81,7 +84,7 @@ def run(
     """
     given = as_callbacks(callback)
     with displayed(progress=progress) as shown:
-        told = Several([*shown, *given])
+        told = Several([*shown, *loggers(spec), *given])
         with heard_by(told.on_stage):
             return _run(spec, told, dataset, resume=resume)
 
@@ -101,15 +104,17 @@ def _run(
         done, epochs = (rows[-1]["round"], rows[-1]["epochs"]) if rows else (0, 0.0)
         least = f"{done} or larger: so many are done already"
         require(spec.rounds is None or spec.rounds >= done, "rounds", spec.rounds, least)
-        if folder.has("summary.json") and spec.over(done, epochs):
+        measure = Measure.of(setup.problem.task.spec)
+        over = spec.over(done, epochs) or out_of_patience(rows, measure, spec.stop.patience)
+        if folder.has("summary.json") and over:
             saved = checkpoint.newest(folder)
             if saved and saved.round == done:
                 return _read_finished(folder, rows, saved.model.state)
     Folder(spec.storage).make()
-    callback.on_start(spec, setup.problem, folder)
-    enter("setting up the runtime")
     try:
         with remove_if_nothing_is_done(folder, spec), stoppable() as stop:
+            callback.on_start(spec, setup.problem, folder)
+            enter("setting up the runtime")
             # Other processes that run the loop are in other folders than this one.
             loop = partial(_loop, spec, folder.absolute, setup.params)
             outcome = spec.runtime.launch(setup.problem, loop, _listener(callback), stop)
@@ -175,8 +180,12 @@ def _new_name(run: Run) -> str:
 
 
 def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
-    """The run with what it left open: the model that is usual, the runtime that is fastest."""
-    run = replace(run, model=usual_model(run, setup.problem.dataset))
+    """The run with what it left open: what is usual, and the runtime that is fastest."""
+    run = replace(
+        run.with_usual_numbers(),
+        model=usual_model(run, setup.problem.dataset),
+        task=setup.problem.task.spec,
+    )
     choice = run.runtime.resolve(setup.problem, run.cohorts(), run.last_round or 100)
     if choice.reason:
         callback.on_runtime(choice.reason)

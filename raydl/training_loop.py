@@ -1,25 +1,22 @@
 """The training loop of a run in one process: rounds, and all that is done between them."""
 
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
-from raydl.config import options
-from raydl.config.given import title
 from raydl.config.run import Run
 from raydl.core import tree
 from raydl.core.errors import SpecError
-from raydl.core.extras import has_plots
 from raydl.core.module import complete, frozen_parameters
 from raydl.core.stages import enter
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
+from raydl.run_folder.patience import out_of_patience
 from raydl.run_folder.record import Record, Row, score_columns, table_of
-from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, run_yaml
+from raydl.run_folder.resumption import run_yaml
 from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
@@ -60,6 +57,7 @@ class TrainingLoop:
     ) -> None:
         self._run, self._problem, self._runtime = run, problem, runtime
         self._folder, self._on_round = folder, on_round
+        self._measure = Measure.of(problem.task.spec)
         self._pending: Callable[[], Row] | None = None
         self._refusal: Exception | None = None  # of who is told of the rounds
 
@@ -88,9 +86,8 @@ class TrainingLoop:
         samples = len(self._problem.dataset.train.targets)
         task, leads = self._problem.task, self._runtime.is_leader
         self._record = Record(self._folder, task, samples, start, writes=leads)
-        with closing(self._record):
-            self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
-            return self._train(start, state, stop)
+        self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
+        return self._train(start, state, stop)
 
     def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
         """The rounds after ``start``."""
@@ -98,30 +95,35 @@ class TrainingLoop:
         samples = len(self._problem.dataset.train.targets)
         seen = int(self._record.rows[-1]["samples"]) if start else 0
         endless = rounds(algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite)
-        over = run.over(start, seen / samples)
+        over = run.over(start, seen / samples) or self._out_of_patience()
         while not over:
             done = next(endless)
             if self._pending:
                 self._tell(self._take_pending())
-            # The partition is not drawn before: matplotlib takes its time to import.
-            if done.number == 1 and self._runtime.is_leader:
-                self._draw_partition()
             before, seen, state = seen, seen + done.samples, done.state
             passed = done.number, before / samples, seen / samples
             over = run.over(done.number, seen / samples)
             signal = self._runtime.all_reduce_max(stop.signal)
             due = over or run.due(run.evaluation.every, 1, *passed)
             self._pending = self._score(done, due=due)
+            row: Row | None = None
+            if due and run.stop.patience is not None:  # whether it goes on hangs on the score
+                row = self._take_pending()
+                over = over or self._out_of_patience()
             ends = over or signal or self._refusal
             if ends or run.due(run.checkpoint.every, 10, *passed):
-                row = self._take_pending()
+                row = row or self._take_pending()
                 self._save(done.number, state)
+            if row:
                 self._tell(row)
             if self._refusal:
                 raise self._refusal
             if signal:
                 raise Interrupted(signal, self._folder.uri, done.number)
         return self._summarize(state)
+
+    def _out_of_patience(self) -> bool:
+        return out_of_patience(self._record.rows, self._measure, self._run.stop.patience)
 
     def _score(self, done: Round, *, due: bool) -> Callable[[], Row]:
         """Starts to score a round, beside the next one; what is returned waits for its row."""
@@ -168,19 +170,16 @@ class TrainingLoop:
             enter("scoring the test set")
         test = self._test(params)
         last |= test
-        settings = options.flatten(options.to_mapping(self._run))
-        settings = {
-            key: value for key, value in settings.items() if key not in CHANGEABLE_ON_RESUME
-        }
         summary = {
             "fingerprint": tree.fingerprint(params),
             "rounds": last["round"],
             **{name: each for name, each in last.items() if name not in ("round", "clients")},
             "parameters": sum(leaf.numel() for _, leaf in tree.leaves(params)),
             **self._best_scores(test),
-            **Measure.of(self._problem.task.spec).summary(),
+            "stopped_early": self._out_of_patience(),
+            **self._measure.summary(),
         }
-        self._record.summarize(settings, summary)
+        self._record.summarize(summary)
         whole = complete(self._problem.task.model, params).state
         return History(table_of(self._record.rows), summary, self._folder.uri, whole)
 
@@ -209,14 +208,3 @@ class TrainingLoop:
             return {}
         score = self._runtime.evaluate(params, "test")()
         return score_columns(self._problem.task.spec, {"test": score})
-
-    def _draw_partition(self) -> None:
-        if not has_plots():
-            return
-        from raydl.data.figures import label_counts, plot_partition
-
-        labels = self._problem.dataset.train.targets.numpy()
-        if labels.ndim == 1 and self._problem.dataset.classes is not None:
-            counts = label_counts(labels, self._problem.partition, self._problem.dataset.classes)
-            heading = f"{self._problem.dataset.name}, {title(self._run.partition)}"
-            self._record.figure("data/partition", plot_partition(counts, heading))

@@ -11,13 +11,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Callback Checkpointing Evaluation History Model Round Run SpecError load rounds run
+        Callback Checkpointing Evaluation History Model Round Run SpecError Stopping load rounds
+        run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
         ParameterServer SlowMo
     """,
-    "raydl.callbacks": "Callback Live Notebook RunStage",
+    "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
         Natural

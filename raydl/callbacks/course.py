@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from raydl.config.choices import name_of
-from raydl.config.dials import dials_of
+from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
 from raydl.config.run import Run
 from raydl.core.stages import RunStage
@@ -149,9 +149,7 @@ class Course:
 
     def _rate(self, row: Row) -> list[str]:
         assert self._run is not None
-        rate = row.get("server_lr")
-        for holder in (self._run.algorithm, getattr(self._run.algorithm, "optimizer", None)):
-            rate = getattr(holder, "lr", None) if rate is None else rate
+        rate = learning_rate(self._run, row)
         return [] if rate is None else [f"lr {rate:.4g}"]
 
     def _who(self, row: Row) -> str:

@@ -1,6 +1,6 @@
 """The few settings of a run that its field writes with a letter, for headings and titles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raydl.config.run import Run
@@ -32,6 +32,14 @@ def dials_of(run: Run) -> str:
     if run.workers is not None:
         return f"K = {run.workers}" + (f", {inside}" if (inside := dials(run.partition)) else "")
     return f"N = {run.population}, {dials(run.partition, run.participation)}".rstrip(", ")
+
+
+def learning_rate(run: Run, row: Mapping[str, Any]) -> float | None:
+    """The learning rate of a round: what the server reports, or the one that is set; if known."""
+    rate = row.get("server_lr")
+    for holder in (run.algorithm, getattr(run.algorithm, "optimizer", None)):
+        rate = getattr(holder, "lr", None) if rate is None else rate
+    return rate
 
 
 def number(value: float) -> str:

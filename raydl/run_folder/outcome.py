@@ -29,6 +29,8 @@ def outcome(summary: Mapping[str, Any]) -> dict[str, str]:
     if rounds and seconds:
         each, speed = seconds / rounds, summary["samples"] / seconds
         lines["time"] += f", {each:.3g} s a round, {speed:,.0f} samples/s"
+    if summary.get("stopped_early"):
+        lines["time"] += f"; stopped early, after round {rounds}"
     lines["sent"] = (
         f"{size(summary['bytes_down'])} down, {size(summary['bytes_up'])} up, "
         f"{summary['messages']:,} messages"

@@ -51,10 +51,10 @@ class Measure(NamedTuple):
         return metric in self.shares or metric.partition("_of_")[0] in self.shares
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether a value of the metric is better than another one; NaN is better than none."""
-        if than is None or isnan(value):
-            return than is None
-        return isnan(than) or (value > than if self.higher_is_better else value < than)
+        """Whether a value of the metric is better than another one, or than none; NaN never is."""
+        if isnan(value):
+            return False
+        return than is None or (value > than if self.higher_is_better else value < than)
 
     def text(self, column: str, value: Any) -> str:
         """A column's value as a person reads it, with its unit."""
