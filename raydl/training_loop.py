@@ -1,27 +1,36 @@
 """The training loop of a run in one process: rounds, and all that is done between them."""
 
+import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from html import escape
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import torch
 
+from raydl.config.dials import heading
 from raydl.config.run import Run
 from raydl.core import tree
 from raydl.core.errors import SpecError
+from raydl.core.extras import check_plots, has_plots
 from raydl.core.module import complete, frozen_parameters
 from raydl.core.stages import enter
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
+from raydl.run_folder.outcome import headline, outcome
 from raydl.run_folder.patience import out_of_patience
-from raydl.run_folder.record import Record, Row, score_columns, table_of
+from raydl.run_folder.record import Record, Row, read_rows, score_columns, table_of
 from raydl.run_folder.resumption import run_yaml
 from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
 from raydl.signals import Interrupted, Stop
-from raydl.storage import Folder
+from raydl.storage import Folder, find_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class History(NamedTuple):
@@ -39,6 +48,49 @@ class History(NamedTuple):
     summary: dict[str, Any]
     path: str
     params: Params
+
+    @classmethod
+    def load(cls, run: str, storage: str | None = None) -> "History":
+        """The history of a run that has ended, from its folder.
+
+        Args:
+            run: path or URI of the run's folder, or its name in the storage.
+            storage: path or URI of the folder that holds the run's; ``runs`` by default.
+
+        Raises:
+            SpecError: if there is no such run, or it has not ended.
+        """
+        folder = find_folder("run", str(run), storage, "run.yaml")
+        saved = checkpoint.newest(folder)
+        if not folder.has("summary.json") or saved is None:
+            raise SpecError(f"the run in {folder.uri} has not ended; raydl.run(..., resume=True)")
+        summary = json.loads(folder.read("summary.json"))
+        return cls(table_of(read_rows(folder)), summary, folder.uri, saved.model.state)
+
+    def plot(self) -> "Figure":
+        """The curves of the metric and of the losses over the rounds; a notebook shows them.
+
+        Raises:
+            SpecError: if the packages of the extra ``plots`` are missing.
+        """
+        check_plots("History.plot")
+        from raydl.run_folder.curves import plot_run
+
+        name = self.path.rpartition("/")[2].partition("?")[0]
+        return plot_run(self.table, Measure.from_summary(self.summary), name)
+
+    def __repr__(self) -> str:
+        return f"History of {self.path}: {headline(self.summary)}"
+
+    def _repr_html_(self) -> str:
+        """The outcome as a table, for notebooks."""
+        cell = '<td style="text-align: left">{}</td>'
+        rows = {"run": self.path} | outcome(self.summary)
+        lines = "".join(
+            f"<tr>{cell.format(escape(name))}{cell.format(escape(text))}</tr>"
+            for name, text in rows.items()
+        )
+        return f"<table>{lines}</table>"
 
 
 class TrainingLoop:
@@ -116,6 +168,8 @@ class TrainingLoop:
                 self._save(done.number, state)
             if row:
                 self._tell(row)
+            if signal or self._refusal:
+                self._draw()
             if self._refusal:
                 raise self._refusal
             if signal:
@@ -180,8 +234,22 @@ class TrainingLoop:
             **self._measure.summary(),
         }
         self._record.summarize(summary)
+        self._draw()
         whole = complete(self._problem.task.model, params).state
         return History(table_of(self._record.rows), summary, self._folder.uri, whole)
+
+    def _draw(self) -> None:
+        """Draws the curves so far, where that can be done."""
+        if not (self._runtime.is_leader and has_plots()):
+            return
+        from raydl.run_folder.curves import plot_run
+
+        enter("drawing the curves")
+        about = heading(self._run, self._problem.dataset.name)
+        figure = plot_run(table_of(self._record.rows), self._measure, about)
+        with BytesIO() as content:
+            figure.savefig(content, format="png")
+            self._folder.write("curves.png", content.getvalue())
 
     def _check_frozen(self, saved: checkpoint.Checkpoint) -> None:
         """Raises a SpecError if the model's frozen parameters are not those of the run so far."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError, Stopping
 from raydl.algorithms import DiLoCo, FedAvg, FedSGD, LocalSGD
 from raydl.algorithms.distributed.intervals import QSR
 from raydl.config import options
@@ -39,6 +39,8 @@ EVERYTHING = Run(
     on_nonfinite="drop",
     checkpoint=Checkpointing(every=3, keep=1),
     evaluation=Evaluation(every=2, test="each"),
+    stop=Stopping(patience=3),
+    log="mlflow,csv",
     storage="s3://bucket/folder",
     name="every-field",
 )

@@ -166,8 +166,8 @@ def test_a_damaged_checkpoint_costs_rounds_and_nothing_else(damaged, stopped, wh
         f"raydl: checkpoint {name}" for name in reversed(damaged)
     ]
     assert outcome(stopped) == outcome(whole("FedAvg"))
-    board = EventAccumulator(str(stopped / "tensorboard")).Reload()
-    losses = board.Scalars("train/train_loss")
+    board = EventAccumulator(str(stopped)).Reload()
+    losses = board.Scalars("loss/training")
     assert [each.step for each in losses] == [1, 2, 3, 4, 5, 6]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from raydl.config.given import title
 from raydl.config.run import Run
 
 _LETTERS = {  # of partitions and participations, by class and field
@@ -32,6 +33,17 @@ def dials_of(run: Run) -> str:
     if run.workers is not None:
         return f"K = {run.workers}" + (f", {inside}" if (inside := dials(run.partition)) else "")
     return f"N = {run.population}, {dials(run.partition, run.participation)}".rstrip(", ")
+
+
+def heading(run: Run, data: str | None = None) -> str:
+    """What a run is, in a line: ``FedAvg on Digits, IID (N = 100, C = .1)``.
+
+    Args:
+        run: the run.
+        data: what the data set calls itself, if it is at hand.
+    """
+    split = f", {title(run.partition)}" if run.workers != 1 else ""
+    return f"{title(run.algorithm)} on {data or title(run.data)}{split} ({dials_of(run)})"
 
 
 def learning_rate(run: Run, row: Mapping[str, Any]) -> float | None:

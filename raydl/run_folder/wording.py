@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from raydl.core.task import TaskSpec
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as words have them
-_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 _BEFORE = frozenset({"accuracy", "top5", "f1", "iou"})  # shares of runs that do not say
 
 
@@ -73,6 +73,17 @@ class Measure(NamedTuple):
             return _rounded(value)
         return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
 
+    def spread(self, column: str, mean: float, deviation: float) -> str:
+        """A mean and a standard deviation as a person reads them, with their unit."""
+        if not deviation:
+            return self.text(column, mean)
+        if self.is_share(column):
+            return f"{100 * mean:.2f} ± {100 * deviation:.2f} %"
+        if column.startswith("bytes"):
+            return f"{size(mean)} ± {size(deviation)}"
+        unit = " s" if column.endswith("seconds") else ""
+        return f"{mean:,.4g} ± {deviation:.2g}{unit}"
+
 
 def metric_of(column: str) -> str:
     """The metric of a column: ``accuracy`` of ``best_val_accuracy``."""
@@ -90,7 +101,7 @@ def title(column: str) -> str:
 
 def size(nbytes: float) -> str:
     """Bytes, in the unit that leaves the fewest digits."""
-    unit = next((each for each in _UNITS if nbytes >= each[0]), _UNITS[-1])
+    unit = next((each for each in UNITS if nbytes >= each[0]), UNITS[-1])
     return f"{nbytes:,.0f} B" if unit[0] == 1 else f"{nbytes / unit[0]:,.1f} {unit[1]}"
 
 
