@@ -239,7 +239,19 @@ def test_by_its_name_in_the_storage(stopped, whole, monkeypatch):
     assert outcome(stopped) == outcome(whole("FedAvg"))
 
 
-def test_an_unfinished_run_has_nothing_to_show(stopped):
-    ended = raydl("show", stopped)
-    assert ended.code == 2
-    assert f"go on with it: raydl run --resume {stopped}" in ended.err
+def test_an_unfinished_run_is_shown_as_such(stopped):
+    shown = done("show", stopped)
+    assert f"{stopped} (unfinished)" in shown
+    assert "5 of 6" in shown
+
+
+def test_a_run_that_left_its_numbers_open_goes_on(stopped, whole):
+    """As runs did that were begun before run.yaml said them."""
+    file = stopped / "run.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["evaluation"]["every"] = None
+    for name in ("task", "stop", "log"):
+        del settings[name]
+    file.write_text(yaml.safe_dump(settings))
+    done("run", "--resume", stopped)
+    assert outcome(stopped) == outcome(whole("FedAvg"))

@@ -1,11 +1,11 @@
 """Callbacks: who is told how a run goes on."""
 
+import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from raydl.config.run import Run
-from raydl.core.errors import SpecError, brief
+from raydl.core.errors import Notice, SpecError, brief
 from raydl.core.stages import RunStage
 from raydl.run_folder.record import Row
 from raydl.runtimes.problem import Problem
@@ -92,9 +92,12 @@ class Several(Callback):
 
     def on_error(self, error: BaseException) -> None:
         """Tells all of them, even if one of them fails at it."""
-        with ExitStack() as stack:
-            for each in reversed(self._members):
-                stack.callback(each.on_error, error)
+        for each in self._members:
+            try:
+                each.on_error(error)
+            except Exception as further:  # noqa: BLE001  # what ended the run is to be told
+                what = f"{type(each).__name__}: {type(further).__name__}: {further}"
+                warnings.warn(f"a callback failed as the run did: {what}", Notice, stacklevel=2)
 
 
 class _EachRound(Callback):

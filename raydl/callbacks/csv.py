@@ -3,10 +3,7 @@
 from typing import TYPE_CHECKING
 
 from raydl.callbacks.logger import Logger
-from raydl.config.run import Run
 from raydl.run_folder.record import Row, read_rows, table_of
-from raydl.runtimes.problem import Problem
-from raydl.storage import Folder
 
 if TYPE_CHECKING:
     from raydl.training_loop import History
@@ -15,10 +12,9 @@ if TYPE_CHECKING:
 class CSV(Logger):
     """The same table as ``metrics.parquet``, for what cannot read that."""
 
-    def on_start(self, run: Run, problem: Problem, folder: Folder) -> None:
+    def open(self) -> None:
         """Takes up the rows that there are already."""
-        super().on_start(run, problem, folder)
-        self._rows = read_rows(folder)
+        self._rows = read_rows(self.folder)
 
     def log(self, row: Row) -> None:
         """Adds a row, and forgets those that it is before."""
@@ -38,5 +34,5 @@ class CSV(Logger):
 
     def close(self, error: BaseException | None = None) -> None:
         """Writes the file, if there is a row."""
-        if self._last is not None:
+        if self._rows:
             self.flush()

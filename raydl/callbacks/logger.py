@@ -21,7 +21,14 @@ _TOTALS = ("samples", "epochs", "local_steps", "messages", "bytes_down", "bytes_
 class Logger(Callback):
     """What loggers have in common: they are flushed when the run is written down, and at its end.
 
-    A subclass says what it does by `log`, `flush` and `close`; `on_start` is for its first steps.
+    A subclass says what it does by `open`, `log`, `flush`, `end` and `close`.
+
+    Attributes:
+        run: as it is written to ``run.yaml``.
+        problem: what is to be learned.
+        folder: folder of the run.
+        measure: by what it is judged.
+        opened: whether there is something to be closed.
     """
 
     run: Run
@@ -31,11 +38,14 @@ class Logger(Callback):
 
     def __init__(self) -> None:
         self._last: Row | None = None
+        self.opened = False
 
     def on_start(self, run: Run, problem: Problem, folder: Folder) -> None:
-        """Keeps what the run is."""
+        """Begins the log."""
         self.run, self.problem, self.folder = run, problem, folder
         self.measure = Measure.of(problem.task.spec)
+        self.open()
+        self.opened = True
 
     def on_round(self, row: Row) -> None:
         """Logs the round, and flushes when a checkpoint falls."""
@@ -48,13 +58,16 @@ class Logger(Callback):
 
     def on_end(self, history: "History") -> None:
         """Logs what came of the run."""
-        if self._last is not None:
-            self.end(history)
+        self.end(history)
         self.close()
 
     def on_error(self, error: BaseException) -> None:
         """Keeps what there is."""
-        self.close(error)
+        if self.opened:
+            self.close(error)
+
+    def open(self) -> None:
+        """Begins the log, or goes on with that of a run that is taken up again."""
 
     def log(self, row: Row) -> None:
         """Takes a round; after a failure of the run one that it has, which counts anew."""

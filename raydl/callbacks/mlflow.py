@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from raydl.callbacks.logger import Logger, charts, settings_of
 from raydl.config.dials import learning_rate
-from raydl.config.run import Run
 from raydl.core.extras import check_extra
 from raydl.run_folder.record import Row
-from raydl.runtimes.problem import Problem
 from raydl.signals import Interrupted
-from raydl.storage import Folder
 
 if TYPE_CHECKING:
     from raydl.training_loop import History
@@ -34,9 +31,8 @@ class MLflow(Logger):
         self._experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "raydl"
         self._waiting: list[Any] = []
 
-    def on_start(self, run: Run, problem: Problem, folder: Folder) -> None:
+    def open(self) -> None:
         """Begins a run, or goes on with the one of this folder."""
-        super().on_start(run, problem, folder)
         mlflow = import_module("mlflow")
         self._entities = import_module("mlflow.entities")
         self._client: Any = mlflow.MlflowClient()
@@ -46,17 +42,17 @@ class MLflow(Logger):
             if found is None
             else found.experiment_id
         )
-        place = folder.absolute
+        place = self.folder.absolute
         before = self._client.search_runs([experiment], f"tags.`raydl.folder` = '{place}'")
         if before:
             self._id = before[0].info.run_id
             self._client.update_run(self._id, status="RUNNING")
         else:
             made = self._client.create_run(
-                experiment, run_name=str(run.name), tags={"raydl.folder": place}
+                experiment, run_name=str(self.run.name), tags={"raydl.folder": place}
             )
             self._id = made.info.run_id
-            settings = settings_of(run).items()
+            settings = settings_of(self.run).items()
             params = [self._entities.Param(key, str(each)[:_LONGEST]) for key, each in settings]
             for at in range(0, len(params), 100):
                 self._client.log_batch(self._id, params=params[at : at + 100])

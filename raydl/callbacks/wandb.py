@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from raydl.callbacks.logger import Logger, charts, settings_of
 from raydl.config.dials import learning_rate
-from raydl.config.run import Run
 from raydl.core.extras import check_extra
 from raydl.run_folder.record import Row
-from raydl.runtimes.problem import Problem
-from raydl.storage import Folder
 
 if TYPE_CHECKING:
     from raydl.training_loop import History
@@ -33,19 +30,18 @@ class WandB(Logger):
         self._project = project or os.environ.get("WANDB_PROJECT") or "raydl"
         self._logged: Row | None = None
 
-    def on_start(self, run: Run, problem: Problem, folder: Folder) -> None:
+    def open(self) -> None:
         """Begins a run, or goes on with the one of this folder."""
-        super().on_start(run, problem, folder)
-        if folder.local is not None:
-            folder.local.mkdir(parents=True, exist_ok=True)
+        if self.folder.local is not None:
+            self.folder.local.mkdir(parents=True, exist_ok=True)
         wandb = import_module("wandb")
         self._log: Any = wandb.init(
             project=self._project,
-            name=str(run.name),
-            id=hashlib.sha256(folder.absolute.encode()).hexdigest()[:16],
+            name=str(self.run.name),
+            id=hashlib.sha256(self.folder.absolute.encode()).hexdigest()[:16],
             resume="allow",
-            config=settings_of(run),
-            dir=folder.local,
+            config=settings_of(self.run),
+            dir=self.folder.local,
             reinit="create_new",
             settings=wandb.Settings(silent=True, console="off"),
         )
