@@ -11,7 +11,8 @@ from raydl.core.errors import SpecError
 from raydl.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from raydl.config.run import Checkpointing, Evaluation, Model, Run
+    from raydl.callbacks.callback import Callback
+    from raydl.config.run import Checkpointing, Evaluation, Model, Run, Stopping
     from raydl.round import Round, rounds
     from raydl.run_folder.model import load
     from raydl.run_folder.prediction import predict
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Callback",
     "Checkpointing",
     "Evaluation",
     "History",
@@ -27,6 +29,7 @@ __all__ = [
     "Round",
     "Run",
     "SpecError",
+    "Stopping",
     "load",
     "predict",
     "rounds",
@@ -36,7 +39,8 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "config.run": ("Checkpointing", "Evaluation", "Model", "Run"),
+        "callbacks.callback": ("Callback",),
+        "config.run": ("Checkpointing", "Evaluation", "Model", "Run", "Stopping"),
         "round": ("Round", "rounds"),
         "run_folder.model": ("load",),
         "run_folder.prediction": ("predict",),

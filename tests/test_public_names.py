@@ -11,12 +11,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Checkpointing Evaluation History Model Round Run SpecError load predict rounds run
+        Callback Checkpointing Evaluation History Model Round Run SpecError Stopping load predict
+        rounds run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
         ParameterServer SlowMo
     """,
+    "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
         HuggingFace ImageFolder Natural

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError, run
+from raydl import Callback, Checkpointing, Evaluation, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg, FedSGD
 from raydl.assembly.assemble import assemble
 from raydl.config import options
@@ -22,7 +22,6 @@ from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.worker.evaluation import evaluate
 from raydl.storage import Folder
 from raydl.tasks import Classification
-from raydl.training import Callback
 from tests.command import raydl, summary
 
 

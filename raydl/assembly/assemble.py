@@ -17,6 +17,7 @@ from raydl.core.errors import SpecError
 from raydl.core.grad import call, parameters
 from raydl.core.module import Complete
 from raydl.core.rng import forked, seed_draws
+from raydl.core.stages import enter
 from raydl.core.task import Inputs, Task, TaskSpec
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
@@ -58,7 +59,10 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
         SpecError: if any part of the run does not fit another.
     """
     run.runtime.check_serves(run.algorithm, run.workers)
-    dataset = load_dataset(run.data) if dataset is None else dataset
+    if dataset is None:
+        enter("loading the data")
+        dataset = load_dataset(run.data)
+    enter("checking how the parts fit together")
     check_dataset(dataset)
     spec = task_of(run, dataset)
     run = count_clients(run, dataset)

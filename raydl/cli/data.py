@@ -8,7 +8,7 @@ from rich.console import Console
 
 from raydl.assembly.assemble import assign, count_clients
 from raydl.cli.arguments import take_option
-from raydl.cli.progress import partition_table
+from raydl.cli.tables import partition_table
 from raydl.config import options
 from raydl.config.given import title
 from raydl.core.errors import SpecError

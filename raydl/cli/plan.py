@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from raydl.cli.arguments import key_of, parse_run, split_options
-from raydl.cli.progress import table
+from raydl.cli.tables import table
 from raydl.config.parser import parsing
 from raydl.core.compat import actions
 from raydl.core.errors import SpecError, require, unknown

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from raydl.cli.arguments import key_of, split_options, take_option
-from raydl.cli.progress import table
+from raydl.cli.tables import table
 from raydl.config import options
 from raydl.config.given import title
 from raydl.config.parser import parsing

@@ -1,7 +1,7 @@
 """The spec of a run: everything that a user configures, as frozen dataclasses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import signature
 from itertools import repeat
@@ -15,7 +15,7 @@ from raydl.algorithms import FedAvg
 from raydl.config import choices
 from raydl.config.given import choice
 from raydl.core.algorithm import AlgorithmSpec
-from raydl.core.errors import SpecError, brief, require
+from raydl.core.errors import SpecError, brief, require, unknown
 from raydl.core.kinds import plain
 from raydl.core.patterns import as_patterns
 from raydl.core.spec import Spec
@@ -187,6 +187,22 @@ def own_options(factory: Callable[..., nn.Module]) -> list[str]:
     return [name for name in OF_EVERY_MODEL if name not in signature(factory).parameters]
 
 
+@dataclass(frozen=True)
+class Stopping(Spec, field="stop"):
+    """When the run ends before its time.
+
+    Args:
+        patience: scorings on the validation set, one after another, none of which is better than
+            the best before them by the task's metric, after which the run ends; it goes on to its
+            last round by default.
+    """
+
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_every("stop.patience", self.patience)
+
+
 def _check_every(name: str, rounds: int | None) -> None:
     require(rounds is None or rounds >= 1, name, rounds, "1 or larger, or null")
 
@@ -211,6 +227,23 @@ def _as_model(_: str, given: Any) -> Model | None:
             "options"
         )
     return Model(given)
+
+
+LOGGERS = ("csv", "tensorboard", "mlflow", "wandb")
+
+
+def _as_names(field: str, given: Any) -> str:
+    """Names of loggers, as ``A,B``, from a list of them or from what was written so."""
+    if given in (None, (), [], ""):
+        return "none"
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        raise SpecError(f"{field} is {brief(given)}; it must be names such as csv,tensorboard")
+    names = [each.strip().lower() for each in names]
+    for each in names:
+        if each not in (*LOGGERS, "none"):
+            raise unknown("logger", each, (*LOGGERS, "none"))
+    return ",".join(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -252,6 +285,9 @@ class Run(Spec):
             left out (drop).
         checkpoint: when the run is written down.
         evaluation: when the model is scored.
+        stop: when the run ends before its time.
+        log: places where its figures are kept beside Parquet, by name: csv, tensorboard, mlflow,
+            wandb, or several as A,B; none for none.
         storage: folder of the runs' folders: a path, or a URI such as s3://bucket/folder.
         name: name of the run's folder; by default from algorithm, data and time.
     """
@@ -275,6 +311,8 @@ class Run(Spec):
     on_nonfinite: Literal["fail", "drop"] = "fail"
     checkpoint: Checkpointing = Checkpointing()
     evaluation: Evaluation = Evaluation()
+    stop: Stopping = Stopping()
+    log: Annotated[str, _as_names] = "csv,tensorboard"
     storage: str = "runs"
     name: str | None = None
 
@@ -322,6 +360,27 @@ class Run(Spec):
     def last_round(self) -> int | None:
         """The round that the run ends with at the latest; None if the epochs alone decide."""
         return self.rounds or (30 if self.epochs is None else None)
+
+    @property
+    def loggers(self) -> list[str]:
+        """The names of ``log``."""
+        return [each for each in self.log.split(",") if each != "none"]
+
+    def with_usual_numbers(self) -> "Run":
+        """The run with the numbers that it uses where it names none.
+
+        What happens after every epoch of a run that counts those has no number of rounds.
+        """
+        if self.epochs is not None:
+            return self if self.workers is not None else replace(self, clients=self.population)
+        each, saved = self.evaluation, self.checkpoint
+        return replace(
+            self,
+            clients=self.population if self.workers is None else None,
+            rounds=self.last_round,
+            evaluation=replace(each, every=each.every or 1),
+            checkpoint=replace(saved, every=saved.every or 10),
+        )
 
     def cohorts(self) -> Iterator[np.ndarray]:
         """Who takes part in the first round, int64 [cohort], in the second, and so on."""

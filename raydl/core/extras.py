@@ -1,5 +1,6 @@
 """Packages that raydl does without, unless something is asked for that needs them."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from raydl.core.errors import SpecError
@@ -19,7 +20,7 @@ def check_plots(what: str) -> None:
     Args:
         what: what needs them, as the user called it.
     """
-    _check(f"{what} draws", "plots", _PLOTS)
+    check_extra(f"{what} draws, but", "plots", _PLOTS)
 
 
 def check_huggingface(what: str) -> None:
@@ -28,16 +29,23 @@ def check_huggingface(what: str) -> None:
     Args:
         what: what needs them, as the user called it.
     """
-    _check(f"{what} is read by datasets", "huggingface", _HUGGINGFACE)
+    check_extra(f"{what} is read by datasets, but", "huggingface", _HUGGINGFACE)
 
 
-def _check(why: str, extra: str, packages: tuple[str, ...]) -> None:
+def check_extra(what: str, extra: str, packages: Sequence[str]) -> None:
+    """Raises a SpecError if packages of an extra are missing.
+
+    Args:
+        what: what needs them, the beginning of a sentence.
+        extra: its name.
+        packages: as they are imported.
+    """
     if missing := _missing(packages):
         raise SpecError(
-            f"{why}, but {' and '.join(missing)} cannot be imported; install the extra: python -m "
-            f"pip install 'raydl[{extra}]'"
+            f"{what} {' and '.join(missing)} cannot be imported; install the extra: "
+            f"python -m pip install 'raydl[{extra}]'"
         )
 
 
-def _missing(packages: tuple[str, ...]) -> list[str]:
+def _missing(packages: Sequence[str]) -> list[str]:
     return [name for name in packages if find_spec(name) is None]

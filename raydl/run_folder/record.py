@@ -1,4 +1,4 @@
-"""What a run leaves: a row for each round, TensorBoard events, its spec and its summary.
+"""What a run leaves: a row for each round, and its summary.
 
 Every count and every second in a row is the run's total so far, so that runs can be laid side by
 side at equal samples, equal bytes or equal seconds by choosing a column.
@@ -8,12 +8,9 @@ Where a server takes updates one by one, in real time or virtual, their order is
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from io import BytesIO
 from math import isfinite
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -85,7 +82,7 @@ class Record:
         if rounds and folder.has(TRACE):
             before = read_trace(folder.uri)
             self._arrivals = [each for each in before if each.round and each.round <= rounds]
-        self._board = Board(folder, rounds) if writes else None
+        self._writes = writes
 
     def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
         """Adds a round's row."""
@@ -117,43 +114,28 @@ class Record:
         if "begun" in done.clients:
             columns = {name: each.tolist() for name, each in done.clients.items()}
             self._arrivals += trace_of(columns, done.number)
-        if self._board:
-            self._board.scalars(row)
         return row
 
     def write(self) -> None:
-        """Writes the rows and the events down."""
-        if not self._board:
+        """Writes the rows down."""
+        if not self._writes:
             return
         content = BytesIO()
         parquet.write_table(_as_table(self.rows), content)
         self._folder.write("metrics.parquet", content.getvalue())
         if self._arrivals:
             write_trace(self._arrivals, (self._folder / TRACE).uri)
-        self._board.flush()
 
-    def figure(self, name: str, figure: Any) -> None:
-        """Adds a matplotlib figure to the events."""
-        if self._board:
-            self._board.writer.add_figure(name, figure)
-
-    def summarize(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Writes ``summary.json``, and the spec and its outcome for TensorBoard's HParams tab."""
-        if not self._board:
+    def summarize(self, summary: Mapping[str, Any]) -> None:
+        """Writes ``summary.json``."""
+        if not self._writes:
             return
         sound = {  # JSON knows no NaN
             key: None if isinstance(value, float) and not isfinite(value) else value
             for key, value in summary.items()
         }
         self._folder.write("summary.json", json.dumps(sound, indent=2).encode())
-        self._board.hparams(settings, summary)
         self.write()
-
-    def close(self) -> None:
-        """Ends the events; nothing is written down from here on."""
-        if self._board:
-            self._board.close()
-            self._board = None
 
 
 def metric_columns(task: Task) -> list[str]:
@@ -190,55 +172,3 @@ def read_rows(folder: Folder) -> list[Row]:
         return []
     rows: list[Row] = parquet.read_table(BytesIO(folder.read("metrics.parquet"))).to_pylist()
     return rows
-
-
-class Board:
-    """TensorBoard's events: written in the run's folder, or beside and copied if it is remote."""
-
-    def __init__(self, folder: Folder, rounds: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._remote = None if folder.local else folder
-        self._path = Path(folder.local or tempfile.mkdtemp(prefix="raydl-")) / "tensorboard"
-        self.writer = SummaryWriter(self._path, purge_step=rounds + 1 if rounds else None)
-
-    def scalars(self, row: Row) -> None:
-        """Adds a row's values, over the rounds."""
-        for name, value in row.items():
-            if value is not None and name != "round":
-                split = name.partition("_")[0]
-                group = split if split in (*SPLITS, "server") else "run"
-                self.writer.add_scalar(f"{group}/{name}", value, row["round"])
-
-    def hparams(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Adds the spec's plain values, and the summary's numbers as what they led to."""
-        from torch.utils.tensorboard.summary import hparams
-
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in settings.items()
-        }
-        numbers = {
-            f"summary/{key}": value
-            for key, value in summary.items()
-            if isinstance(value, int | float)
-        }
-        file_writer: Any = self.writer.file_writer  # of which torch says that it is None
-        for event in hparams(plain, numbers):
-            file_writer.add_summary(event)
-        for key, value in numbers.items():
-            self.writer.add_scalar(key, value)
-
-    def flush(self) -> None:
-        """Makes what was added so far visible."""
-        self.writer.flush()
-        if self._remote:
-            for file in self._path.iterdir():
-                self._remote.write(f"tensorboard/{file.name}", file.read_bytes())
-
-    def close(self) -> None:
-        """Ends the events."""
-        self.flush()
-        self.writer.close()
-        if self._remote:
-            shutil.rmtree(self._path.parent)

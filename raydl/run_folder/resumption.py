@@ -29,7 +29,11 @@ CHANGEABLE_ON_RESUME = {
     "name",
     "checkpoint.every",
     "checkpoint.keep",
+    "stop.patience",
+    "log",
 }
+
+_ONCE_OPEN = {"clients": 100, "evaluation.every": 1}
 
 
 def stored_settings(
@@ -101,6 +105,14 @@ def check_same(run: Run, stored: Mapping[str, Any]) -> None:
         return kept | {f"runtime.{key}": each for key, each in runtime.items()}
 
     was, now = relevant(stored), relevant(options.to_mapping(run))
+    # Runs of before this was written down left open what they took by default.
+    was |= {
+        key: usual
+        for key, usual in _ONCE_OPEN.items()
+        if was.get(key) is None and now.get(key) is not None
+    }
+    if was.pop("task", None) is None and "task.name" not in was:
+        now = {key: each for key, each in now.items() if key.partition(".")[0] != "task"}
     if changed := options.differences(was, now):
         raise SpecError(
             "a run can only be resumed with the spec that it began with; these differ:\n"
@@ -182,8 +194,8 @@ def remove_if_nothing_is_done(folder: Folder, run: Run) -> Iterator[None]:
 
 def _remove(folder: Folder) -> None:
     """Takes away what a run without a round has written."""
-    for name in ("run.yaml", "tensorboard", "checkpoints", "best", "start"):
-        if folder.has(name):
+    for name in folder.names():
+        if name in ("run.yaml", "checkpoints", "best", "start", "wandb") or ".tfevents." in name:
             folder.remove(name)
     above = Folder(folder.parent)
     if above.has(folder.name) and not folder.names():

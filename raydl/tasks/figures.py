@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from raydl.data.figures import blank
+from raydl.drawing import blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

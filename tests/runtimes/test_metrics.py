@@ -11,10 +11,9 @@ import psutil
 import pytest
 import ray
 
-from raydl import Run, run
+from raydl import Callback, Run, run
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.ray_cluster.prometheus import FIGURES, OF_TASK
-from raydl.training import Callback
 from tests.command import titled
 from tests.waiting import until
 

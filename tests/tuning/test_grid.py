@@ -11,13 +11,12 @@ from pandas.testing import assert_frame_equal
 from rich.console import Console
 
 import raydl
-from raydl import Checkpointing, Model, Run, SpecError
+from raydl import Callback, Checkpointing, Model, Run, SpecError
 from raydl.algorithms import DataParallel
 from raydl.optim import SGD
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
 from raydl.tasks import Regression
-from raydl.training import Callback
 from tests.odd import Plane
 from tuning.metric import Metric
 from tuning.studies.grid import Cell, Grid

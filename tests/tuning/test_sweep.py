@@ -262,7 +262,7 @@ def test_asha_stops_the_worse(cluster, tmp_path, capfd):
     assert (bad["outcome"], bad["round"]) == ("stopped", 1)
     assert bad["val_accuracy"] < good["val_accuracy"]
     assert outcome.best == good
-    events = EventAccumulator(str(tmp_path / "sweep/trials/0001/tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path / "sweep/trials/0001")).Reload()
     assert "_hparams_/session_start_info" in events.PluginTagToContent(
         "hparams"
     )  # it did not finish

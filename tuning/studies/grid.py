@@ -24,13 +24,12 @@ from pyarrow import csv
 from rich.console import Console
 
 import raydl
-from raydl import Run
-from raydl.cli.progress import Live
+from raydl import Callback, Run
+from raydl.callbacks import Live
 from raydl.core.errors import SpecError, require
 from raydl.round import NonFiniteError
 from raydl.signals import Interrupted, stoppable
 from raydl.storage import Folder
-from raydl.training import Callback
 from tuning.metric import ACCURACY, Metric
 from tuning.output import TableRow
 

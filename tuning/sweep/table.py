@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from raydl.run_folder.record import Board
+from raydl.callbacks.tensorboard import Board
 from raydl.storage import Folder
 from tuning.metric import Metric, finite
 from tuning.output import TableRow
@@ -120,9 +120,7 @@ class TrialTable:
     def _add_hparams(self, place: Folder, row: TableRow) -> None:
         """Fills TensorBoard's HParams tab for a trial that did not finish, as others do it."""
         board = Board(place, int(row["round"]))
-        board.hparams(
-            self.space.settings(row), {name: row[name] for name in self.metric.columns("val")}
-        )
+        board.hparams(self.space.settings(row), self.metric.columns("val"))
         board.close()
 
     def _write(self) -> None:

@@ -15,7 +15,7 @@ import ray
 from ray import tune
 
 import raydl
-from raydl import Run
+from raydl import Callback, Run
 from raydl.assembly.assemble import count_clients, usual_model
 from raydl.data import Dataset
 from raydl.round import NonFiniteError
@@ -23,7 +23,6 @@ from raydl.run_folder import checkpoint
 from raydl.run_folder.record import Row, read_rows
 from raydl.runtimes.ray_cluster.problem_store import StoredDataset, with_samples
 from raydl.storage import Folder
-from raydl.training import Callback
 from tuning.metric import Metric
 from tuning.sweep import lineage
 from tuning.sweep.lineage import Stage

@@ -12,6 +12,7 @@ from torch import nn
 from raydl.core import tree
 from raydl.core.grad import parameters
 from raydl.core.module import Complete, complete, has_hooks, restore
+from raydl.core.stages import enter
 from raydl.data.dataset import Dataset, Split
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.transport import as_tensor
@@ -53,6 +54,7 @@ def with_samples(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
 
 def share_problem(problem: Problem) -> tuple[ray.ObjectRef[Any], ray.ObjectRef[Any]]:
     """References to a problem without its samples, and to the samples: for `attach_problem`."""
+    enter("sending the data to the workers")
     dataset = store_dataset(problem.dataset)
     without = replace(problem, dataset=replace(without_samples(dataset), owners=None))
     if problem.make is None:

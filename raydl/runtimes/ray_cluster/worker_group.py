@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from raydl.core.errors import Notice
+from raydl.core.stages import enter
 from raydl.runtimes.runtime import ClusterError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other
@@ -68,6 +69,7 @@ class WorkerGroup:
             self.replace(number, self.actors[number])
             return None
         self._failed[number] = 0
+        self._tell()
         return number
 
     def ready(self, least: int = 1) -> list[int]:
@@ -77,6 +79,8 @@ class WorkerGroup:
             WorkerLostError: see `started`.
         """
         told = False
+        if self.up < least:
+            self._tell()
         while self.starting:
             patience = _PATIENCE if self.up < least else 0
             ended, _ = ray.wait([*self.starting], timeout=patience)
@@ -94,6 +98,9 @@ class WorkerGroup:
                 )
         absent = set(self.starting.values())
         return [number for number in range(len(self.actors)) if number not in absent]
+
+    def _tell(self) -> None:
+        enter("starting workers", self.up, len(self.actors))
 
     def close(self) -> None:
         """Ends the workers."""
