@@ -163,3 +163,12 @@ def test_on_the_command_line(tmp_path):
     assert "clients: 7\n" in (tmp_path / "a/run.yaml").read_text()
     assert "7 clients" in done("data", "show", *named, *asked, "--output", tmp_path)
     assert "data.target" in refused("run", "--data=Table", "--data.uri=x.csv")
+
+
+def test_a_price_is_learned_as_a_number(tmp_path):
+    FRAME.to_csv(tmp_path / "flats.csv", index=False)
+    named = ("--data=Table", f"--data.uri={tmp_path / 'flats.csv'}", "--data.target=price")
+    asked = ("--data.inputs=[rooms,area,city]", "--clients=3", "--participation.fraction=1")
+    small = ("--runtime=sequential", "--rounds=20", "--algorithm.lr=0.0001")
+    done("run", *named, *asked, *small, "--storage", tmp_path, "--name=a")
+    assert summary(tmp_path / "a")["test_r2"] > 0.9
