@@ -75,7 +75,7 @@ class AllReduceProcess(LocalRuntime):
         )
         self._like: _Agreed | None = None
         self.is_leader = self._rank == 0
-        self._gauges = PrometheusGauges()
+        self._gauges = PrometheusGauges(problem.task.spec.best)
 
     def all_reduce_max(self, number: int) -> int:
         """The largest of the numbers that the processes give."""
