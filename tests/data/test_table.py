@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from raydl import Run, run
+from raydl.algorithms import FedAvg
 from raydl.core.errors import SpecError
-from raydl.data import Table
+from raydl.data import Table, Uniform
 from raydl.data.batches import Preparation
 from tests.command import done, refused, summary
 
@@ -167,8 +169,7 @@ def test_on_the_command_line(tmp_path):
 
 def test_a_price_is_learned_as_a_number(tmp_path):
     FRAME.to_csv(tmp_path / "flats.csv", index=False)
-    named = ("--data=Table", f"--data.uri={tmp_path / 'flats.csv'}", "--data.target=price")
-    asked = ("--data.inputs=[rooms,area,city]", "--clients=3", "--participation.fraction=1")
-    small = ("--runtime=sequential", "--rounds=20", "--algorithm.lr=0.0001")
-    done("run", *named, *asked, *small, "--storage", tmp_path, "--name=a")
-    assert summary(tmp_path / "a")["test_r2"] > 0.9
+    table = Table(str(tmp_path / "flats.csv"), "price", ("rooms", "area", "city"))
+    usual = {"clients": 3, "participation": Uniform(1.0), "rounds": 20, "runtime": "sequential"}
+    history = run(Run(FedAvg(lr=1e-4), table, storage=tmp_path, **usual))
+    assert history.summary["test_r2"] > 0.9
