@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from raydl import Run, run
+from raydl.algorithms import FedAvg
 from raydl.core.errors import SpecError
-from raydl.data import Table
+from raydl.data import Table, Uniform
 from raydl.data.batches import Preparation
 from tests.command import done, refused, summary
 
@@ -163,3 +165,11 @@ def test_on_the_command_line(tmp_path):
     assert "clients: 7\n" in (tmp_path / "a/run.yaml").read_text()
     assert "7 clients" in done("data", "show", *named, *asked, "--output", tmp_path)
     assert "data.target" in refused("run", "--data=Table", "--data.uri=x.csv")
+
+
+def test_a_price_is_learned_as_a_number(tmp_path):
+    FRAME.to_csv(tmp_path / "flats.csv", index=False)
+    table = Table(str(tmp_path / "flats.csv"), "price", ("rooms", "area", "city"))
+    usual = {"clients": 3, "participation": Uniform(1.0), "rounds": 20, "runtime": "sequential"}
+    history = run(Run(FedAvg(lr=1e-4), table, storage=tmp_path, **usual))
+    assert history.summary["test_r2"] > 0.9
