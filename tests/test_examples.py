@@ -25,10 +25,32 @@ def test_fedavg_by_hand_has_the_numbers_of_the_library(printed):
     assert float(difference[1]) < 1e-6
 
 
-@pytest.mark.parametrize(("name", "accuracy"), [("own_algorithm", 90), ("own_data_and_model", 97)])
-def test_it_learns(printed, name, accuracy):
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("own_algorithm", 90),
+        ("own_data_and_model", 97),
+        ("images_in_folders", 90),
+        ("fine_tuning", 85),
+        ("hugging_face", 80),
+    ],
+)
+def test_it_learns(printed, name, least):
     reached = re.search(r"test accuracy (\S+) %", printed(name))
-    assert float(reached[1]) > accuracy
+    assert float(reached[1]) > least
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "least", "most"),
+    [
+        ("table", "test rmse", 0.045, 0.1),  # the noise is .05
+        ("text", "test perplexity", 1, 2),
+        ("own_task", "test coverage", 85, 95),  # of 90
+    ],
+)
+def test_it_learns_what_is_no_class(printed, name, metric, least, most):
+    reached = re.search(rf"{metric} ([\d.]+)", printed(name))
+    assert least < float(reached[1]) < most
 
 
 @pytest.mark.usefixtures("cluster")
