@@ -208,7 +208,10 @@ MISTAKES = {
         "algorithm.hook is PowerSGD",
         "such as Plain",
     ),
-    "show": ("needs one run or more", "raydl show RUN"),
+    "show": ("there is no run in 'runs'", "raydl show RUN"),
+    "show --sort": ("--sort needs a value",),
+    "plot": ("needs one run or more", "raydl plot RUN"),
+    "plot nowhere": ("no run 'nowhere'",),
     "show nowhere": ("no run 'nowhere'",),
     "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),
     "data prepare": ("needs a folder", "raydl data prepare URI"),
@@ -287,6 +290,6 @@ def test_as_a_process(workplace):
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
         "raydl: unknown command 'runn'; did you mean 'run'? "
-        "Allowed: --help, data prepare, data show, doctor, plan, run, show, study list, study run, "
-        "sweep\n"
+        "Allowed: --help, data prepare, data show, doctor, plan, plot, run, show, study list, "
+        "study run, sweep\n"
     )
