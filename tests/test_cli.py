@@ -165,7 +165,7 @@ def test_data_show(workplace):
         *("--participation", "Skewed"),
     )
     table = rows(out)
-    assert table["Digits, Shards, 50 clients"] == []
+    assert table["Digits, Shards (N = 50, shards = 2)"] == []
     assert table["samples of a client"] == ["24", "25", "26"]
     assert table["labels of a client"][2] in ("2", "3", "4")
     assert table["samples in all"] == ["1,258"]

@@ -96,6 +96,8 @@ class Several(Callback):
             try:
                 each.on_error(error)
             except Exception as further:  # noqa: BLE001  # what ended the run is to be told
+                if type(further) is type(error):  # such as a store that is gone
+                    continue
                 what = f"{type(each).__name__}: {type(further).__name__}: {further}"
                 warnings.warn(f"a callback failed as the run did: {what}", Notice, stacklevel=2)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydl.callbacks.logger import Logger, chart, charts, settings_of
-from raydl.config.dials import learning_rate
+from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
 from raydl.core.extras import has_plots
 from raydl.run_folder.record import Row
@@ -133,8 +133,8 @@ class TensorBoard(Logger):
         labels = dataset.train.labels()
         if labels is not None and dataset.classes is not None:
             counts = label_counts(labels, partition, dataset.classes)
-            heading = f"{dataset.name}, {title(self.run.partition)}"
-            board.writer.add_figure("data/partition", plot_partition(counts, heading))
+            about = f"{dataset.name}, {title(self.run.partition)} ({dials_of(self.run)})"
+            board.writer.add_figure("data/partition", plot_partition(counts, about))
 
 
 def _card(settings: Mapping[str, Any]) -> str:

@@ -10,7 +10,9 @@ from raydl.assembly.assemble import assign, count_clients
 from raydl.cli.arguments import take_option
 from raydl.cli.tables import partition_table
 from raydl.config import options
+from raydl.config.dials import dials
 from raydl.config.given import title
+from raydl.config.run import Run
 from raydl.core.errors import SpecError
 from raydl.core.extras import check_plots
 from raydl.data import label_counts, plot_participation, plot_partition, prepare
@@ -33,18 +35,24 @@ def show(argv: list[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"--output {output!r} cannot be made: {error.strerror}") from error
-    heading = f"{dataset.name}, {title(spec.partition)}, {spec.population} clients"
+    heading = f"{dataset.name}, {title(spec.partition)} {_letters(spec, spec.partition)}"
     plot_partition(counts, heading).savefig(folder / "partition.png")
     drawn = [folder / "partition.png"]
     if hasattr(spec.participation, "probabilities"):  # an own one may know none
         probabilities = spec.participation.probabilities(spec.population, spec.seed)
         drawn.append(folder / "participation.png")
-        caption = f"{title(spec.participation)} participation"
+        letters = _letters(spec, spec.participation)
+        caption = f"{title(spec.participation)} participation {letters}"
         plot_participation(probabilities, caption).savefig(drawn[-1])
     console = Console()
     console.print(partition_table(counts, heading))
     console.print("\n" + "\n".join(map(str, drawn)), highlight=False)
     return 0
+
+
+def _letters(spec: Run, part: object) -> str:
+    """The number of clients and the letters of a part: ``(N = 100, α = .5)``."""
+    return f"({', '.join(filter(None, [f'N = {spec.population}', dials(part)]))})"
 
 
 def write(argv: list[str]) -> int:
