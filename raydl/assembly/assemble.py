@@ -1,7 +1,7 @@
 """From a run's spec to the values that it is made of, with every check that needs them."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from raydl.data.checks import (
 from raydl.data.dataset import Dataset
 from raydl.data.own import load_dataset
 from raydl.data.partitions.partition import Partition
+from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
 
@@ -89,7 +90,9 @@ def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
 def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
-    labels = dataset.train.targets.numpy()
+    targets = dataset.train.targets
+    # Mapped sequences are as large as the inputs, and read only by who looks into them.
+    labels: Any = targets if isinstance(targets, Rows) else targets.numpy()
     partition = run.partition.assign(labels, run.population, run.seed, owners)
     check_partition(partition, run.population, len(labels))
     return partition

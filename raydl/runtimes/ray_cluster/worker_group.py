@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
-from raydl.core.errors import Notice
+from raydl.core.errors import Notice, SpecError
 from raydl.runtimes.runtime import ClusterError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other
@@ -57,10 +57,15 @@ class WorkerGroup:
 
         Raises:
             WorkerLostError: if that happens again and again.
+            SpecError: if its node lacks what the run needs.
         """
         number = self.starting.pop(ready)
         try:
             ray.get(ready)
+        except RayTaskError as error:
+            if isinstance(error.cause, SpecError):
+                raise error.cause from None  # in its own words, without the worker's traceback
+            raise
         except RayActorError as error:
             self._failed[number] += 1
             if self._failed[number] == _ATTEMPTS:
@@ -74,7 +79,8 @@ class WorkerGroup:
         """The workers that can train; waits until there are so many.
 
         Raises:
-            WorkerLostError: see `started`.
+            WorkerLostError: see `admit`.
+            SpecError: likewise.
         """
         told = False
         while self.starting:

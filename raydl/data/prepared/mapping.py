@@ -1,0 +1,221 @@
+"""A folder opened: its shards looked at, mapped, and made a data set."""
+
+import math
+import mmap
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from raydl.core.errors import SpecError
+from raydl.data.dataset import Dataset, Split
+from raydl.data.prepared.cache import local_copy
+from raydl.data.prepared.layout import (
+    ENDS,
+    MANIFEST,
+    PARTS,
+    Manifest,
+    Part,
+    Shard,
+    digest_of,
+    ends_of,
+    merge_extremes,
+)
+from raydl.data.prepared.rows import Rows
+from raydl.data.prepared.stored import StoredColumn, Stretch
+
+if TYPE_CHECKING:
+    from raydl.storage import Folder
+
+
+class Place(NamedTuple):
+    """Where a column of mapped samples lies: all that travels of them to another process.
+
+    Attributes:
+        uri: of the folder, from any process.
+        cache: folder for copies of what no machine can map, see `raydl.data.Prepared`.
+        digest: of the data set.
+        part: name of the split.
+        column: name of the column.
+    """
+
+    uri: str
+    cache: str
+    digest: str
+    part: str
+    column: str
+
+    def open(self) -> Tensor:
+        """Maps the files in this process.
+
+        Raises:
+            SpecError: if this machine does not have them, or has others.
+        """
+        try:
+            folder = PreparedFolder(self.uri, self.cache)
+            if folder.digest != self.digest:
+                raise SpecError(f"data.uri is {self.uri!r}, which holds another data set")
+            return folder.map(self.part)[self.column]
+        except SpecError as error:
+            raise SpecError(
+                f"{error}. That is so on {socket.gethostname()}, where the run has a worker: each "
+                "machine maps the files itself, so name a folder that all of them share, or a URI "
+                "such as s3://bucket/folder"
+            ) from error
+
+
+class PreparedFolder:
+    """A folder that was prepared, with what its manifest says.
+
+    Args:
+        uri: of the folder: a path, or a URI that pyarrow knows.
+        cache: folder on this machine for copies, if the folder is not on it.
+
+    Raises:
+        SpecError: if there is none.
+    """
+
+    def __init__(self, uri: str, cache: str) -> None:
+        from raydl.storage import Folder
+
+        self.folder, self._cache = Folder(uri, "data.uri"), cache
+        with usable(uri):
+            content = _read_manifest(self.folder)
+            self.manifest = Manifest.from_json(content)
+        self.digest = digest_of(content)
+
+    def dataset(self) -> Dataset:
+        """The data set: its inputs mapped, and so its targets where they are as large.
+
+        Raises:
+            SpecError: if a shard is missing, or is not the one that was written.
+        """
+        manifest, splits = self.manifest, {}
+        for part in PARTS:
+            mapped, columns = self.map(part), manifest.parts[part].columns
+            alike = columns["target"] == columns["input"]
+            splits[part] = {
+                name: rows if name == "input" or (name == "target" and alike) else rows[:]
+                for name, rows in mapped.items()
+            }
+        parts = {
+            part: Split(samples["input"], samples["target"]) for part, samples in splits.items()
+        }
+        return Dataset(
+            name=manifest.name,
+            train=parts["train"],
+            validation=parts["validation"],
+            test=parts["test"],
+            classes=manifest.classes,
+            mean=_optional_tensor(manifest.mean),
+            std=_optional_tensor(manifest.std),
+            owners=splits["train"].get("owner"),
+        )
+
+    def map(self, part: str) -> dict[str, Tensor]:
+        """The columns of a split, by name: `Rows`; or where there are none, empty tensors.
+
+        Raises:
+            SpecError: see `dataset`.
+        """
+        with usable(self.folder.uri):
+            home, split = self._home(), self.manifest.parts[part]
+            files = [_map_file(home / shard.file, shard) for shard in split.shards]
+            stretches = [_stretches(file, split, number) for number, file in enumerate(files)]
+        if not files:
+            return {
+                name: torch.empty((0, *column.shape), dtype=column.dtype)
+                for name, column in split.columns.items()
+            }
+        return {
+            name: Rows(
+                StoredColumn(
+                    Place(self.folder.absolute, self._cache, self.digest, part, name),
+                    column,
+                    files,
+                    [stretch for each in stretches for stretch in each[name]],
+                    _extremes(split, name),
+                )
+            )
+            for name, column in split.columns.items()
+        }
+
+    def _home(self) -> Path:
+        """Where on this machine the shards are."""
+        return self.folder.local or local_copy(
+            self.folder, self.manifest, Path(self._cache).expanduser() / self.digest
+        )
+
+
+@contextmanager
+def usable(uri: str) -> Iterator[None]:
+    """What goes wrong with the files of a folder becomes a SpecError."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (OSError, ArrowException, ValueError, KeyError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(
+            f"data.uri is {uri!r}, which cannot be used: {error}. It must be the path or URI of a "
+            "folder that `raydl data prepare` can write, or has written"
+        ) from error
+
+
+def _read_manifest(folder: "Folder") -> bytes:
+    if not folder.has(MANIFEST):
+        if folder.has("train.parquet"):
+            raise ValueError("an older raydl prepared it, as Parquet; prepare it anew")
+        raise ValueError(f"it has no {MANIFEST}")
+    return folder.read(MANIFEST)
+
+
+def _map_file(path: Path, shard: Shard) -> npt.NDArray[np.uint8]:
+    """A shard in memory as it lies on disk, uint8 [bytes], read-only; nothing of it is read yet."""
+    if not path.exists():
+        raise ValueError(f"its {shard.file} is missing")
+    with path.open("rb") as file:
+        length = path.stat().st_size
+        if length != shard.bytes:
+            raise ValueError(f"its {shard.file} has {length} bytes, but {shard.bytes} were written")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if ends_of(mapped[:ENDS], mapped[-ENDS:]) != shard.ends:
+        raise ValueError(f"its {shard.file} is not what was written: another one's, or changed")
+    return np.frombuffer(mapped, np.uint8)
+
+
+def _stretches(file: npt.NDArray[np.uint8], part: Part, number: int) -> dict[str, list[Stretch]]:
+    """Where in a mapped file the samples of each column lie."""
+    import pyarrow as pa
+
+    whole = pa.py_buffer(file)
+    reader = pa.ipc.open_file(pa.BufferReader(whole))
+    found: dict[str, list[Stretch]] = {name: [] for name in part.columns}
+    for at in range(reader.num_record_batches):
+        batch = reader.get_batch(at)
+        for name, stretches in found.items():
+            numbers = batch.column(name).buffers()[-1]
+            stretches.append(Stretch(number, numbers.address - whole.address, len(batch)))
+    return found
+
+
+def _extremes(part: Part, name: str) -> list[list[int]] | None:
+    """The extremes of a column over all of its shards."""
+    column, before, several = part.columns[name], 0, []
+    for shard in part.shards:
+        if name not in shard.extremes:
+            return None
+        several.append([[number, before + at] for number, at in shard.extremes[name]])
+        before += shard.rows * math.prod(column.shape)
+    return merge_extremes(several)
+
+
+def _optional_tensor(values: Any) -> Tensor | None:
+    return None if values is None else torch.tensor(values, dtype=torch.float32)
