@@ -19,10 +19,9 @@ PUBLIC = {
     """,
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
-        Natural
-        Parquet ParticipationSpec Partition PartitionSpec QuantitySkew Shards Skewed Source Split
-        Synthetic Tensors Uniform label_counts plot_participation plot_partition prepare
-        split_stratified
+        ImageFolder Natural ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards
+        Skewed Source Split Synthetic Tabular Tensors Uniform label_counts plot_participation
+        plot_partition prepare split_stratified
     """,
     "raydl.models": "MLP CifarCNN LeNet MnistCNN ResNet18 Softmax",
     "raydl.optim": """

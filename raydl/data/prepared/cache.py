@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raydl.data.prepared.layout import Manifest, Shard
+from raydl.data.prepared.layout import Manifest, ShardFile
 
 if TYPE_CHECKING:
     from raydl.storage import Folder
@@ -43,12 +43,12 @@ def local_copy(folder: "Folder", manifest: Manifest, home: Path) -> Path:
     return home
 
 
-def _is_there(home: Path, shard: Shard) -> bool:
+def _is_there(home: Path, shard: ShardFile) -> bool:
     path = home / shard.file
     return path.exists() and path.stat().st_size == shard.bytes
 
 
-def _copy(folder: "Folder", shard: Shard, home: Path) -> None:
+def _copy(folder: "Folder", shard: ShardFile, home: Path) -> None:
     digest, unfinished = hashlib.sha256(), home / f"{shard.file}.part"
     with folder.reading(shard.file) as source, unfinished.open("wb") as copy:
         while piece := source.read(_PIECE):

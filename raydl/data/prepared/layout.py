@@ -84,7 +84,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardFile:
     """One file.
 
     Args:
@@ -115,7 +115,7 @@ class Part:
     """
 
     columns: dict[str, Column]
-    shards: list[Shard]
+    shards: list[ShardFile]
 
     @property
     def rows(self) -> int:
@@ -141,9 +141,20 @@ class Manifest:
     std: Any
     parts: dict[str, Part]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all the shards."""
+        return sum(shard.bytes for part in self.parts.values() for shard in part.shards)
+
+    @property
+    def digest(self) -> str:
+        """What identifies the data set: it depends on all that is said here, and so on all data."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
+
     def to_json(self) -> bytes:
         """The file's content."""
-        return json.dumps({"format": _FORMAT} | asdict(self), indent=1).encode()
+        about = {"format": _FORMAT, "digest": self.digest, "dataset": asdict(self)}
+        return json.dumps(about, indent=1).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> "Manifest":
@@ -154,26 +165,26 @@ class Manifest:
         """
         try:
             about = json.loads(content)
-            if about.pop("format") != _FORMAT:
+            if about["format"] != _FORMAT:
                 raise ValueError(f"{MANIFEST} is of another version of raydl; prepare it anew")
+            dataset = about["dataset"]
             parts = {
                 name: Part(
                     {
                         column: Column(each["type"], tuple(each["shape"]))
                         for column, each in part["columns"].items()
                     },
-                    [Shard(**shard) for shard in part["shards"]],
+                    [ShardFile(**shard) for shard in part["shards"]],
                 )
-                for name, part in about.pop("parts").items()
+                for name, part in dataset["parts"].items()
             }
-            return cls(**about, parts=parts)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            manifest = cls(**dataset | {"parts": parts})
+            right = manifest.digest == about["digest"]
+        except (KeyError, TypeError, AttributeError, UnicodeError, json.JSONDecodeError) as error:
             raise ValueError(f"{MANIFEST} is damaged ({error!r})") from error
-
-
-def digest_of(content: bytes) -> str:
-    """What identifies a data set: the digest of its manifest, which has those of its shards."""
-    return hashlib.sha256(content).hexdigest()
+        if not right:
+            raise ValueError(f"{MANIFEST} is damaged: its digest is another")
+        return manifest
 
 
 def ends_of(head: bytes, tail: bytes) -> str:

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,13 +20,13 @@ from raydl.data.prepared.layout import (
     PARTS,
     Manifest,
     Part,
-    Shard,
-    digest_of,
+    ShardFile,
     ends_of,
     merge_extremes,
 )
+from raydl.data.prepared.memory import fits_in_memory
 from raydl.data.prepared.rows import Rows
-from raydl.data.prepared.stored import StoredColumn, Stretch
+from raydl.data.prepared.stored import Extent, StoredColumn
 
 if TYPE_CHECKING:
     from raydl.storage import Folder
@@ -86,9 +84,8 @@ class PreparedFolder:
 
         self.folder, self._cache = Folder(uri, "data.uri"), cache
         with usable(uri):
-            content = _read_manifest(self.folder)
-            self.manifest = Manifest.from_json(content)
-        self.digest = digest_of(content)
+            self.manifest = Manifest.from_json(_read_manifest(self.folder))
+        self.digest = self.manifest.digest
 
     def dataset(self) -> Dataset:
         """The data set: its inputs mapped, and so its targets where they are as large.
@@ -127,7 +124,7 @@ class PreparedFolder:
         with usable(self.folder.uri):
             home, split = self._home(), self.manifest.parts[part]
             files = [_map_file(home / shard.file, shard) for shard in split.shards]
-            stretches = [_stretches(file, split, number) for number, file in enumerate(files)]
+            extents = [_extents(file, split, number) for number, file in enumerate(files)]
         if not files:
             return {
                 name: torch.empty((0, *column.shape), dtype=column.dtype)
@@ -139,8 +136,9 @@ class PreparedFolder:
                     Place(self.folder.absolute, self._cache, self.digest, part, name),
                     column,
                     files,
-                    [stretch for each in stretches for stretch in each[name]],
+                    [extent for each in extents for extent in each[name]],
                     _extremes(split, name),
+                    fits=fits_in_memory(self.manifest.nbytes),
                 )
             )
             for name, column in split.columns.items()
@@ -177,8 +175,8 @@ def _read_manifest(folder: "Folder") -> bytes:
     return folder.read(MANIFEST)
 
 
-def _map_file(path: Path, shard: Shard) -> npt.NDArray[np.uint8]:
-    """A shard in memory as it lies on disk, uint8 [bytes], read-only; nothing of it is read yet."""
+def _map_file(path: Path, shard: ShardFile) -> mmap.mmap:
+    """A shard in memory as it lies on disk, read-only; nothing but its ends is read."""
     if not path.exists():
         raise ValueError(f"its {shard.file} is missing")
     with path.open("rb") as file:
@@ -188,21 +186,21 @@ def _map_file(path: Path, shard: Shard) -> npt.NDArray[np.uint8]:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if ends_of(mapped[:ENDS], mapped[-ENDS:]) != shard.ends:
         raise ValueError(f"its {shard.file} is not what was written: another one's, or changed")
-    return np.frombuffer(mapped, np.uint8)
+    return mapped
 
 
-def _stretches(file: npt.NDArray[np.uint8], part: Part, number: int) -> dict[str, list[Stretch]]:
+def _extents(file: mmap.mmap, part: Part, number: int) -> dict[str, list[Extent]]:
     """Where in a mapped file the samples of each column lie."""
     import pyarrow as pa
 
     whole = pa.py_buffer(file)
     reader = pa.ipc.open_file(pa.BufferReader(whole))
-    found: dict[str, list[Stretch]] = {name: [] for name in part.columns}
+    found: dict[str, list[Extent]] = {name: [] for name in part.columns}
     for at in range(reader.num_record_batches):
         batch = reader.get_batch(at)
-        for name, stretches in found.items():
+        for name, extents in found.items():
             numbers = batch.column(name).buffers()[-1]
-            stretches.append(Stretch(number, numbers.address - whole.address, len(batch)))
+            extents.append(Extent(number, numbers.address - whole.address, len(batch)))
     return found
 
 

@@ -15,7 +15,7 @@ from raydl.data.prepared.layout import (
     ENDS,
     Column,
     Part,
-    Shard,
+    ShardFile,
     ends_of,
     extremes_of,
     merge_extremes,
@@ -46,7 +46,7 @@ class ShardWriter:
         self._chunk: dict[str, npt.NDArray[Any]] = {}
         self._rows, self._chunks, self._filled = 0, 0, 0  # of a chunk, of a shard, of this chunk
         self._open: _OpenShard | None = None
-        self._shards: list[Shard] = []
+        self._shards: list[ShardFile] = []
 
     def __enter__(self) -> Self:
         return self
@@ -137,13 +137,13 @@ class _OpenShard:
         self._rows += len(arrays[0])
         self.chunks += 1
 
-    def close(self) -> Shard:
+    def close(self) -> ShardFile:
         """Gives the shard its name, and tells of it."""
         self._writer.close()
         self._stack.close()
         extremes = {name: merge_extremes(each) for name, each in self._extremes.items()}
         file = self._file
-        return Shard(self._name, self._rows, file.length, file.digest, file.ends, extremes)
+        return ShardFile(self._name, self._rows, file.length, file.digest, file.ends, extremes)
 
     def abandon(self, error: BaseException) -> None:
         """Leaves the shard without its name."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from raydl.data.prepared.layout import PARTS, Shard
+from raydl.data.prepared.layout import PARTS, ShardFile
 from raydl.data.prepared.mapping import PreparedFolder, usable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
         fault: in what the file differs; None if in nothing.
     """
 
-    shard: Shard
+    shard: ShardFile
     fault: str | None
 
 
@@ -38,7 +38,7 @@ def verify(uri: str) -> Iterator[Verdict]:
                 yield Verdict(shard, _fault(prepared.folder, shard))
 
 
-def _fault(folder: "Folder", shard: Shard) -> str | None:
+def _fault(folder: "Folder", shard: ShardFile) -> str | None:
     if not folder.has(shard.file):
         return "is missing"
     digest, length = hashlib.sha256(), 0

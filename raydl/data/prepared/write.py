@@ -1,6 +1,6 @@
 """A data set, or what a source decodes, into a folder."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,10 @@ def _append_all(dataset: Dataset, writers: dict[str, ShardWriter]) -> None:
 
 def _finish(folder: "Folder", manifest: Manifest) -> None:
     """Writes the manifest, and removes the shards of the data set that was there before."""
-    before = _files(Manifest.from_json(folder.read(MANIFEST))) if folder.has(MANIFEST) else set()
+    before: set[str] = set()
+    if folder.has(MANIFEST):
+        with suppress(ValueError):  # of another version, or damaged
+            before = _files(Manifest.from_json(folder.read(MANIFEST)))
     folder.write(MANIFEST, manifest.to_json())
     for name in before - _files(manifest):
         if folder.has(name):

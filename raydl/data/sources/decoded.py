@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raydl.core.errors import SpecError
 from raydl.data.dataset import Dataset, Source, Split, check_fractions, split_stratified
+from raydl.data.sources.moments import Moments
 
 _PARTS = ("train", "validation", "test")
 
@@ -120,7 +121,7 @@ def deal(source: DecodedSource, sinks: Mapping[str, Sink], decode: Decode = in_t
     """
     survey = source.survey()
     due, split = len(survey.targets), _split(source, survey)
-    moments, at, shape = _Moments(), 0, None
+    moments, at, shape = Moments(), 0, None
     for inputs in decode(source.decode, survey.pieces):
         shape = shape or inputs.shape[1:]
         if inputs.shape[1:] != shape:
@@ -166,33 +167,3 @@ class _Collected:
 
     def split(self) -> Split:
         return Split(torch.cat(self._inputs), torch.cat(self._targets))
-
-
-class _Moments:
-    """Mean and standard deviation over inputs that come in batches, however they do.
-
-    Bytes are summed exactly; other numbers one by one, as differences from the first, so that no
-    digits are lost where they are large and alike.
-    """
-
-    def __init__(self) -> None:
-        self._count, self._origin, self._sums = 0, torch.zeros(()), torch.zeros(())
-
-    def add(self, inputs: Tensor) -> None:
-        """Counts inputs [B, ..., C] in."""
-        values = inputs.reshape(-1, inputs.shape[-1])
-        values = values.long() if inputs.dtype == torch.uint8 else values.double()
-        if not self._count and len(values):
-            self._origin = values[0].clone()
-            self._sums = torch.zeros(2, values.shape[1], dtype=values.dtype)
-        apart = values - self._origin
-        for sums, each in zip(self._sums, (apart, apart.square()), strict=True):
-            sums.copy_(torch.cat([sums[None], each]).cumsum(0)[-1])
-        self._count += len(values)
-
-    def mean_and_std(self) -> tuple[list[float], list[float]]:
-        """Of each channel or feature; 1 for the deviation of one that never changes."""
-        mean, square = (self._sums.double() / self._count).unbind()
-        std = (square - mean.square()).clamp(min=0).sqrt()
-        std = std.where(std > 0, 1.0)
-        return (mean + self._origin).float().tolist(), std.float().tolist()

@@ -1,7 +1,7 @@
 """Tables: CSV or Parquet files whose rows are samples."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,8 +38,8 @@ class Tabular(DecodedSource):
     """Tables whose rows are samples: a column tells the class, all others are numbers.
 
     Args:
-        uri: a file .csv (with names in its first line) or .parquet, or the folder of several with
-            the same columns: a path, or a URI such as s3://bucket/folder.
+        uri: file .csv (with names in its first line) or .parquet, or folder of several with the
+            same columns: a path, or a URI such as s3://bucket/folder.
         target: column of the classes, whole numbers or names, which are numbered in their order.
     """
 
@@ -145,10 +145,8 @@ class Tabular(DecodedSource):
             raise SpecError(f"data.target {self.target!r} is empty in {column.null_count} rows")
         coded = column.combine_chunks().dictionary_encode()
         distinct = coded.dictionary
-        try:
-            distinct = distinct.cast(pa.int64())  # whole numbers, in the order of numbers
-        except pa.ArrowInvalid:  # names, in that of letters
-            pass
+        with suppress(pa.ArrowInvalid):  # names stay names, and are in the order of letters
+            distinct = distinct.cast(pa.int64())
         rank = np.argsort(np.argsort(distinct.to_numpy(zero_copy_only=False)))
         return torch.from_numpy(rank[coded.indices.to_numpy()]), len(rank)
 

@@ -33,7 +33,7 @@ def decode_on_cluster(
         SpecError: if a piece cannot be decoded.
     """
 
-    def run(rows: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+    def run(rows: Any) -> Iterator[Any]:
         for row in rows["piece"]:
             for samples in decode(pickle.loads(row)):
                 yield {"samples": samples.numpy()}
@@ -45,7 +45,7 @@ def decode_on_cluster(
     try:
         with _silence():
             for batch in decoded.iter_batches(batch_size=None, batch_format="numpy"):
-                yield as_tensor(batch["samples"])
+                yield as_tensor(np.asarray(batch["samples"]))
     except RayTaskError as error:
         if isinstance(error.cause, SpecError):  # to which Ray Data adds lines of its own
             raise SpecError(str(error.cause).partition("\n")[0]) from None
