@@ -213,5 +213,5 @@ def test_a_copy_that_is_not_what_was_written_is_told(prepared, tmp_path):
 
 def test_where_there_is_no_room_for_copies_it_is_told(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(SpecError, match="copies of its shards need .* set data.cache to a folder"):
+    with pytest.raises(SpecError, match=r"copies of its shards need .* set data\.cache to a folder"):
         prepared.load()

@@ -113,11 +113,12 @@ def _gather(repeats: int, quick: bool) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
     return {
         "bytes": size,
+        "batch": BATCH,
         "written": wrote,
         "anonymous": held,
         "gathered": [
             {"name": name, "seconds": each}
-            for name, each in (("disk", cold), ("mapped", warm), ("tensors", tensors))
+            for name, each in (("the disk", cold), ("mapped files", warm), ("a tensor", tensors))
         ],
     }
 

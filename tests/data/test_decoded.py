@@ -13,6 +13,7 @@ from raydl.core.errors import SpecError
 from raydl.data import ImageFolder, Prepared, Tabular, prepare
 from raydl.data.sources.decoded import DecodedSource, Survey
 from raydl.data.sources.moments import Moments
+from tests.command import done
 from tests.data.test_prepared import PARTS, assert_same
 
 COLUMNS = ["height", "width", "depth"]
@@ -129,6 +130,16 @@ def test_a_cluster_writes_the_same_files(images, tables, tmp_path):
     with pytest.raises(SpecError, match=r"^the image .*ant/broken\.png cannot be read: [^\n]*$"):
         prepare(ImageFolder(str(images)), str(tmp_path / "broken"), decode=decode_on_cluster)
     (images / "ant/broken.png").unlink()
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_command_has_a_cluster_decode(images, tmp_path):
+    source = ("--data", "ImageFolder", "--data.root", images, "--data.size", 8)
+    out = done("data", "prepare", tmp_path / "prepared", *source, "--ray")
+    assert f"raydl run --data Prepared --data.uri {tmp_path}/prepared" in out
+    loaded = ImageFolder(str(images), size=8).load()
+    assert_same(Prepared(str(tmp_path / "prepared")).load(), loaded)
 
 
 MISTAKES = {

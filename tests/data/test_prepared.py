@@ -145,6 +145,15 @@ def test_there_is_no_sample_of_such_a_number(digits, index):
         digits[0].index_select(0, torch.tensor([0, index]))
 
 
+def test_samples_are_brought_to_a_device(digits):
+    """To torch's device for shapes, since others may not be here."""
+    moved = digits[0].to("meta")
+    assert moved.device.type == "meta"
+    for taken in (moved[3], moved[3:5], moved.index_select(0, torch.tensor([3]))):
+        assert taken.device.type == "meta"
+    assert digits[0].device.type == "cpu"
+
+
 def test_pickled_it_is_its_place(digits):
     pickled = pickle.dumps(digits[0])
     assert len(pickled) < 500

@@ -8,15 +8,17 @@ import sys
 import pytest
 import ray
 import torch
+from torch import nn
 
 import raydl
 from raydl import Model, Run, SpecError
 from raydl.algorithms import LocalSGD, ParameterServer
 from raydl.core.algorithm import Plan
-from raydl.data import CropFlip, Prepared, prepare
+from raydl.data import CropFlip, Dataset, Prepared, Split, prepare
 from raydl.data.prepared.mapping import Place
+from raydl.data.prepared.rows import Rows
 from raydl.optim.schedule import Constant
-from raydl.runtimes import Actors, AllReduce, ShardedServer
+from raydl.runtimes import Actors, AllReduce, Sequential, ShardedServer
 from raydl.runtimes.ray_cluster.problem_store import attach_problem, share_problem
 from raydl.training import Callback
 from tests.federation import digits, federation, final, fingerprints, keeping, mlp, train
@@ -40,6 +42,41 @@ def test_a_runtime_gives_the_same_numbers(runtime, prepared):
         scores = [opened.evaluate(final(problem, history), part)() for part in ("train", "test")]
         ends.append((fingerprints(history), scores))
     assert ends[0] == ends[1]
+
+
+class NextToken(nn.Module):
+    """Guesses the next of 40 tokens from this one: [B, T] to [B, T, 40]."""
+
+    def __init__(self, shape, classes) -> None:
+        super().__init__()
+        self._table = nn.Embedding(classes, classes)
+
+    def forward(self, tokens):
+        return self._table(tokens)
+
+
+def test_sequences_are_mapped_with_their_targets(tmp_path):
+    """Targets as large as the inputs; the smallest and the largest token lie in the test set."""
+    inputs = torch.randint(1, 39, (200, 6), generator=torch.Generator().manual_seed(0))
+    inputs[-1, 2], inputs[-2, 4] = 0, 39
+    every = Split(inputs, inputs.roll(-1, 1))
+    parts = [every.take(torch.arange(*each)) for each in ((0, 150), (150, 160), (160, 200))]
+    written = Dataset("tokens", *parts, classes=40)
+    prepare(written, str(tmp_path / "tokens"), 2000)
+    mapped = Prepared(str(tmp_path / "tokens")).load()
+    assert isinstance(mapped.train.targets, Rows)
+    ends = []
+    for dataset in (written, mapped):
+        run = Run(
+            model=Model(NextToken),
+            clients=5,
+            rounds=2,
+            runtime=Sequential(),
+            storage=str(tmp_path / "runs"),
+        )
+        ends.append(raydl.run(run, dataset=dataset).summary)
+    for name in ("fingerprint", "val_loss", "test_accuracy"):
+        assert ends[0][name] == ends[1][name]
 
 
 @pytest.mark.usefixtures("cluster")
@@ -98,9 +135,10 @@ import raydl
 from raydl.algorithms import FedAvg
 from raydl.data import Prepared
 from raydl.runtimes import Sequential
+from raydl.training import Callback
 from tests.benchmarks.mapped import anonymous
 
-class Held(raydl.training.Callback):
+class Held(Callback):
     held = []
     def on_round(self, row):
         self.held.append(anonymous())

@@ -88,7 +88,7 @@ class PreparedFolder:
         self.digest = self.manifest.digest
 
     def dataset(self) -> Dataset:
-        """The data set: its inputs mapped, and so its targets where they are as large.
+        """The data set: its inputs mapped, and so its targets where they are sequences as well.
 
         Raises:
             SpecError: if a shard is missing, or is not the one that was written.
@@ -96,9 +96,9 @@ class PreparedFolder:
         manifest, splits = self.manifest, {}
         for part in PARTS:
             mapped, columns = self.map(part), manifest.parts[part].columns
-            alike = columns["target"] == columns["input"]
+            sequences = columns["target"] == columns["input"]
             splits[part] = {
-                name: rows if name == "input" or (name == "target" and alike) else rows[:]
+                name: rows if name == "input" or (name == "target" and sequences) else rows[:]
                 for name, rows in mapped.items()
             }
         parts = {

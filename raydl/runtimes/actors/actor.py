@@ -41,10 +41,9 @@ class BlockActor:
             self._refusal = error
         self._reduce = problem.algorithm.reduce
 
-    def ready(self) -> None:
-        """Returns when the worker is built, or raises what hindered it."""
-        if self._refusal:
-            raise self._refusal
+    def ready(self) -> SpecError | None:
+        """Returns when the worker is built: what its node lacks, or nothing."""
+        return self._refusal
 
     @ray.method(num_returns=2)
     def train(self, *call: Any) -> tuple[Any, dict[int, PackedWire]]:

@@ -67,10 +67,9 @@ class ServerWorker:
         self._finished: tuple[Work, BlockResult] | None = None  # but not pushed yet
         self._taken: int | None = None  # local steps, of a worker with a pace of its own
 
-    def ready(self) -> None:
-        """Returns when the worker is built, or raises what hindered it."""
-        if self._refusal:
-            raise self._refusal
+    def ready(self) -> SpecError | None:
+        """Returns when the worker is built: what its node lacks, or nothing."""
+        return self._refusal
 
     def train(self, servers: ShardHandles, plan: Plan, base: int | None) -> ShardProgress:
         """Pulls, trains and pushes until the shards send it home.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 
 from raydl.core.errors import Notice, SpecError
 from raydl.runtimes.runtime import ClusterError
@@ -25,7 +25,8 @@ class WorkerGroup:
     node, or when somebody else has.
 
     Args:
-        start: starts the worker of a number; it must have a method ``ready``.
+        start: starts the worker of a number; it must have a method ``ready``, which returns what
+            hinders it, if anything does.
         workers: number of workers.
     """
 
@@ -61,17 +62,15 @@ class WorkerGroup:
         """
         number = self.starting.pop(ready)
         try:
-            ray.get(ready)
-        except RayTaskError as error:
-            if isinstance(error.cause, SpecError):
-                raise error.cause from None  # in its own words, without the worker's traceback
-            raise
+            refusal: SpecError | None = ray.get(ready)
         except RayActorError as error:
             self._failed[number] += 1
             if self._failed[number] == _ATTEMPTS:
                 raise WorkerLostError(f"worker {number} is lost as it starts: {error}") from None
             self.replace(number, self.actors[number])
             return None
+        if refusal is not None:
+            raise refusal
         self._failed[number] = 0
         return number
 
