@@ -1,8 +1,8 @@
 """raydl: distributed and federated learning on Ray.
 
 An algorithm is a value; where it runs is somebody else's business. ``raydl.run(Run(...))`` does a
-whole run, and ``raydl.load(RUN)`` gives the model of one; ``raydl.rounds`` is the loop under it,
-which needs no Ray.
+whole run, ``raydl.load(RUN)`` gives the model of one, and ``raydl.predict(RUN, inputs)`` what it
+says of samples; ``raydl.rounds`` is the loop under it, which needs no Ray.
 """
 
 from typing import TYPE_CHECKING
@@ -11,14 +11,17 @@ from raydl.core.errors import SpecError
 from raydl.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from raydl.config.run import Checkpointing, Evaluation, Model, Run
+    from raydl.callbacks.callback import Callback
+    from raydl.config.run import Checkpointing, Evaluation, Model, Run, Stopping
     from raydl.round import Round, rounds
     from raydl.run_folder.model import load
+    from raydl.run_folder.prediction import predict
     from raydl.training import run
     from raydl.training_loop import History
 
 __version__ = "0.1.0"
 __all__ = [
+    "Callback",
     "Checkpointing",
     "Evaluation",
     "History",
@@ -26,7 +29,9 @@ __all__ = [
     "Round",
     "Run",
     "SpecError",
+    "Stopping",
     "load",
+    "predict",
     "rounds",
     "run",
 ]
@@ -34,9 +39,11 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "config.run": ("Checkpointing", "Evaluation", "Model", "Run"),
+        "callbacks.callback": ("Callback",),
+        "config.run": ("Checkpointing", "Evaluation", "Model", "Run", "Stopping"),
         "round": ("Round", "rounds"),
         "run_folder.model": ("load",),
+        "run_folder.prediction": ("predict",),
         "training": ("run",),
         "training_loop": ("History",),
     },

@@ -1,4 +1,5 @@
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -18,19 +19,33 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, phases=
 settings.load_profile("repeatable")
 
 
-SLOW = ("benchmarks", "clusters", "tuning")  # folders whose tests take seconds each
+# Folders and modules whose tests start processes, or take seconds each.
+SLOW = {
+    *("benchmarks", "clusters", "tuning"),
+    *("test_collectives", "test_ddp", "test_memory", "test_shared_zoo"),
+    *("test_examples", "test_interrupt", "test_object_storage"),
+}
+ON_RAY = re.compile("actors|parameter_server|server")  # how a parameter of a test begins
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by what they ask for: ``ray``, ``data``; and ``slow`` by where they are."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
-        if asked & {"ray_environment", "cluster", "cluster_address", "runtime", "ran"}:
+        words = [each for each in parameters_of(item) if isinstance(each, str)]
+        if asked & {"ray_environment", "cluster", "cluster_address", "ran"} or (
+            asked & {"request", "runtime"} and any(map(ON_RAY.match, words))
+        ):
             item.add_marker("ray")
         if "data_root" in asked:
             item.add_marker("data")
-        if item.path.parent.name in SLOW:
+        if SLOW & {item.path.parent.name, item.path.stem}:
             item.add_marker("slow")
+
+
+def parameters_of(item: pytest.Item) -> list[object]:
+    """The parameters of a test, if it has any."""
+    return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +88,16 @@ def cluster_address(cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
     address = ray.get_runtime_context().gcs_address
     monkeypatch.setenv("RAY_ADDRESS", address)
     return address
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A remote file system of pyarrow's that lives in this process."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    yield "fsspec+memory:///bucket/runs"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture(params=RUNTIMES)

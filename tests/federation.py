@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Client, Plan
-from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.grad import parameters
 from raydl.core.reduce import mean
+from raydl.core.task import Task
 from raydl.core.tree import Params, Tree
 from raydl.data import Dataset, Digits, Partition, PartitionSpec, QuantitySkew, Uniform
 from raydl.optim import sgd
@@ -28,6 +29,7 @@ from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.spec import RuntimeSpec
+from raydl.tasks.usual import usual_task
 
 RUNTIMES: dict[str, RuntimeSpec] = {
     "sequential": Sequential(),
@@ -92,7 +94,13 @@ def federation(
     owners = None if dataset.owners is None else dataset.owners.numpy()
     parts: Partition = partition.assign(dataset.train.targets.numpy(), clients, 0, owners)
     model = model or mlp(dataset)
-    return Problem(algorithm, Task(model, cross_entropy, **(task or {})), dataset, parts, **options)
+    return Problem(
+        algorithm,
+        Task(model, usual_task(*dataset.train), **(task or {})),
+        dataset,
+        parts,
+        **options,
+    )
 
 
 def train(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from raydl.data import Dataset, Digits
+from raydl.data import Dataset, Digits, Split
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,21 @@ class Logged:
         with Path(self.log).open("a") as file:
             file.write("loaded\n")
         return Digits().load()
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A table of numbers: a linear function of 4 features, with noise of a standard deviation."""
+
+    noise: float = 0.1
+
+    def load(self) -> Dataset:
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(600, 4, generator=generator)
+        slope = torch.tensor([1.0, -2.0, 0.5, 0.0])
+        targets = inputs @ slope + self.noise * torch.randn(600, generator=generator)
+        parts = [Split(inputs[at : at + 200], targets[at : at + 200]) for at in (0, 200, 400)]
+        return Dataset("Plane", *parts, classes=None)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from ray import cloudpickle
 from raydl.runtimes.allreduce.runtime import AllReduceProcess as Process
 from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.signals import Stop
+from tests.waiting import PATIENCE
 
-_TIMEOUT = timedelta(seconds=60)  # of a collective: where one process fails, the others wait
+_TIMEOUT = timedelta(seconds=PATIENCE)  # of a collective: where one fails, the others wait
 _members: list[Connection] = []
 
 
@@ -42,6 +43,7 @@ class Processes(AllReduce):
             raise
         for each in (outcome, *others):
             if isinstance(each, _Failed):
+                _members.clear()
                 raise RuntimeError(each)
         return outcome
 

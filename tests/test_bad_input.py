@@ -68,7 +68,7 @@ MISTAKES = {
     "run --data Synthetic --data.size 0": ("data.size is 0", "1 or larger"),
     # parts that do not fit each other
     "run --model LeNet": ("convolutions leave nothing of images of 8×8", "Softmax or MLP"),
-    "run --model torch.nn:Identity": ("(2, 1, 8, 8)", "each of the 10 classes: (2, 10)"),
+    "run --model torch.nn:Identity": ("(2, 1, 8, 8)", "targets of shape (2,) they must be (2, 10)"),
     "run --model torch.nn:Linear --model.in_features 3 --model.out_features 10": (
         "model Linear cannot take the samples of Digits, of shape (1, 8, 8)",
     ),
@@ -214,7 +214,7 @@ MISTAKES = {
         "algorithm.hook is PowerSGD",
         "such as Plain",
     ),
-    "show": ("needs one run or more", "raydl show RUN"),
+    "show": ("there is no run in 'runs'", "raydl show RUN"),
     "show nowhere": ("no run 'nowhere'",),
     "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),
     "data prepare": ("needs a folder", "raydl data prepare URI"),
@@ -293,6 +293,6 @@ def test_as_a_process(workplace):
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
         "raydl: unknown command 'runn'; did you mean 'run'? "
-        "Allowed: --help, data prepare, data show, doctor, plan, run, show, study list, study run, "
-        "sweep\n"
+        "Allowed: --help, data prepare, data show, doctor, plan, plot, predict, run, show, study "
+        "list, study run, sweep\n"
     )

@@ -1,4 +1,3 @@
-import json
 import re
 import signal
 import subprocess
@@ -20,20 +19,6 @@ def workplace(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory) -> Path:
-    """Three runs of two rounds."""
-    folder = tmp_path_factory.mktemp("runs")
-    common = (*SMALL, "--rounds", 2, "--storage", folder)
-    done("run", *common, "--name", "plain")
-    done("run", *common, "--name", "slower", "--algorithm.lr", 0.01)
-    done(
-        *("run", *common, "--name", "wider", "--model", "MLP", "--model.hidden", "[32, 16]"),
-        *("--algorithm.momentum", 0.5, "--algorithm.nesterov", "true"),
-    )
-    return folder
-
-
 LIGHT = """
 --help
 -h
@@ -42,6 +27,8 @@ run --help
 run --algorithm DiLoCo --runtime simulated --help
 run --help momentum
 show --help
+predict --help
+plot --help
 plan --help
 data --help
 data show --help
@@ -139,57 +126,37 @@ def test_the_printed_config_describes_the_same_run(argv, workplace):
     assert [each.name for each in workplace.iterdir()] == ["printed.yaml"]
 
 
-def test_the_config_of_a_run_to_go_on_with(storage):
-    text = done("run", "--resume", storage / "plain", "--rounds", 5, "--print_config")
+def test_the_config_of_a_run_to_go_on_with(workplace):
+    done("run", *SMALL, "--rounds", 2, "--name", "plain")
+    text = done("run", "--resume", "plain", "--rounds", 5, "--print_config")
     printed = yaml.safe_load(text)
-    assert (printed["storage"], printed["name"], printed["rounds"]) == (str(storage), "plain", 5)
+    assert (printed["storage"], printed["name"], printed["rounds"]) == ("runs", "plain", 5)
 
 
 def test_what_a_run_says(workplace):
     out = done("run", *SMALL, "--name", "a")
-    assert re.search(
-        r"FedAvg on Digits: 20 clients, 1,258 samples, MLP with 4,810 parameters, Sequential\n"
-        r"runs/a\n",
-        out,
-    )
-    line = r"^round (\d)/6  loss \d\.\d{3}  validation \d+\.\d %$"
+    assert (
+        "FedAvg on Digits (Classification, 1,258 samples)\n"
+        "MLP with 4,810 parameters, 19.2 kB\n"
+        "20 clients, 4 a round, IID (N = 20, C = .2)\n"
+        "sequential on cpu, float32\n"
+        "in runs/a\n"
+    ) in out
+    line = r"^round (\d)/6  loss \d\.\d+  validation accuracy \d+\.\d %.* left$"
     assert "".join(re.findall(line, out, re.MULTILINE)) == "123456"
+    assert out.startswith("loading the data ...\n")
     written = summary(workplace / "runs/a")
-    assert re.search(rf"test accuracy +{100 * written['test_accuracy']:.2f} %", out)
-    assert re.search(rf"fingerprint +{written['fingerprint'][:16]}…", out)
-    assert out.endswith(
-        "\nthe run is in       runs/a\n"
-        "look at it with     tensorboard --logdir runs/a\n"
-        "compare runs with   raydl show runs/a ...\n"
-        "go on with it       raydl run --resume runs/a --rounds 12\n"
-    )
+    told = rows(out.partition("\n\n")[2])
+    assert told["test accuracy"][0].startswith(f"{100 * written['test_accuracy']:.2f} % after")
+    assert told["in"] == ["runs/a", f"(fingerprint {written['fingerprint'][:16]})"]
+    assert told["longer"] == ["raydl run --resume runs/a --rounds 12"]
+    assert "left out" not in told
+    assert len(told) <= 9
 
 
 def rows(table: str) -> dict[str, list[str]]:
     split = (re.split(r"  +", line.strip()) for line in table.splitlines() if line.strip())
     return {name: figures for name, *figures in split}
-
-
-def test_show_lays_runs_side_by_side_with_what_they_differ_in(storage):
-    table = rows(done("show", "plain", "slower", "wider", "--storage", storage))
-    assert table["plain"] == ["slower", "wider"]
-    assert table["algorithm.lr"] == ["0.1", "0.01", "0.1"]
-    assert table["model.hidden"] == ["[64]", "[64]", "[32, 16]"]
-    assert table["algorithm.nesterov"] == ["False", "False", "True"]
-    assert table["bytes up"] == ["153.9 kB", "153.9 kB", "88.9 kB"]
-    settings = [name for name in table if "." in name]
-    assert settings == ["algorithm.lr", "algorithm.momentum", "algorithm.nesterov", "model.hidden"]
-    for name in ("test accuracy", "fingerprint", "samples", "wall seconds", "rounds"):
-        assert len(table[name]) == 3
-
-
-def test_show_as_json(storage):
-    given = [str(storage / name) for name in ("plain", "slower")]
-    shown = json.loads(done("show", *given, "--json"))
-    assert list(shown) == given
-    for run in given:
-        assert shown[run]["summary"] == summary(Path(run))
-    assert shown[given[1]]["settings"]["algorithm.lr"] == 0.01
 
 
 def test_data_show(workplace):

@@ -33,6 +33,9 @@ from tests.command import done, refused
         ("plan --wor", {"--workers", "--worker_up", "--worker_down"}),
         ("sweep --scheduler ", {"none", "asha", "median", "pbt"}),
         ("show --", {"--json", "--storage"}),
+        ("predict a --split t", {"test", "train"}),
+        ("predict a --wh", {"--which"}),
+        ("run --model MLP --model.from_which ", {"last", "best"}),
         ("study run local_steps --scale s", {"smoke", "short"}),
     ],
 )

@@ -38,7 +38,7 @@ def test_every_class_and_every_option_has_a_meaning(name, component):
 def test_what_is_chosen_decides_which_options_there_are():
     plain, local = words_of_a_run([]), words_of_a_run(["--algorithm", "localsgd"])
     assert plain["algorithm"] == [*CHOICES["algorithm"]]
-    assert plain["augmentation"] == ["CropFlip", "none"]
+    assert plain["augmentation"] == ["CropFlip", "Transforms", "none"]
     assert plain["precision"] == ["float32", "bf16"]
     assert "algorithm.optimizer" not in plain
     assert local["algorithm.optimizer"] == [*CHOICES["algorithm.optimizer"]]

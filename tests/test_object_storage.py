@@ -14,15 +14,14 @@ import torch
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from raydl import Checkpointing, Model, Run, SpecError, run
+from raydl import Callback, Checkpointing, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg
-from raydl.cli.progress import Live
+from raydl.callbacks import Live
 from raydl.data import Digits, Prepared, prepare
 from raydl.data.prepared.verify import verify
 from raydl.run_folder.checkpoint import newest
 from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
-from raydl.training import Callback
 from tests.command import SMALL, done, raydl, refused
 
 
@@ -119,8 +118,9 @@ def test_a_run_in_a_bucket_and_its_resumption(spec, fingerprint):
     first = run(replace(spec, rounds=2))
     folder = Folder(first.path)
     assert folder.uri == spec.storage.replace("?", "/a?")
-    assert folder.names() == [
-        *("best", "checkpoints", "metrics.parquet", "run.yaml", "summary.json", "tensorboard"),
+    assert [each for each in folder.names() if ".tfevents." not in each] == [
+        *("best", "checkpoints", "curves.png", "metrics.csv", "metrics.parquet", "run.yaml"),
+        "summary.json",
     ]
     assert (folder / "checkpoints").names() == ["000001", "000002"]
     whole = run(spec, resume=True)
@@ -213,5 +213,7 @@ def test_a_copy_that_is_not_what_was_written_is_told(prepared, tmp_path):
 
 def test_where_there_is_no_room_for_copies_it_is_told(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(SpecError, match=r"copies of its shards need .* set data\.cache to a folder"):
+    with pytest.raises(
+        SpecError, match=r"copies of its shards need .* set data\.cache to a folder"
+    ):
         prepared.load()

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError
+from raydl import Checkpointing, Evaluation, Model, Run, SpecError, Stopping
 from raydl.algorithms import DiLoCo, FedAvg, FedSGD, LocalSGD
 from raydl.algorithms.distributed.intervals import QSR
 from raydl.config import options
@@ -19,6 +19,7 @@ from raydl.runtimes.auto import Auto
 from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.simulated.compute_time import Measured
 from raydl.runtimes.simulated.spec import Simulated
+from raydl.tasks import Classification
 
 EVERYTHING = Run(
     algorithm=FedAvg(lr=1e-5, batch_size=None, steps=3, momentum=0.9, nesterov=True),
@@ -27,6 +28,7 @@ EVERYTHING = Run(
     participation=Skewed(0.5, gamma=2.0),
     model=Model("MLP", {"hidden": [8, 9]}),
     augmentation=CropFlip(padding=1),
+    task=Classification(metrics=("f1",)),
     runtime=Actors(workers=3, batched=True),
     clients=7,
     rounds=11,
@@ -39,6 +41,8 @@ EVERYTHING = Run(
     on_nonfinite="drop",
     checkpoint=Checkpointing(every=3, keep=1),
     evaluation=Evaluation(every=2, test="each"),
+    stop=Stopping(patience=3),
+    log="mlflow,csv",
     storage="s3://bucket/folder",
     name="every-field",
 )
@@ -331,7 +335,7 @@ def test_importable_names_that_will_not_do(own_module, argv, told):
 def test_help_shows_every_option_with_its_default():
     text = " ".join(help_text([]).split())
     for key, value in options.flatten(options.to_mapping(Run())).items():
-        if key.endswith(".name") or key in ("augmentation", "model"):
+        if key.endswith(".name") or key in ("augmentation", "model", "task"):
             continue
         shown = "null" if value is None else value
         option = text.partition(f"--{key} ")[2].partition(" --")[0]

@@ -5,16 +5,18 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
+from torch.utils.data import Dataset, TensorDataset
 
 from raydl import Checkpointing, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg
-from raydl.data import Partition, Tensors
+from raydl.data import Partition, Tensors, TorchDataset
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Sequential
-from tests.command import raydl, refused
+from tests.command import raydl, refused, summary
 
 X = torch.rand(60, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(60) % 3
@@ -124,6 +126,55 @@ def test_functions_by_their_names_on_the_command_line(tmp_path):
     drawn = raydl("data", "show", *named, "--clients=4", "--output", tmp_path)
     assert "participation.png" not in drawn.out  # nobody knows the probabilities
     assert (tmp_path / "partition.png").exists()
+
+
+def test_classes_by_their_names_on_the_command_line(tmp_path):
+    """Which are the runs of their objects."""
+    names = {name: type(each).__name__ for name, each in CLASSES.items()}
+    named = [f"--{name}=tests.test_own_parts:{each}" for name, each in names.items()]
+    asked = ["--data.samples=60", "--algorithm.epochs=1", "--batch_size=5"]
+    options = ["--clients=4", "--rounds=2", "--runtime=sequential", f"--storage={tmp_path}"]
+    model = ["--model=MLP", "--model.hidden=[4]"]
+    assert raydl("run", *named, *asked, *model, *options, "--name", "words").code == 0
+    run(spec(tmp_path, "objects", **CLASSES))
+    assert len({summary(tmp_path / each)["fingerprint"] for each in ("words", "objects")}) == 1
+    assert raydl("run", "--resume", tmp_path / "words", "--rounds", 3).code == 0
+
+
+class Pairs(Dataset):
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, number):
+        return X[number], int(Y[number])
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        lambda: (pd.DataFrame(X.numpy()), pd.Series(Y.numpy())),
+        Pairs,
+        lambda: TorchDataset(Pairs()),
+        lambda: TensorDataset(X, Y),
+    ],
+    ids=["pandas", "torch's", "a source", "TensorDataset"],
+)
+def test_a_source_gives_what_data_may_be(tmp_path, gives):
+    def source():
+        return gives()
+
+    given = [run(spec(tmp_path, "source", data=source)), run(spec(tmp_path, "data", data=gives()))]
+    given.append(run(spec(tmp_path, "tensors", data=(X, Y))))
+    assert len({each.summary["fingerprint"] for each in given}) == 1
+
+
+def test_a_data_set_in_memory_is_told_by_what_it_is(tmp_path):
+    given = spec(tmp_path, data=Pairs())
+    run(given)
+    told = yaml.safe_load((tmp_path / "run/run.yaml").read_text())["data"]
+    assert told["dataset"] == "<Pairs of 60 samples>"
+    assert "in Python" in refused("run", "--resume", tmp_path / "run", "--rounds", 3)
+    assert len(run(replace(given, rounds=3), resume=True).table) == 3
 
 
 def test_a_participation_that_ends_is_told_before_any_work(tmp_path):

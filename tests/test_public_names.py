@@ -11,19 +11,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "raydl": """
-        Checkpointing Evaluation History Model Round Run SpecError load rounds run
+        Callback Checkpointing Evaluation History Model Round Run SpecError Stopping load predict
+        rounds run
     """,
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
         ParameterServer SlowMo
     """,
+    "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
-        ImageFolder Natural ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards
-        Skewed Source Split Synthetic Tabular Tensors Uniform label_counts plot_participation
+        HuggingFace ImageFolder Natural
+        ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards Skewed Source Split
+        Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
         plot_partition prepare split_stratified
     """,
-    "raydl.models": "MLP CifarCNN LeNet MnistCNN ResNet18 Softmax",
+    "raydl.models": """
+        MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
+    """,
     "raydl.optim": """
         Adagrad Adam AdamW AnyOptimizer AnySchedule Constant Cosine LAMB LARS OPTIMIZERS
         OptimizerSpec Polynomial SCHEDULES SGD ScheduleSpec Step TorchLAMB TorchLARS UpdateRule Yogi
@@ -33,6 +38,9 @@ PUBLIC = {
     "raydl.runtimes": """
         Actors AllReduce Asynchronous Auto Batched Exponential Lognormal Measured Sequential
         ShardedServer Simulated StaleSynchronous Synchronous
+    """,
+    "raydl.tasks": """
+        TASKS Classification MultiLabel NextToken Reconstruction Regression Segmentation TaskSpec
     """,
     "tuning.sweep": "Outcome SweepConfig sweep",
 }

@@ -12,14 +12,13 @@ import yaml
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from raydl import Checkpointing, Model, Run, run
+from raydl import Callback, Checkpointing, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.core.algorithm import Algorithm, AlgorithmSpec, Plan
 from raydl.data import Uniform
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
-from raydl.training import Callback
 from tests.command import done, outcome, raydl, refused, summary
 from tests.federation import keeping
 
@@ -167,8 +166,8 @@ def test_a_damaged_checkpoint_costs_rounds_and_nothing_else(damaged, stopped, wh
         f"raydl: checkpoint {name}" for name in reversed(damaged)
     ]
     assert outcome(stopped) == outcome(whole("FedAvg"))
-    board = EventAccumulator(str(stopped / "tensorboard")).Reload()
-    losses = board.Scalars("train/train_loss")
+    board = EventAccumulator(str(stopped)).Reload()
+    losses = board.Scalars("loss/training")
     assert [each.step for each in losses] == [1, 2, 3, 4, 5, 6]
 
 
@@ -240,7 +239,19 @@ def test_by_its_name_in_the_storage(stopped, whole, monkeypatch):
     assert outcome(stopped) == outcome(whole("FedAvg"))
 
 
-def test_an_unfinished_run_has_nothing_to_show(stopped):
-    ended = raydl("show", stopped)
-    assert ended.code == 2
-    assert f"go on with it: raydl run --resume {stopped}" in ended.err
+def test_an_unfinished_run_is_shown_as_such(stopped):
+    shown = done("show", stopped)
+    assert f"{stopped} (unfinished)" in shown
+    assert "5 of 6" in shown
+
+
+def test_a_run_that_left_its_numbers_open_goes_on(stopped, whole):
+    """As runs did that were begun before run.yaml said them."""
+    file = stopped / "run.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["evaluation"]["every"] = None
+    for name in ("task", "stop", "log"):
+        del settings[name]
+    file.write_text(yaml.safe_dump(settings))
+    done("run", "--resume", stopped)
+    assert outcome(stopped) == outcome(whole("FedAvg"))

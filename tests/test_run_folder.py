@@ -2,23 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from safetensors.numpy import load, load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from raydl import Checkpointing, History, Model, Run, run
+from raydl import Checkpointing, Evaluation, History, Model, Run, run
 from raydl.algorithms import FedAvg
 from raydl.config import options
-from raydl.data import Uniform
-from raydl.run_folder.record import COLUMNS
+from raydl.data import Digits, Uniform
+from raydl.run_folder.record import COLUMNS, SPLITS
+from raydl.run_folder.sample import Sample
 from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
+from raydl.tasks import Classification
 from tests.command import SMALL, done, summary
 
 TOTALS = ["samples", "epochs", "local_steps", "messages", "bytes_down", "bytes_up"]
@@ -49,29 +53,21 @@ def folder(history) -> Path:
     return Path(history.path)
 
 
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A remote file system of pyarrow's that lives in this process."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    yield "fsspec+memory:///bucket/runs"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
-
-
 def events(path: Path) -> EventAccumulator:
     board = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0})
     return board.Reload()
 
 
 def test_files(folder):
-    assert sorted(each.name for each in folder.iterdir()) == [
+    assert sorted(each.name.partition("events.")[0] or "events" for each in folder.iterdir()) == [
         "best",
         "checkpoints",
+        "curves.png",
+        "events",
+        "metrics.csv",
         "metrics.parquet",
         "run.yaml",
         "summary.json",
-        "tensorboard",
     ]
     assert not list(folder.rglob("*.part"))
     assert sorted(each.name for each in (folder / "checkpoints").iterdir()) == ["000004", "000005"]
@@ -79,7 +75,10 @@ def test_files(folder):
 
 def test_metrics(history, folder, spec):
     table = pd.read_parquet(folder / "metrics.parquet")
-    assert list(table.columns) == COLUMNS.names
+    assert list(table.columns) == [
+        *COLUMNS.names,
+        *(f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")),
+    ]
     assert table["round"].tolist() == [1, 2, 3, 4, 5]
     for name in [*TOTALS, "wall_seconds", "simulated_seconds"]:
         assert table[name].is_monotonic_increasing, name
@@ -99,6 +98,27 @@ def test_metrics(history, folder, spec):
     assert table["val_accuracy"].iloc[-1] > table["val_accuracy"].iloc[0]
     assert table["test_accuracy"].notna().tolist() == [False] * 4 + [True]
     pd.testing.assert_frame_equal(table, history.table)
+
+
+def test_metrics_as_csv_are_those_of_parquet(folder):
+    table = pd.read_csv(folder / "metrics.csv")
+    pd.testing.assert_frame_equal(table, pd.read_parquet(folder / "metrics.parquet"))
+
+
+def test_curves_are_drawn(folder):
+    assert (folder / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_history_is_read_back_and_told_in_short(history):
+    again = History.load(history.path)
+    pd.testing.assert_frame_equal(again.table, history.table)
+    assert again.summary == history.summary
+    assert all(torch.equal(each, history.params[name]) for name, each in again.params.items())
+    reached = f"test accuracy {100 * history.summary['test_accuracy']:.2f} %"
+    assert reached in repr(again)
+    assert len(repr(again)) < 200
+    assert f'<td style="text-align: left">{history.path}</td>' in again._repr_html_()
+    assert [axes.get_ylabel() for axes in again.plot().axes] == ["accuracy (%)", "loss"]
 
 
 def test_the_fingerprint_by_hand(history, folder):
@@ -128,12 +148,12 @@ def test_summary(history, folder):
 
 
 def test_tensorboard_reads_the_events(history, folder, spec):
-    board = events(folder / "tensorboard")
+    board = events(folder)
     tags = board.Tags()
     for tag, column in {
-        "val/val_accuracy": "val_accuracy",
-        "train/train_loss": "train_loss",
-        "run/bytes_up": "bytes_up",
+        "accuracy/validation": "val_accuracy",
+        "loss/training": "train_loss",
+        "totals/bytes_up": "bytes_up",
     }.items():
         scalars = board.Scalars(tag)
         assert [each.step for each in scalars] == [1, 2, 3, 4, 5]
@@ -145,16 +165,22 @@ def test_tensorboard_reads_the_events(history, folder, spec):
     content = plugins["_hparams_/session_start_info"].plugin_data.content
     assert b"algorithm.batch_size" in content
     assert b"partition.name" in content
-    assert [each.value for each in board.Scalars("summary/rounds")] == [5]
+    (test,) = board.Scalars("accuracy/test")
+    assert (test.step, test.value) == (5, pytest.approx(history.summary["test_accuracy"]))
+    assert [each.value for each in board.Scalars("run/learning_rate")] == pytest.approx([0.1] * 5)
+    seconds = [each.value for each in board.Scalars("run/seconds_per_round")]
+    np.testing.assert_allclose(np.cumsum(seconds), history.table["wall_seconds"], rtol=1e-5)
 
 
 def test_run_yaml_holds_the_spec_and_the_versions(folder, spec):
     written = yaml.safe_load((folder / "run.yaml").read_text())
-    import torch
-
     assert written.pop("versions")["torch"] == torch.__version__.partition("+")[0]
-    assert written.pop("sample") == {"shape": [1, 8, 8], "classes": 10}
-    assert options.from_mapping(written) == spec
+    assert Sample.from_mapping(written.pop("sample")) == Sample.of(
+        Digits().load(), Classification()
+    )
+    assert options.from_mapping(written) == replace(
+        spec, task=Classification(), evaluation=Evaluation(every=1)
+    )
 
 
 def test_run_yaml_repeats_the_run(history, folder, tmp_path):
@@ -172,8 +198,6 @@ def test_a_run_without_a_name_gets_one(tmp_path):
 
 
 def test_a_run_on_a_remote_file_system(history, spec, memory, tmp_path):
-    from dataclasses import replace
-
     remote = run(replace(spec, storage=memory))
     assert remote.path == f"{memory}/whole"
     assert remote.summary["fingerprint"] == history.summary["fingerprint"]
@@ -182,9 +206,11 @@ def test_a_run_on_a_remote_file_system(history, spec, memory, tmp_path):
     assert json.loads(folder.read("summary.json")) == remote.summary
     saved = load(folder.read("checkpoints/000005/model.safetensors"))
     assert saved["1.weight"].shape == (16, 64)
-    for name in (folder / "tensorboard").names():
-        (tmp_path / name).write_bytes(folder.read(f"tensorboard/{name}"))
-    assert len(events(tmp_path).Scalars("val/val_accuracy")) == 5
+    for name in filter(re.compile("events").match, folder.names()):
+        (tmp_path / name).write_bytes(folder.read(name))
+    assert len(events(tmp_path).Scalars("accuracy/validation")) == 5
+    assert folder.read("curves.png")[:4] == b"\x89PNG"
+    assert len(folder.read("metrics.csv").splitlines()) == 6
 
     longer = run(replace(spec, storage=memory, rounds=6), resume=True)
     assert longer.table["round"].tolist() == [1, 2, 3, 4, 5, 6]

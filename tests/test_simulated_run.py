@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import raydl
-from raydl import Checkpointing, Model, Run, SpecError
+from raydl import Callback, Checkpointing, Model, Run, SpecError
 from raydl.algorithms import FedAsync, LocalSGD, ParameterServer
 from raydl.assembly.assemble import assemble
 from raydl.data import Uniform
@@ -19,7 +19,6 @@ from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous
 from raydl.runtimes.local.spec import Sequential
 from raydl.runtimes.simulated.spec import Simulated
 from raydl.signals import Interrupted
-from raydl.training import Callback
 from tests.command import done, summary
 from tests.virtual import HARSH, VARIED, WORKERS
 

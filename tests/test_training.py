@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from raydl import Checkpointing, Evaluation, Model, Run, SpecError, run
+from raydl import Callback, Checkpointing, Evaluation, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg, FedSGD
 from raydl.assembly.assemble import assemble
 from raydl.config import options
 from raydl.core import tree
-from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.grad import parameters
+from raydl.core.task import Task
 from raydl.data import CropFlip, Natural, Synthetic, Tensors, Uniform
 from raydl.data.batches import Preparation
 from raydl.round import NonFiniteError
@@ -20,7 +21,7 @@ from raydl.runtimes.auto import Auto
 from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.worker.evaluation import evaluate
 from raydl.storage import Folder
-from raydl.training import Callback
+from raydl.tasks import Classification
 from tests.command import raydl, summary
 
 
@@ -45,12 +46,12 @@ def test_what_a_history_says(spec):
     dataset = spec.data.load()
     model = spec.model.build(dataset.shape, dataset.classes)
     score = evaluate(
-        Task(model, cross_entropy),
+        Task(model, Classification()),
         history.params,
         dataset.test,
         Preparation.of(dataset, torch.device("cpu")),
     )
-    assert history.summary["test_accuracy"] == score.means()["accuracy"]
+    assert history.summary["test_accuracy"] == score.metrics(Classification())["accuracy"]
     assert isinstance(history.table, pd.DataFrame)
     assert len(history.table) == 4
 

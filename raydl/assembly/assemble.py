@@ -1,19 +1,24 @@
 """From a run's spec to the values that it is made of, with every check that needs them."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
+from raydl.assembly.start import freeze, take_over
 from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
 from raydl.core.algorithm import RunLength
 from raydl.core.errors import SpecError
-from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.grad import call, parameters
+from raydl.core.module import Complete
 from raydl.core.rng import forked, seed_draws
+from raydl.core.stages import enter
+from raydl.core.task import Inputs, Task, TaskSpec
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.checks import (
@@ -22,12 +27,13 @@ from raydl.data.checks import (
     check_participation,
     check_partition,
 )
-from raydl.data.dataset import Dataset
+from raydl.data.dataset import Dataset, SampleShape
 from raydl.data.own import load_dataset
 from raydl.data.partitions.partition import Partition
 from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
+from raydl.tasks.usual import check_targets, usual_task
 
 _USUAL_MODELS: dict[tuple[int, ...], str] = {(1, 28, 28): "MnistCNN", (3, 32, 32): "CifarCNN"}
 
@@ -39,31 +45,39 @@ class Assembled(NamedTuple):
     params: Params
 
 
-def assemble(run: Run, dataset: Dataset | None = None) -> Assembled:
+def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = None) -> Assembled:
     """Loads the data, deals it to the clients and makes the model.
 
-    The first parameters are those that the model has after ``torch.manual_seed(run.seed)``.
+    The first parameters are those that the model has after ``torch.manual_seed(run.seed)``, or of
+    the run that ``run.model.from_`` names.
 
     Args:
         run: the spec.
         dataset: what ``run.data`` loads, if it is at hand already.
+        start: the tensors of the run that is named, which are not looked up here.
 
     Raises:
         SpecError: if any part of the run does not fit another.
     """
     run.runtime.check_serves(run.algorithm, run.workers)
-    dataset = load_dataset(run.data) if dataset is None else dataset
+    if dataset is None:
+        enter("loading the data")
+        dataset = load_dataset(run.data)
+    enter("checking how the parts fit together")
     check_dataset(dataset)
+    spec = task_of(run, dataset)
+    run = count_clients(run, dataset)
     partition = assign(run, dataset)
     check_participation(run.participation, run.population, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
         check_augmentation(run.augmentation, dataset, run.seed)
     model, like = usual_model(run, dataset), two_samples(dataset).inputs
-    make = partial(_make_model, model, dataset.shape, dataset.classes, run.seed, like)
+    outputs = spec.outputs(dataset.classes, dataset.train.targets)
+    make = partial(_make_model, model, dataset.shape, outputs, run.seed, like)
     module = make()
-    task, hidden = try_out(
-        Task(module, cross_entropy, run.precision, run.microbatch), dataset, run.seed
-    )
+    if start is not None and model.from_ is not None:
+        take_over(module, model.from_, start, model.fresh)
+    task, hidden = try_out(Task(module, spec, run.precision, run.microbatch), dataset, run.seed)
     _check_shards(run, partition)
     algorithm = run.algorithm.build(budget(run, dataset))
     check_processes(run.runtime, algorithm, task, hidden)
@@ -98,6 +112,17 @@ def assign(run: Run, dataset: Dataset) -> Partition:
     return partition
 
 
+def count_clients(run: Run, dataset: Dataset) -> Run:
+    """The run with a number of clients, if it leaves that to its partition and the data's owners.
+
+    Natural has a client for each owner.
+    """
+    natural = getattr(run.partition, "natural_clients", None)
+    if natural is None or dataset.owners is None or (run.clients or run.workers) is not None:
+        return run
+    return replace(run, clients=natural(dataset.owners.numpy()))
+
+
 def budget(run: Run, dataset: Dataset) -> RunLength:
     """How long the run is to be, for an algorithm that plans ahead."""
     updates = run.runtime.updates(len(next(run.cohorts())), run.population)
@@ -106,9 +131,31 @@ def budget(run: Run, dataset: Dataset) -> RunLength:
     return RunLength(run.last_round, samples, epoch, updates)
 
 
+def task_of(run: Run, dataset: Dataset) -> TaskSpec:
+    """The run's task, or if it names none what is usual for such data.
+
+    Raises:
+        SpecError: if the targets cannot be learned by it.
+    """
+    spec = run.task or usual_task(*dataset.train)
+    check_targets(spec, dataset)
+    return spec
+
+
 def usual_model(run: Run, dataset: Dataset) -> Model:
-    """The run's model, or if it names none what is usual for such data."""
-    return run.model or Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+    """The run's model, or if it names none what is usual for such data.
+
+    Raises:
+        SpecError: if no model is.
+    """
+    if run.model is not None:
+        return run.model
+    if isinstance(dataset.shape, dict):
+        raise SpecError(
+            f"the samples of {dataset.name} are dictionaries with {', '.join(dataset.shape)}, for "
+            "which no model is usual; give --model one that takes them as keyword arguments"
+        )
+    return Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
 
 
 def _check_shards(run: Run, partition: Partition) -> None:
@@ -122,7 +169,7 @@ def _check_shards(run: Run, partition: Partition) -> None:
 
 
 def _make_model(
-    model: Model, shape: tuple[int, ...], classes: int, seed: int, like: Tensor
+    model: Model, shape: SampleShape, classes: int | None, seed: int, like: Inputs
 ) -> nn.Module:
     """The module, with the first parameters of a seed; lazy ones are made for such inputs."""
     with forked(host=True), torch.random.fork_rng():
@@ -131,5 +178,6 @@ def _make_model(
         module = model.build(shape, classes)
         if any(isinstance(each, UninitializedParameter) for each in module.parameters()):
             with torch.no_grad():
-                module.eval()(like)
+                call(module.eval(), like)
+    freeze(module, model.frozen)
     return module

@@ -4,8 +4,9 @@ from raydl.assembly.trial import trains_on_one
 from raydl.config.run import Run
 from raydl.core.algorithm import Algorithm, Plan
 from raydl.core.errors import SpecError
-from raydl.core.grad import Task, eager
+from raydl.core.grad import eager
 from raydl.core.rng import forked, seed_draws
+from raydl.core.task import Task
 from raydl.core.tree import Tree
 from raydl.data.batches import two_samples
 from raydl.runtimes.problem import Problem

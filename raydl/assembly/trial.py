@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from raydl.assembly.attributes import attributes, attributes_kept, same
 from raydl.core import compat
-from raydl.core.errors import SpecError, first_sentence
-from raydl.core.grad import Batch, Task, means, parameters
+from raydl.core.errors import SpecError, first_sentence, require
+from raydl.core.grad import Batch, call, means, parameters
 from raydl.core.module import Bound, ModuleError, frozen_parameters, submodule
 from raydl.core.rng import forked, seed_draws
+from raydl.core.task import Inputs, Task
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples
 from raydl.data.dataset import Dataset
+from raydl.runtimes.worker.evaluation import score_outputs
 
 
 class Trial(NamedTuple):
@@ -69,7 +71,8 @@ def try_out(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
     with forked(host=True), attributes_kept(model):
         seed_draws(seed, "trial", host=True)
         _check_tensors(model)
-        _check_outputs(task, batch, dataset)
+        outputs = _check_outputs(task, batch, dataset)
+        task = _check_scores(task, batch, outputs)
         model.train()
         _warm_up(task, batch, dataset)
         try:
@@ -99,7 +102,7 @@ def try_out(task: Task, dataset: Dataset, seed: int = 0) -> Trial:
 
 def trains_on_one(task: Task, dataset: Dataset) -> str | None:
     """Why the model cannot train on a minibatch of a single sample; None if it can."""
-    one = Batch(*(each[:1] for each in two_samples(dataset)[:2]))
+    one = two_samples(dataset).part(slice(1))
     with forked(host=True), attributes_kept(task.model):
         task.model.train()
         try:
@@ -118,17 +121,18 @@ def _check_tensors(model: nn.Module) -> None:
             )
 
 
-def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
+def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> Tensor:
+    """The outputs for two samples, float32."""
     name, model = type(task.model).__name__, task.model
     model.eval()
     with torch.no_grad(), _copying(model).holding(parameters(model)):
         try:
-            outputs = model(batch.inputs)
+            outputs = call(model, batch.inputs)
         except Exception as error:
             raise SpecError(
                 f"model {name} cannot take the samples of {dataset.name}, of shape "
-                f"{dataset.shape} and type {batch.inputs.dtype}: {first_sentence(error)}"
-                f"{submodule(model, lambda: model(batch.inputs))}{_hint(batch.inputs)}"
+                f"{dataset.shape} and type {_types(batch.inputs)}: {first_sentence(error)}"
+                f"{submodule(model, lambda: call(model, batch.inputs))}{_hint(batch.inputs)}"
             ) from error
     if not isinstance(outputs, Tensor) or outputs.is_complex():
         kind = outputs.dtype if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
@@ -136,16 +140,57 @@ def _check_outputs(task: Task, batch: Batch, dataset: Dataset) -> None:
             f"model {name} gives {kind}; it must give one real tensor, the logits: wrap it in a "
             "module that does"
         )
-    due = (*batch.targets.shape, dataset.classes)
-    if tuple(outputs.shape) != due:
+    targets, spec = task.spec.target(batch.inputs, batch.targets), task.spec
+    count = spec.outputs(dataset.classes, batch.targets)
+    shape, due = tuple(outputs.shape), spec.output_shape(targets, count)
+    if due is not None and shape != due:
         raise SpecError(
-            f"model {name} gives outputs of shape {tuple(outputs.shape)} for {len(batch.targets)} "
-            f"samples of {dataset.name}; it must give one for each of the {dataset.classes} "
-            f"classes: {due}"
+            f"model {name} gives outputs of shape {shape} for {len(targets)} samples of "
+            f"{dataset.name}; for task {type(spec).__name__} and targets of shape "
+            f"{tuple(targets.shape)} they must be {due}"
         )
+    return outputs.float()
 
 
-def _hint(inputs: Tensor) -> str:
+def _check_scores(task: Task, batch: Batch, outputs: Tensor) -> Task:
+    """The task with the names of its metrics, after it was asked what two samples are worth."""
+    spec, title, many = task.spec, type(task.spec).__name__, len(batch.targets)
+    targets = spec.target(batch.inputs, batch.targets)
+    try:
+        with torch.no_grad():
+            losses, scores = spec.losses(outputs, targets), spec.scores(outputs, targets)
+            score = score_outputs(spec, outputs, targets)
+            metrics = [name for name in score.metrics(spec) if name != "loss"]
+    except SpecError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"task {title} cannot score {many} samples, of outputs of shape "
+            f"{tuple(outputs.shape)} and targets {targets.dtype} of shape "
+            f"{tuple(targets.shape)}: {first_sentence(error)}"
+        ) from error
+    for what, values in {"losses": losses, **scores}.items():
+        shape = tuple(values.shape)
+        allowed = f"({many},), one for each sample: leave the mean out, as reduction='none' does"
+        require(shape == (many,), f"the shape of task {title}'s {what}", shape, allowed)
+    known = ["loss", *metrics]
+    require(spec.best in known, f"task {title}'s best", spec.best, f"one of {', '.join(known)}")
+    return task._replace(scores=tuple(scores), metrics=tuple(metrics))
+
+
+def _types(inputs: Inputs) -> str:
+    if isinstance(inputs, Tensor):
+        return str(inputs.dtype)
+    return ", ".join(f"{each.dtype} ({name})" for name, each in inputs.items())
+
+
+def _hint(inputs: Inputs) -> str:
+    if isinstance(inputs, dict):
+        return f". It is called as model({', '.join(map('{}=...'.format, inputs))})" + "".join(
+            f", where {name} holds integers from {int(each.min())} to {int(each.max())}"
+            for name, each in inputs.items()
+            if each.dtype == torch.int64
+        )
     if inputs.dtype != torch.int64:
         return ""
     low, high = int(inputs.min()), int(inputs.max())
@@ -165,13 +210,22 @@ def _warm_up(task: Task, batch: Batch, dataset: Dataset) -> None:
             raise SpecError(
                 f"model {type(model).__name__} and its loss cannot take the samples of "
                 f"{dataset.name} in training, with targets of shape "
-                f"{tuple(batch.targets.shape)}: {first_sentence(error)}"
+                f"{tuple(batch.targets.shape)}: {first_sentence(error)}{_precision(task, batch)}"
             ) from error
     if not loss.requires_grad:
         raise SpecError(
             f"model {type(model).__name__} has no parameter that requires a gradient and has an "
             "influence on its outputs: there is nothing to train"
         )
+
+
+def _precision(task: Task, batch: Batch) -> str:
+    """What to do where a pass fails in bf16 alone: not every CPU has all operations in it."""
+    try:
+        means(task._replace(precision="float32"), task.model, batch)
+    except Exception:  # noqa: BLE001  # then that is not the reason
+        return ""
+    return f". In float32 they can: leave --precision {task.precision} out"
 
 
 def _pass(task: Task, batch: Batch, seed: int) -> _Pass:

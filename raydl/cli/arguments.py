@@ -1,10 +1,17 @@
 """What commands make of the words that they are given."""
 
+from collections.abc import Collection, Sequence
+
 from raydl.config import options
 from raydl.config.run import Run
 from raydl.core.errors import SpecError
-from raydl.run_folder.resumption import BESIDE, how_to_resume, only_in_python, read_settings
-from raydl.storage import Folder, find_folder
+from raydl.run_folder.resumption import (
+    BESIDE,
+    find_run,
+    how_to_resume,
+    only_in_python,
+    read_settings,
+)
 
 
 def take_option(argv: list[str], option: str) -> tuple[str | None, list[str]]:
@@ -23,6 +30,23 @@ def take_option(argv: list[str], option: str) -> tuple[str | None, list[str]]:
     return None, argv
 
 
+def split_options(argv: Sequence[str], known: Collection[str]) -> tuple[list[str], list[str]]:
+    """The options with these names and their values, and all others."""
+    own: list[str] = []
+    others: list[str] = []
+    into = others
+    for token in argv:
+        if token.startswith("--"):
+            into = own if key_of(token) in known else others
+        into.append(token)
+    return own, others
+
+
+def key_of(token: str) -> str:
+    """The name of the option that ``--name`` or ``--name=value`` gives."""
+    return token.removeprefix("--").partition("=")[0]
+
+
 def parse_run(argv: list[str]) -> tuple[Run, bool]:
     """The run that the options describe, and whether it is one to be resumed.
 
@@ -39,7 +63,7 @@ def parse_run(argv: list[str]) -> tuple[Run, bool]:
     if config is not None:
         raise SpecError("--config and --resume exclude each other: a run goes on with its own spec")
     storage, argv = take_option(argv, "--storage")
-    folder = run_folder(resumed, storage)
+    folder = find_run(resumed, storage)
     settings = read_settings(folder)
     if only_in_python(settings):
         raise SpecError(
@@ -48,8 +72,3 @@ def parse_run(argv: list[str]) -> tuple[Run, bool]:
         )
     settings |= {"storage": folder.parent, "name": folder.name}
     return options.parse(argv, settings), True
-
-
-def run_folder(named: str, storage: str | None) -> Folder:
-    """The folder of a run that is named by its folder, or by its name in the storage."""
-    return find_folder("run", named, storage, "run.yaml")

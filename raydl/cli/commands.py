@@ -54,14 +54,45 @@ COMMANDS = {
     ),
     "show": Command(
         "raydl.cli.show:main",
-        "RUN ... [--json]",
-        "print and compare finished runs",
-        "Lays runs side by side, with the settings in which they differ. RUN is a run's folder, or "
-        "its name in --storage.",
+        "[RUN ...] [--sort COLUMN]",
+        "what runs came to, a row for each",
+        "Lays runs side by side: what they came to, and the settings in which they differ; below "
+        "runs that differ in their seeds alone, their mean and standard deviation. RUN is a run's "
+        "folder, or its name in --storage; without one all runs of the storage are shown.",
         {
             "--storage FOLDER": "where runs are that are given by their names; runs by default",
+            "--sort COLUMN": "a column's name as --csv has it; a metric's best is first",
+            "--csv": "prints CSV in place of a table",
+            "--json": "prints JSON in place of a table, with all settings and figures",
+        },
+    ),
+    "plot": Command(
+        "raydl.cli.plot:main",
+        "RUN ... [--x COLUMN] [--y COLUMN] [--out FILE]",
+        "draw runs over rounds, samples, bytes or seconds",
+        "Draws a line for each run; of runs that differ in their seeds alone, the mean and a band "
+        "of a standard deviation. RUN is a run's folder, or its name in --storage.",
+        {
+            "--x COLUMN": "round, samples, epochs, bytes_up, bytes_down, wall_seconds, "
+            "simulated_seconds, local_steps or messages; round by default",
+            "--y COLUMN": "a metric such as test_accuracy or train_loss; in validation by default",
+            "--out FILE": "figure, .png, .svg or .pdf; runs.png by default",
+            "--storage FOLDER": "where runs are that are given by their names; runs by default",
+        },
+    ),
+    "predict": Command(
+        "raydl.cli.predict:main",
+        "RUN [OPTION ...]",
+        "what a run's model says of each sample, as Parquet, and its score",
+        "Writes a row for each sample of a split: its target, and of a classifier the predicted "
+        "class and the probabilities of all. RUN is a run's folder, or its name in --storage. The "
+        "data is the run's own, or what --data names, of the options of raydl run those that "
+        "matter; it is normalized as the run's was.",
+        {
+            "--storage FOLDER": "where a run is that is given by its name; runs by default",
             "--json": "prints JSON in place of a table",
         },
+        of_a_run=True,
     ),
     "plan": Command(
         "raydl.cli.plan:main",

@@ -64,7 +64,7 @@ def complete(words: Sequence[str]) -> list[str]:
         return [f"{option}={each}" for each in _begun(value, _values(options, option) or ())]
     if rest and (values := _values(options, rest[-1])) is not None:
         return _begun(current, values)
-    if not current and not command.usage.startswith(("[", "-")):
+    if not current and not command.usage.startswith(("[OPTION", "-")):
         return []  # what it needs comes first
     return _begun(current, options) or _begun(current, _short(options))
 

@@ -4,11 +4,12 @@ import os
 import shlex
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
-from raydl.assembly.assemble import assign
+from raydl.assembly.assemble import assign, count_clients
 from raydl.cli.arguments import take_option
-from raydl.cli.progress import partition_table
+from raydl.cli.tables import partition_table
 from raydl.config import options
 from raydl.config.given import title
 from raydl.core.errors import SpecError
@@ -25,7 +26,11 @@ def show(argv: list[str]) -> int:
     output, argv = take_option(argv, "--output")
     spec = options.parse(argv)
     dataset = load_dataset(spec.data)
-    counts = label_counts(dataset.train.targets.numpy(), assign(spec, dataset), dataset.classes)
+    spec = count_clients(spec, dataset)
+    labels, classes = dataset.train.labels(), dataset.classes
+    if labels is None or classes is None:  # only the sizes differ then
+        labels, classes = np.zeros(len(dataset.train.targets), np.int64), 1
+    counts = label_counts(labels, assign(spec, dataset), classes)
     folder = Path(output or ".")
     try:
         folder.mkdir(parents=True, exist_ok=True)

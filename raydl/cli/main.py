@@ -7,7 +7,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
@@ -75,4 +76,19 @@ def _command(words: list[str]) -> int:
         print(help_of(name, rest), end="")
         return 0
     module, _, function = COMMANDS[name].target.partition(":")
-    return int(getattr(import_module(module), function)(rest))
+    with _told("loading torch and Ray ..."):
+        command = getattr(import_module(module), function)
+    return int(command(rest))
+
+
+@contextmanager
+def _told(text: str) -> Iterator[None]:
+    """Shows a person what takes its time, for as long as it does."""
+    person = sys.stderr.isatty()
+    if person:
+        print(text, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if person:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

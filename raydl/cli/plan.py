@@ -2,15 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from raydl.cli.arguments import parse_run
-from raydl.cli.progress import table
+from raydl.cli.arguments import key_of, parse_run, split_options
+from raydl.cli.tables import table
 from raydl.config.parser import parsing
 from raydl.core.compat import actions
 from raydl.core.errors import SpecError, require, unknown
@@ -25,12 +24,12 @@ _FORMATS = (".png", ".svg", ".pdf")
 
 def main(argv: list[str]) -> int:
     """Plans what the options describe, and prints it."""
-    outlined = any(_key(token) in _OUTLINES for token in argv)
+    outlined = any(key_of(token) in _OUTLINES for token in argv)
     parser = _parser(outline=outlined)
-    own, others = _split_options(argv, {each.dest for each in actions(parser)})
+    own, others = split_options(argv, {each.dest for each in actions(parser)})
     if outlined and others:
         raise unknown(
-            "option of a plan in outline", _key(others[0]), _names(Outline, Circumstances)
+            "option of a plan in outline", key_of(others[0]), _names(Outline, Circumstances)
         )
     with parsing("raydl plan"):
         given = parser.parse_args(own)
@@ -70,22 +69,6 @@ def _parser(*, outline: bool) -> ArgumentParser:
     if outline:
         parser.add_class_arguments(Outline, None)
     return parser
-
-
-def _split_options(argv: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
-    """The options with these names and their values, and all others."""
-    own: list[str] = []
-    others: list[str] = []
-    into = others
-    for token in argv:
-        if token.startswith("--"):
-            into = own if _key(token) in known else others
-        into.append(token)
-    return own, others
-
-
-def _key(token: str) -> str:
-    return token.removeprefix("--").partition("=")[0]
 
 
 def _names(*classes: type) -> list[str]:

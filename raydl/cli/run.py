@@ -10,16 +10,19 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from raydl.callbacks.terminal import Live
 from raydl.cli.arguments import parse_run
-from raydl.cli.progress import Live, table
 from raydl.config.options import to_mapping
+from raydl.config.run import Run
 from raydl.core.errors import Notice
 from raydl.round import NonFiniteError
+from raydl.run_folder.outcome import outcome
 from raydl.runtimes.ray_cluster.liveness import exiting
 from raydl.runtimes.runtime import ClusterError
 from raydl.signals import Interrupted
 from raydl.storage import StorageError
 from raydl.training import run
+from raydl.training_loop import History
 
 _PRINT = "--print_config"
 
@@ -54,22 +57,23 @@ def main(argv: list[str]) -> int:
     except (ClusterError, StorageError) as error:
         print("; ".join([f"raydl: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1
-    longer = (
-        f"--rounds {2 * history.summary['rounds']}"
-        if spec.epochs is None
-        else f"--epochs {2 * spec.epochs:g}"
-    )
-    path = shlex.quote(history.path)
-    console.print(table({"": history.summary}))
-    console.print(
-        f"\nthe run is in       {history.path}\n"
-        f"look at it with     tensorboard --logdir {path}\n"
-        f"compare runs with   raydl show {path} ...\n"
-        f"go on with it       raydl run --resume {path} {longer}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    console.print(_closing(history, spec), soft_wrap=True, highlight=False, markup=False)
     return 0
+
+
+def _closing(history: History, spec: Run) -> str:
+    """What came of the run, and what can be done with it."""
+    path = shlex.quote(history.path)
+    longer = f"--rounds {2 * history.summary['rounds']}"
+    if spec.epochs is not None:
+        longer = f"--epochs {2 * spec.epochs:g}"
+    lines = outcome(history.summary) | {
+        "in": f"{history.path}  (fingerprint {history.summary['fingerprint'][:16]})",
+        "next": f"raydl show {path} ...  |  raydl plot {path} ...  |  tensorboard --logdir {path}",
+        "longer": f"raydl run --resume {path} {longer}",
+    }
+    width = max(map(len, lines)) + 2
+    return "\n" + "\n".join(f"{name:{width}}{text}" for name, text in lines.items())
 
 
 @contextmanager

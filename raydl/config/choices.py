@@ -5,7 +5,7 @@ from importlib import import_module
 from inspect import isclass, isfunction
 from typing import Any, get_origin, get_type_hints
 
-from raydl import algorithms, data, models, optim
+from raydl import algorithms, data, models, optim, tasks
 from raydl.algorithms.distributed import hooks, intervals
 from raydl.config.names import allowed_names, choice_of, is_none, known
 from raydl.config.renamed import check_class
@@ -36,7 +36,8 @@ CHOICES: dict[str, dict[str, type]] = {
         data.Synthetic,
         data.Prepared,
         data.ImageFolder,
-        data.Tabular,
+        data.Table,
+        data.HuggingFace,
     ),
     "partition": {
         "IID": data.IID,
@@ -48,7 +49,8 @@ CHOICES: dict[str, dict[str, type]] = {
     },
     "participation": _by_name(data.Uniform, data.Skewed),
     "model": _by_name(*(getattr(models, name) for name in models.__all__)),
-    "augmentation": _by_name(data.CropFlip),
+    "augmentation": _by_name(data.CropFlip, data.Transforms),
+    "task": _by_name(*tasks.TASKS),
     "runtime": {
         "auto": Auto,
         "sequential": Sequential,
@@ -78,6 +80,7 @@ METHODS = {  # what a class, or an object, must have to be one
     "partition": "assign",
     "participation": "cohorts",
     "augmentation": "__call__",
+    "task": "losses",
     "runtime": "launch",
     "algorithm.optimizer": "rule",
     "algorithm.schedule": "build",

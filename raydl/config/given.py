@@ -8,7 +8,12 @@ from raydl.config.choices import CHOICES, METHODS, find
 from raydl.config.names import OPTIONAL
 from raydl.core.errors import SpecError, brief
 from raydl.core.spec import make_default
-from raydl.data.own import FUNCTIONS, as_tensors
+from raydl.core.task import TaskSpec
+from raydl.data.own import BRING
+from raydl.data.own import FUNCTIONS as OF_DATA
+from raydl.tasks.own import LossFunction
+
+FUNCTIONS = {**OF_DATA, "task": LossFunction}  # by field, what a function becomes
 
 
 def kind_of(given: Any) -> Any:
@@ -43,11 +48,15 @@ def as_object(field: str, given: Any) -> Any:
     Raises:
         SpecError: if it is none.
     """
-    given = as_tensors(given) if field == "data" else given
+    given = BRING[field](given) if field in BRING else given
     method = METHODS[field]
     if isinstance(given, tuple(CHOICES[field].values())):
         return given
     if not isclass(given) and callable(getattr(given, method, None)):
+        if field == "task" and not isinstance(given, TaskSpec):
+            raise SpecError(
+                f"task is {brief(given)}; its class must derive from raydl.tasks.TaskSpec"
+            )
         return given
     if isroutine(given) and field in FUNCTIONS:
         return FUNCTIONS[field](given)
@@ -57,10 +66,13 @@ def as_object(field: str, given: Any) -> Any:
             f"{given.__qualname__}(...)"
         )
     also = {
-        "data": ", a function that gives a Dataset, Tensors or (x, y), or (x, y) themselves",
+        "data": ", a function that gives what data may be, a map-style Dataset of torch's, or "
+        "(x, y) themselves",
         "partition": ", or a function (labels, clients, seed, owners) -> Partition",
         "participation": ", or a function (clients, seed) -> cohorts",
-        "augmentation": ", such as a function (inputs, generator) -> inputs",
+        "task": ", or a function (outputs, targets) -> the loss of each sample",
+        "augmentation": ", such as a function (inputs, generator) -> inputs, or a transform of "
+        "torchvision.transforms.v2",
     }.get(field, "")
     raise SpecError(
         f"{field} is {brief(given)}; it must be one of {', '.join(CHOICES[field])}, by name or as "

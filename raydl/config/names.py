@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from raydl.core.errors import SpecError
 
-OPTIONAL = {"model": "what is usual for the data", "augmentation": "none"}  # may be none
+# What may be none, and what that means.
+OPTIONAL = {"augmentation": "none"} | dict.fromkeys(("model", "task"), "what is usual for the data")
 OUTER = ("algorithm", "runtime")  # whose options may be written without the name before the dot
 
 

@@ -188,7 +188,7 @@ def _make_run(parsed: Namespace, groups: Groups) -> Run:
         own = vars(parsed.pop(path)) if path in parsed else {}
         own |= _take(made, path, cls)
         if path == "model":
-            made[path] = Model(name_of(path, cls), own)
+            made[path] = Model.chosen(name_of(path, cls), own)
         else:
             made[path] = cls(**own) if isclass(cls) else cls
     return Run(**vars(parsed) | _take(made, "", Run))

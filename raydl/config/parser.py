@@ -4,13 +4,15 @@ import re
 from argparse import Action
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from inspect import isclass, isfunction
-from typing import Any
+from typing import Any, get_type_hints
 
+from docstring_parser import parse
 from jsonargparse import ArgumentError, ArgumentParser
 
 from raydl.config.choices import inner
-from raydl.config.run import FROM_DATA
+from raydl.config.run import FROM_DATA, Model, own_options
 from raydl.core.compat import actions
 from raydl.core.errors import SpecError
 
@@ -37,6 +39,18 @@ def add_options(parser: ArgumentParser, path: str, cls: Any) -> None:
         )
     else:
         parser.add_function_arguments(cls, path, skip=skip, fail_untyped=False)
+    if path == "model":
+        _add_own_options(parser, cls)
+
+
+def _add_own_options(parser: ArgumentParser, factory: Any) -> None:
+    """Adds what every model can be told, whatever its factory takes."""
+    meanings = {each.arg_name: each.description for each in parse(Model.__doc__ or "").params}
+    hints, defaults = get_type_hints(Model), {each.name: each.default for each in fields(Model)}
+    for name in own_options(factory):
+        parser.add_argument(
+            f"--model.{name}", type=hints[name], default=defaults[name], help=meanings[name]
+        )
 
 
 def options_of(parser: ArgumentParser) -> list[Action]:

@@ -1,7 +1,7 @@
 """The spec of a run: everything that a user configures, as frozen dataclasses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import signature
 from itertools import repeat
@@ -15,33 +15,49 @@ from raydl.algorithms import FedAvg
 from raydl.config import choices
 from raydl.config.given import choice
 from raydl.core.algorithm import AlgorithmSpec
-from raydl.core.errors import SpecError, brief, require
-from raydl.core.grad import Precision
+from raydl.core.errors import SpecError, brief, require, unknown
 from raydl.core.kinds import plain
+from raydl.core.patterns import as_patterns
 from raydl.core.spec import Spec
+from raydl.core.task import Precision, TaskSpec
 from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
 from raydl.data.batches import Augmentation
 from raydl.data.checks import check_cohorts
+from raydl.data.dataset import SampleShape
 from raydl.runtimes.spec import RuntimeSpec
 
 FROM_DATA = {"shape", "classes"}  # a model's arguments that the data decides
+# What every model can be told, unless its factory has an argument of that name.
+OF_EVERY_MODEL = ("from_", "from_which", "fresh", "frozen")
 _NOT_GIVEN = object()
 _PLAIN = (bool, int, float, str, list, tuple, type(None))
 
 
 @dataclass(frozen=True)
 class Model(Spec, field="model"):
-    """A model by name or factory, and its options.
+    """A model by name or factory, its options, and where its parameters start.
 
     Args:
         factory: one of raydl's models by name; ``package.module:name`` of an ``nn.Module`` class or
             of a function that makes a module; or such a class or function itself. It is called
-            with ``shape`` (of one sample) and ``classes``, if its signature has them.
+            with ``shape`` (of one sample; of a dictionary of inputs, that of each by name) and
+            ``classes``, if its signature has them.
         options: its other arguments.
+        from_: run whose parameters and buffers are the first ones, by its folder or by its name in
+            the storage; those that a seed gives by default.
+        from_which: parameters of that run: the last ones, or those that did best in validation.
+        fresh: shell patterns, with commas between them, of the names of parameters that are not
+            taken from that run, such as 'head.*' for another number of classes.
+        frozen: shell patterns, likewise, of the names of parameters that stay as they are, and are
+            neither trained nor sent.
     """
 
     factory: str | Callable[..., nn.Module]
     options: Mapping[str, Any] = field(default_factory=dict)
+    from_: str | None = None
+    from_which: Literal["last", "best"] = "last"
+    fresh: Annotated[str | None, as_patterns] = None
+    frozen: Annotated[str | None, as_patterns] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.factory, nn.Module):
@@ -49,6 +65,21 @@ class Model(Spec, field="model"):
                 f"model is {brief(self.factory)}, a module that is made already; give its class, "
                 "or a function that makes it, as Model(factory, options): each process makes one"
             )
+        if self.from_ is None and (self.fresh, self.from_which) != (None, "last"):
+            raise SpecError(
+                "model.fresh and model.from_which are of a run that the parameters are taken from; "
+                "name it with model.from_"
+            )
+
+    @classmethod
+    def chosen(cls, name: str, settings: Mapping[str, Any]) -> "Model":
+        """The model of a name, with settings as `settings` gives them."""
+        own = own_options(choices.find("model", name))
+        return cls(
+            name,
+            {key: each for key, each in settings.items() if key not in own},
+            **{key: each for key, each in settings.items() if key in own},
+        )
 
     @property
     def name(self) -> str:
@@ -62,31 +93,56 @@ class Model(Spec, field="model"):
         return f"{factory.__module__}:{named}"
 
     def settings(self) -> dict[str, Any]:
-        """The options, with those of the factory's defaults that YAML can hold for the others."""
+        """The options, with those of the factory's defaults that YAML can hold for the others.
+
+        Where the parameters start is among them, unless that is nothing but the seed.
+
+        Raises:
+            SpecError: if that has the name of one of the factory's own options.
+        """
         takes = signature(self._callable()).parameters.values()
         defaults = {each.name: each.default for each in takes if each.name not in FROM_DATA}
-        return {
+        options = {
             name: value
             for name, value in (defaults | dict(self.options)).items()
             if isinstance(plain(value), _PLAIN) or value is not defaults.get(name, _NOT_GIVEN)
         }
+        usual = {each.name: each.default for each in fields(self)}
+        own = {name: getattr(self, name) for name in OF_EVERY_MODEL}
+        own = {name: each for name, each in own.items() if each != usual[name]}
+        for name in own.keys() & options.keys():
+            raise SpecError(
+                f"model.{name} is {own[name]!r}, but {self.name} has an argument of that name by "
+                "itself, which run.yaml could not tell from it; call that otherwise"
+            )
+        return options | own
 
-    def build(self, shape: Sequence[int], classes: int) -> nn.Module:
-        """The module for samples of a shape and a number of classes."""
+    def build(
+        self, shape: Sequence[int] | Mapping[str, Sequence[int]], classes: int | None
+    ) -> nn.Module:
+        """The module for samples of a shape, or a shape for each input, and a number of classes."""
         factory = self._callable()
-        given = {"shape": tuple(shape), "classes": classes}
+        given: dict[str, Any] = {"shape": _tuples(shape), "classes": classes}
         takes = signature(factory).parameters
         given = {name: value for name, value in given.items() if name in takes}
         try:
             return factory(**given, **self.options)
         except TypeError as error:
-            raise SpecError(f"model {self.name} cannot be made: {error}") from error
+            names = f" with inputs {', '.join(shape)}" if isinstance(shape, Mapping) else ""
+            raise SpecError(f"model {self.name} cannot be made{names}: {error}") from error
 
     def _callable(self) -> Callable[..., nn.Module]:
         if not isinstance(self.factory, str):
             return self.factory
         found: Callable[..., nn.Module] = choices.find("model", self.factory)
         return found
+
+
+def _tuples(shape: Sequence[int] | Mapping[str, Sequence[int]]) -> SampleShape:
+    """A shape, or several by name, as a model's factory is given them."""
+    if isinstance(shape, Mapping):
+        return {name: tuple(each) for name, each in shape.items()}
+    return tuple(shape)
 
 
 @dataclass(frozen=True)
@@ -126,6 +182,27 @@ class Evaluation(Spec, field="evaluation"):
         _check_every("evaluation.every", self.every)
 
 
+def own_options(factory: Callable[..., nn.Module]) -> list[str]:
+    """What a model can be told besides its factory's own arguments."""
+    return [name for name in OF_EVERY_MODEL if name not in signature(factory).parameters]
+
+
+@dataclass(frozen=True)
+class Stopping(Spec, field="stop"):
+    """When the run ends before its time.
+
+    Args:
+        patience: scorings on the validation set, one after another, none of which is better than
+            the best before them by the task's metric, after which the run ends; it goes on to its
+            last round by default.
+    """
+
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_every("stop.patience", self.patience)
+
+
 def _check_every(name: str, rounds: int | None) -> None:
     require(rounds is None or rounds >= 1, name, rounds, "1 or larger, or null")
 
@@ -152,15 +229,34 @@ def _as_model(_: str, given: Any) -> Model | None:
     return Model(given)
 
 
+LOGGERS = ("csv", "tensorboard", "mlflow", "wandb")
+
+
+def _as_names(field: str, given: Any) -> str:
+    """Names of loggers, as ``A,B``, from a list of them or from what was written so."""
+    if given in (None, (), [], ""):
+        return "none"
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        raise SpecError(f"{field} is {brief(given)}; it must be names such as csv,tensorboard")
+    names = [each.strip().lower() for each in names]
+    for each in names:
+        if each not in (*LOGGERS, "none"):
+            raise unknown("logger", each, (*LOGGERS, "none"))
+    return ",".join(dict.fromkeys(names))
+
+
 @dataclass(frozen=True)
 class Run(Spec):
     """What to train, on which data, by which algorithm, and where.
 
     What is named on the command line may be given by that name here, too: ``Run(data="MNIST",
-    runtime="sequential")``. Data may also be ``(x, y)``, tensors, arrays or lists, or a
-    ``TensorDataset``; a model an ``nn.Module`` class or a function that makes a module. Own data,
-    partitions, participations and augmentations may be objects with the method ``load``,
-    ``assign``, ``cohorts`` or ``__call__``, or functions that do what that does.
+    runtime="sequential")``. Data may also be ``(x, y)``, of tensors, arrays, pandas' tables and
+    columns, lists, or a dictionary of several inputs; or a map-style ``Dataset`` of torch's or of
+    Hugging Face's. A model may be an ``nn.Module`` class or a function that makes a module, and an
+    augmentation a transform of torchvision's. Own data, partitions, participations and
+    augmentations may be objects with the method ``load``, ``assign``, ``cohorts`` or ``__call__``,
+    or functions that do what that does.
 
     Args:
         algorithm: algorithm to run.
@@ -169,9 +265,11 @@ class Run(Spec):
         participation: clients that take part in a round; an algorithm with workers has them all.
         model: model to train; what is usual for the data by default.
         augmentation: changes of training images; none by default.
+        task: loss and metrics of what is learned; what is usual for the data by default.
         runtime: place where the clients train: actors by default; DataParallel's processes
             allreduce, and the workers of ParameterServer and EASGD around a parameter_server.
-        clients: number of clients (N): 100 by default; an algorithm with workers has its own.
+        clients: number of clients (N): 100 by default, of a Natural partition as many as the data
+            has owners; an algorithm with workers has its own.
         rounds: number of rounds: 30 by default, or as many as the epochs take.
         epochs: passes over the whole training set after which the run ends, in all.
         seed: seed of every draw: first parameters, partition, cohorts, order of samples, dropout.
@@ -187,6 +285,9 @@ class Run(Spec):
             left out (drop).
         checkpoint: when the run is written down.
         evaluation: when the model is scored.
+        stop: when the run ends before its time.
+        log: places where its figures are kept beside Parquet, by name: csv, tensorboard, mlflow,
+            wandb, or several as A,B; none for none.
         storage: folder of the runs' folders: a path, or a URI such as s3://bucket/folder.
         name: name of the run's folder; by default from algorithm, data and time.
     """
@@ -197,6 +298,7 @@ class Run(Spec):
     participation: Annotated[ParticipationSpec, choice("participation")] = Uniform()
     model: Annotated[Model | None, _as_model] = None
     augmentation: Annotated[Augmentation | None, choice("augmentation")] = None
+    task: Annotated[TaskSpec | None, choice("task")] = None
     runtime: Annotated[RuntimeSpec, choice("runtime")] = None  # type: ignore[assignment]
     clients: int | None = None
     rounds: int | None = None
@@ -209,6 +311,8 @@ class Run(Spec):
     on_nonfinite: Literal["fail", "drop"] = "fail"
     checkpoint: Checkpointing = Checkpointing()
     evaluation: Evaluation = Evaluation()
+    stop: Stopping = Stopping()
+    log: Annotated[str, _as_names] = "csv,tensorboard"
     storage: str = "runs"
     name: str | None = None
 
@@ -246,13 +350,37 @@ class Run(Spec):
 
     @property
     def population(self) -> int:
-        """How many clients, or workers, the training samples fall to."""
+        """How many clients, or workers, the training samples fall to.
+
+        Where the owners of the data decide, a run has no number before it is assembled.
+        """
         return self.workers or self.clients or 100
 
     @property
     def last_round(self) -> int | None:
         """The round that the run ends with at the latest; None if the epochs alone decide."""
         return self.rounds or (30 if self.epochs is None else None)
+
+    @property
+    def loggers(self) -> list[str]:
+        """The names of ``log``."""
+        return [each for each in self.log.split(",") if each != "none"]
+
+    def with_usual_numbers(self) -> "Run":
+        """The run with the numbers that it uses where it names none.
+
+        What happens after every epoch of a run that counts those has no number of rounds.
+        """
+        if self.epochs is not None:
+            return self if self.workers is not None else replace(self, clients=self.population)
+        each, saved = self.evaluation, self.checkpoint
+        return replace(
+            self,
+            clients=self.population if self.workers is None else None,
+            rounds=self.last_round,
+            evaluation=replace(each, every=each.every or 1),
+            checkpoint=replace(saved, every=saved.every or 10),
+        )
 
     def cohorts(self) -> Iterator[np.ndarray]:
         """Who takes part in the first round, int64 [cohort], in the second, and so on."""

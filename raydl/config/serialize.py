@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from inspect import isclass
 from typing import Any
 
@@ -63,9 +64,7 @@ def _attributes(field: str, value: Any) -> dict[str, Any]:
     if kind_of(value) is not type(value):  # a function
         return {}
     if dataclasses.is_dataclass(value):
-        return _each(
-            field, {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-        )
+        return _each(field, dict(map(partial(_told, value), dataclasses.fields(value))))
     held = {}
     for name, each in getattr(value, "__dict__", {}).items():
         if not name.startswith("_"):
@@ -74,6 +73,12 @@ def _attributes(field: str, value: Any) -> dict[str, Any]:
             except SpecError:
                 continue
     return held
+
+
+def _told(spec: Any, field: dataclasses.Field[Any]) -> tuple[str, Any]:
+    """A field of a spec, and what is told of its value: what its metadata says of that, if any."""
+    value = getattr(spec, field.name)
+    return field.name, field.metadata.get("told", lambda own: own)(value)
 
 
 def _name_of(field: str, value: Any) -> str:

@@ -7,32 +7,38 @@ one backward, as a plain loop does; `functional` is made of ``torch.func`` and w
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
+from raydl.core import tree
 from raydl.core.module import Bound, encode_buffer
+from raydl.core.task import Inputs, Precision, Task
 from raydl.core.tree import Params
 
-Precision: TypeAlias = Literal["float32", "bf16"]
 Metrics: TypeAlias = dict[str, Tensor]  # names to scalars
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # outputs [B, ...], targets [B, ...] -> [B]
 
 
 class Batch(NamedTuple):
     """A minibatch as the model takes it.
 
     Attributes:
-        inputs: [B, ...].
+        inputs: [B, ...]; or a dictionary of such, which are the model's keyword arguments.
         targets: [B, ...].
         weights: float [B], 1 for a sample and 0 for padding; None if nothing is padded.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     weights: Tensor | None = None
+
+    def part(self, samples: slice) -> "Batch":
+        """Some of the samples."""
+        inputs = tree.map(lambda each: each[samples], self.inputs)
+        weights = None if self.weights is None else self.weights[samples]
+        return Batch(inputs, self.targets[samples], weights)
 
 
 class Gradients(NamedTuple):
@@ -45,7 +51,7 @@ class Gradients(NamedTuple):
             buffers (running statistics, counters), which are not trained; and parameters that it
             writes to by itself (an embedding with ``max_norm``). A step is made from these values:
             ``params | buffers`` comes before the optimizer.
-        metrics: ``loss`` and ``accuracy``, means over the minibatch.
+        metrics: ``loss`` and the task's scores, means over the minibatch.
     """
 
     grads: Params
@@ -56,35 +62,21 @@ class Gradients(NamedTuple):
 Gradient: TypeAlias = Callable[[Params, Batch], Gradients]
 
 
-class Task(NamedTuple):
-    """What is learned: a model and its loss.
+class Share(NamedTuple):
+    """What a part of a minibatch counts in the means over all of it: its loss, and its scores."""
 
-    Attributes:
-        model: gives the structure; its own parameters are only the first values.
-        loss: (outputs, targets) -> each sample's loss, [B].
-        precision: ``float32``, or ``bf16`` for autocast with float32 parameters.
-        microbatch: samples that go through the model at once, at most; the gradients of the
-            pieces of a larger minibatch are averaged by size.
-        rewritten: parameters that a training pass writes to by itself.
-        idle: parameters that a training pass does not come by, which ``torch.func`` cannot tell
-            from those whose gradient is zero.
-        host_draws: whether a training pass draws from Python's or numpy's generators.
-    """
+    loss: Tensor | float
+    scores: Tensor | float
 
-    model: nn.Module
-    loss: Loss
-    precision: Precision = "float32"
-    microbatch: int | None = None
-    rewritten: frozenset[str] = frozenset()
-    idle: frozenset[str] = frozenset()
-    host_draws: bool = False
+    def of(self, metrics: Metrics) -> Metrics:
+        """Metrics times what they count."""
+        return {
+            name: value * (self.loss if name == "loss" else self.scores)
+            for name, value in metrics.items()
+        }
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Each sample's cross-entropy [B]: of logits [B, classes], or the mean of [B, T, classes]."""
-    # Under vmap this takes half the time of nn.functional.cross_entropy, and alone the same.
-    losses = -outputs.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+WHOLE = Share(1.0, 1.0)
 
 
 def parameters(model: nn.Module) -> Params:
@@ -94,10 +86,23 @@ def parameters(model: nn.Module) -> Params:
     return {name: values[name].detach().clone() for name in sorted(values)}
 
 
-def forward(task: Task, params: Params, inputs: Tensor) -> Tensor:
+def call(model: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    """What a model gives for inputs: those of a dictionary are its keyword arguments."""
+    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def forward(task: Task, params: Params, inputs: Inputs) -> Tensor:
     """The model's float32 outputs [B, ...] with these parameters."""
     with Bound(task.model, task.rewritten).holding(params):
-        return _outputs(task, task.model, inputs)
+        return apply(task, task.model, inputs)
+
+
+def apply(task: Task, model: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    """A model's float32 outputs [B, ...], in the task's precision."""
+    _, first = next(tree.leaves(inputs))
+    with _autocast(task.precision, first.device):
+        outputs = call(model, inputs)
+    return outputs.float()
 
 
 def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[Tensor, Metrics]:
@@ -108,15 +113,40 @@ def means(task: Task, model: Callable[[Tensor], Tensor], batch: Batch) -> tuple[
         model: inputs -> outputs, with the parameters in it.
         batch: the minibatch.
     """
-    outputs = _outputs(task, model, batch.inputs)
-    hits = (outputs.detach().argmax(-1) == batch.targets).float()
-    each = task.loss(outputs, batch.targets), hits.flatten(1).mean(1) if hits.dim() > 1 else hits
-    if batch.weights is None:
-        loss, accuracy = (values.mean() for values in each)
-    else:
-        weight = batch.weights.sum().clamp(min=1)
-        loss, accuracy = ((values * batch.weights).sum() / weight for values in each)
-    return loss, {"loss": loss.detach(), "accuracy": accuracy}
+    outputs, spec = apply(task, model, batch.inputs), task.spec
+    targets = spec.target(batch.inputs, batch.targets)
+    loss = _mean(spec.losses(outputs, targets), _times(batch.weights, spec.weights(targets)))
+    scores = spec.scores(outputs.detach(), targets)
+    counts = _times(batch.weights, spec.counts(targets)) if scores else None
+    means = {name: _mean(each, counts) for name, each in scores.items()}
+    return loss, {"loss": loss.detach()} | means
+
+
+def share_of(task: Task, part: Batch, whole: Batch, times: int = 1) -> Share:
+    """What a part of a minibatch counts in the means over all of it, times a number."""
+    count = task.spec.weights, task.spec.counts
+    return Share(*(_total(each, task, part) * times / _total(each, task, whole) for each in count))
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of values [B]; 0 if none of them counts."""
+    if weights is None:
+        return values.mean()
+    total = weights.sum()
+    return (values * weights).sum() / total.where(total > 0, 1.0)
+
+
+def _times(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one * other
+
+
+def _total(count: Callable[[Tensor], Tensor | None], task: Task, batch: Batch) -> Tensor | float:
+    """What a minibatch counts, never 0."""
+    weights = _times(batch.weights, count(task.spec.target(batch.inputs, batch.targets)))
+    if weights is None:
+        return len(batch.targets)
+    total = weights.sum()
+    return total.where(total > 0, 1.0)
 
 
 def eager(task: Task) -> Gradient:
@@ -135,7 +165,7 @@ def backward(
     task: Task,
     model: Callable[[Tensor], Tensor],
     batch: Batch,
-    portion: float = 1.0,
+    portion: Share = WHOLE,
     unsynchronized: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Metrics:
     """Adds the gradient of the mean loss to that of the parameters, piece by piece.
@@ -144,23 +174,25 @@ def backward(
         task: what is learned.
         model: inputs -> outputs, with the parameters in it.
         batch: the minibatch; over ``task.microbatch`` it goes through the model in pieces.
-        portion: what the gradient and the metrics are multiplied by.
+        portion: what the gradient and the metrics are multiplied by, with the loss and with the
+            scores.
         unsynchronized: the context of all pieces but the last.
 
     Returns:
         The metrics, times the portion.
     """
-    parts = list(pieces(batch, task.microbatch or len(batch.targets)))
+    parts = list(pieces(task, batch))
     total: Metrics = {}
     for number, (part, share) in enumerate(parts, 1):
         with nullcontext() if number == len(parts) else unsynchronized():
             loss, metrics = means(task, model, part)
-            if len(parts) == 1 and portion == 1:
+            if len(parts) == 1 and portion is WHOLE:
                 loss.backward()
                 return metrics
-            (loss * (share * portion)).backward()
-        for name, value in metrics.items():
-            total[name] = total.get(name, 0.0) + value * (share * portion)
+            counts = Share(share.loss * portion.loss, share.scores * portion.scores)
+            (loss * counts.loss).backward()
+        for name, value in counts.of(metrics).items():
+            total[name] = total.get(name, 0.0) + value
     return total
 
 
@@ -182,51 +214,36 @@ def functional(task: Task) -> Gradient:
         grads, (_, (metrics, buffers)) = differentiate(inner, outer, batch)
         return Gradients(grads, buffers, metrics)
 
-    return _accumulate(piece, task.microbatch)
+    return piece if task.microbatch is None else _accumulate(piece, task)
 
 
-def _outputs(task: Task, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    with _autocast(task.precision, inputs.device):
-        outputs = model(inputs)
-    return outputs.float()
-
-
-def _accumulate(piece: Gradient, microbatch: int | None) -> Gradient:
-    """``piece`` over at most ``microbatch`` samples at a time, averaged by their weights."""
-    if microbatch is None:
-        return piece
+def _accumulate(piece: Gradient, task: Task) -> Gradient:
+    """``piece`` over at most a task's microbatch at a time, averaged by what its samples count."""
 
     def gradient(params: Params, batch: Batch) -> Gradients:
-        if len(batch.targets) <= microbatch:
+        parts = list(pieces(task, batch))
+        if len(parts) == 1:
             return piece(params, batch)
         total: Gradients | None = None
-        for part, share in pieces(batch, microbatch):
+        for part, share in parts:
             grads, buffers, metrics = piece(params, part)
             params = params | buffers
-            scaled = (
-                {name: grad * share for name, grad in grads.items()},
-                buffers,
-                {name: value * share for name, value in metrics.items()},
-            )
-            total = Gradients(*scaled) if total is None else _sum(total, Gradients(*scaled))
+            scaled = {name: grad * share.loss for name, grad in grads.items()}
+            given = Gradients(scaled, buffers, share.of(metrics))
+            total = given if total is None else _sum(total, given)
         assert total is not None
         return total
 
     return gradient
 
 
-def pieces(batch: Batch, size: int) -> Iterator[tuple[Batch, Tensor | float]]:
-    """The batch in pieces of ``size``, each with its share of the whole's weight."""
+def pieces(task: Task, batch: Batch) -> Iterator[tuple[Batch, Share]]:
+    """The batch in pieces of a task's microbatch, each with its share of the whole."""
     samples = len(batch.targets)
+    size = task.microbatch or samples
     for start in range(0, samples, size):
-        stretch = slice(start, min(start + size, samples))
-        if batch.weights is None:
-            part = Batch(batch.inputs[stretch], batch.targets[stretch])
-            yield part, (stretch.stop - start) / samples
-        else:
-            weights = batch.weights[stretch]
-            share = weights.sum() / batch.weights.sum().clamp(min=1)
-            yield Batch(batch.inputs[stretch], batch.targets[stretch], weights), share
+        part = batch.part(slice(start, start + size))
+        yield part, share_of(task, part, batch) if size < samples else WHOLE
 
 
 def _sum(a: Gradients, b: Gradients) -> Gradients:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from inspect import isclass
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from raydl.core.compat import is_protocol
 
@@ -42,6 +42,8 @@ def kind_of(hint: Any) -> Kind | None:
 def in_words(hint: Any) -> str:
     """A type hint as a person would write it: ``float``, ``int or null``, ``'drop' or 'fail'``."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return in_words(inner[0])
     if origin in (Union, UnionType):
         return " or ".join(map(in_words, inner))
     if origin is Literal:

@@ -6,8 +6,11 @@ prepared       data sets in files that are mapped, not read: larger than memory,
 partitions     which samples each client holds
 participation  Uniform, Skewed: who takes part in which round
 augmentation   CropFlip: random changes of whole batches
+transforms     Transforms: those of torchvision
 batches        the clients' samples as minibatches
-arrays         arrays and lists as tensors
+arrays         arrays, lists and columns as tensors
+frames         pandas' tables as arrays
+reading        the samples of a torch Dataset, read once
 own            own sources, partitions and participations that are functions, and what they give
 checks         what is wrong with what own ones give
 figures        how labels, sizes and participation fall over the clients, counted and drawn
@@ -26,12 +29,15 @@ from raydl.data.partitions.quantity import QuantitySkew
 from raydl.data.partitions.shards import Shards
 from raydl.data.prepared.write import prepare
 from raydl.data.sources.digits import Digits
-from raydl.data.sources.images import ImageFolder
+from raydl.data.sources.huggingface import HuggingFace
+from raydl.data.sources.image_folder import ImageFolder
 from raydl.data.sources.prepared import Prepared
 from raydl.data.sources.synthetic import Synthetic
-from raydl.data.sources.tabular import Tabular
+from raydl.data.sources.table import Table
 from raydl.data.sources.tensors import Tensors
+from raydl.data.sources.torch_dataset import TorchDataset
 from raydl.data.sources.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from raydl.data.transforms import Transforms
 
 __all__ = [
     "CIFAR10",
@@ -44,6 +50,7 @@ __all__ = [
     "Digits",
     "Dirichlet",
     "FashionMNIST",
+    "HuggingFace",
     "ImageFolder",
     "Natural",
     "ParticipationSpec",
@@ -56,8 +63,10 @@ __all__ = [
     "Source",
     "Split",
     "Synthetic",
-    "Tabular",
+    "Table",
     "Tensors",
+    "TorchDataset",
+    "Transforms",
     "Uniform",
     "label_counts",
     "plot_participation",

@@ -40,7 +40,8 @@ class CropFlip(Spec, field="augmentation"):
         Returns:
             New images of the same shape, type and device.
         """
-        require(inputs.ndim == 4, "augmentation", "CropFlip", "left out for data without images")
+        images = isinstance(inputs, Tensor) and inputs.ndim == 4
+        require(images, "augmentation", "CropFlip", "left out for data without images")
         batch, height, width, channels = inputs.shape
         padding, device, drawn_on = self.padding, inputs.device, generator.device
         skips = torch.randint(2 * padding + 1, (2, batch), generator=generator, device=drawn_on)

@@ -3,48 +3,39 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raydl.core import tree
 from raydl.core.algorithm import Plan, Work
 from raydl.core.grad import Batch
 from raydl.core.rng import generator
-from raydl.data.dataset import Dataset, Split
+from raydl.core.task import Inputs
+from raydl.data.dataset import Dataset, Split, holds_images
 from raydl.data.partitions.partition import Partition
 
 _NONE = np.empty(0, np.int64)
 
 
-# From a batch of stored inputs [B, H, W, C] to augmented ones of the same shape and type, drawing
+# From a batch of inputs as they are stored to augmented ones of the same shapes and types, drawing
 # from the generator alone.
-Augmentation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+Augmentation: TypeAlias = Callable[[Any, torch.Generator], Any]
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What turns stored inputs into a model's: float32, normalized, images as [..., C, H, W].
-
-    Images are stored channels-last, so the permuted view is already in ``channels_last``.
-    """
+class ArrayPreparation:
+    """What `Preparation` does to one array of inputs."""
 
     mean: Tensor | None
     std: Tensor | None
     images: bool
 
-    @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> "Preparation":
-        """The preparation that a data set asks for, on a device."""
-        mean, std = (
-            each if each is None else each.to(device) for each in (dataset.mean, dataset.std)
-        )
-        return cls(mean, std, images=dataset.train.inputs.dim() == 4)
-
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Inputs [..., H, W, C] or [..., F] as the model takes them; token ids stay as they are."""
+        """Inputs as the model takes them; token ids stay as they are."""
         if inputs.dtype == torch.int64:
             return inputs
         inputs = inputs.float()
@@ -53,22 +44,73 @@ class Preparation:
         return inputs.movedim(-1, -3) if self.images else inputs
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What turns stored inputs into a model's: float32, normalized, images as [..., C, H, W].
+
+    Images are stored channels-last, so the permuted view is already in ``channels_last``.
+
+    Args:
+        arrays: what is done to the inputs; of a dictionary of inputs, to each.
+    """
+
+    arrays: ArrayPreparation | dict[str, ArrayPreparation]
+
+    @classmethod
+    def of(cls, dataset: Dataset, device: torch.device) -> "Preparation":
+        """The preparation that a data set asks for, on a device."""
+
+        def of_array(stored: Tensor, name: str | None = None) -> ArrayPreparation:
+            scale = (_of_input(each, name) for each in (dataset.mean, dataset.std))
+            mean, std = (each if each is None else each.to(device) for each in scale)
+            return ArrayPreparation(mean, std, holds_images(stored))
+
+        inputs = dataset.train.inputs
+        if isinstance(inputs, Tensor):
+            return cls(of_array(inputs))
+        return cls({name: of_array(each, name) for name, each in inputs.items()})
+
+    def __call__(self, inputs: Inputs) -> Any:
+        """Inputs [B, ...], or [clients, B, ...], as the model takes them."""
+        return tree.map(lambda stored, prepare: prepare(stored), inputs, self.arrays)
+
+
+def _of_input(scale: Inputs | None, name: str | None) -> Tensor | None:
+    """A mean or a deviation of one of the inputs; None if it is not normalized."""
+    return scale.get(str(name)) if isinstance(scale, dict) else scale
+
+
 def two_samples(dataset: Dataset) -> Batch:
-    """Two training samples as the model takes them; of tokens the smallest and the largest id."""
-    prepare, train = Preparation.of(dataset, torch.device("cpu")), dataset.train
-    if train.inputs.dtype != torch.int64:
-        return Batch(prepare(train.inputs[:2]), train.targets[:2])
-    splits = [each for each in (train, dataset.validation, dataset.test) if len(each.targets)]
-    low = min(splits, key=lambda split: int(split.inputs.min()))
-    high = max(splits, key=lambda split: int(split.inputs.max()))
-    rows = [
-        (split, int(torch.unravel_index(at, split.inputs.shape)[0]))
-        for split, at in ((low, low.inputs.argmin()), (high, high.inputs.argmax()))
+    """Two training samples as the model takes them; of tokens the smallest and the largest id.
+
+    In a dictionary of inputs each array of tokens has its own two, whatever samples they are of.
+    """
+    held_out = (each for each in (dataset.validation, dataset.test) if len(each.targets))
+    splits = [dataset.train, *held_out]
+    first, *others = (each.inputs for each in splits)
+    inputs = tree.map(lambda *arrays: _stack_rows(arrays, _two_rows(arrays)), first, *others)
+    rows = _two_rows([each.inputs for each in splits if isinstance(each.inputs, Tensor)])
+    targets = _stack_rows([each.targets for each in splits], rows)
+    return Batch(Preparation.of(dataset, torch.device("cpu"))(inputs), targets)
+
+
+def _two_rows(arrays: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Two samples of arrays, each as (array, row): of tokens the smallest and the largest id.
+
+    Of others they are the first and the last sample of the first array.
+    """
+    if not arrays or arrays[0].dtype != torch.int64:
+        return [(0, 0), (0, -1)]
+    low = min(range(len(arrays)), key=lambda at: int(arrays[at].min()))
+    high = max(range(len(arrays)), key=lambda at: int(arrays[at].max()))
+    return [
+        (which, int(torch.unravel_index(at, arrays[which].shape)[0]))
+        for which, at in ((low, arrays[low].argmin()), (high, arrays[high].argmax()))
     ]
-    return Batch(
-        torch.stack([split.inputs[row] for split, row in rows]),
-        torch.stack([split.targets[row] for split, row in rows]),
-    )
+
+
+def _stack_rows(arrays: Sequence[Tensor], rows: list[tuple[int, int]]) -> Tensor:
+    return torch.stack([arrays[which][row] for which, row in rows])
 
 
 class ClientData:
@@ -95,7 +137,7 @@ class ClientData:
         device = torch.device(device)
         self.partition = partition
         self.prepare = Preparation.of(dataset, device)
-        self._train = Split(*(part.to(device) for part in dataset.train))
+        self._train = dataset.train.map(lambda each: each.to(device))
         self.seed = seed
         self._augment = augmentation
 
@@ -130,17 +172,17 @@ class ClientData:
             for row, each in zip(padded, chosen, strict=True):
                 row[: len(each)] = each
             inputs, targets = self._gather(padded.ravel())
-            inputs = inputs.unflatten(0, padded.shape)
+            inputs = tree.map(lambda each, shape=padded.shape: each.unflatten(0, shape), inputs)
             if self._augment is not None:
-                inputs = self._augment_each(inputs, sizes, draws)
+                self._augment_each(inputs, sizes, draws)
             weights = torch.from_numpy(np.arange(padded.shape[1]) < sizes[:, None]).float()
             yield (
                 Batch(
                     self.prepare(inputs),
                     targets.unflatten(0, padded.shape),
-                    weights.to(inputs.device),
+                    weights.to(targets.device),
                 ),
-                torch.from_numpy(sizes > 0).to(inputs.device),
+                torch.from_numpy(sizes > 0).to(targets.device),
             )
 
     def _minibatches(self, work: Work, client: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -155,10 +197,9 @@ class ClientData:
         for positions in minibatches(len(own), plan, orders):
             yield own[positions.numpy()]
 
-    def _gather(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        inputs, targets = self._train
-        chosen = torch.from_numpy(indices).to(inputs.device)
-        return inputs.index_select(0, chosen), targets.index_select(0, chosen)
+    def _gather(self, indices: npt.NDArray[np.int64]) -> Split:
+        chosen = torch.from_numpy(indices).to(self._train.targets.device)
+        return self._train.map(lambda each: each.index_select(0, chosen))
 
     def _augmentation_draws(self, work: Work, client: int, step: int) -> torch.Generator | None:
         path = work.seed_path(client, step)
@@ -166,16 +207,17 @@ class ClientData:
             return None
         return generator(self.seed, *path, "augmentation")
 
-    def _augment_all(self, inputs: Tensor, draws: torch.Generator | None) -> Tensor:
+    def _augment_all(self, inputs: Inputs, draws: torch.Generator | None) -> Any:
         return inputs if self._augment is None or draws is None else self._augment(inputs, draws)
 
     def _augment_each(
-        self, inputs: Tensor, sizes: npt.NDArray[np.int64], draws: Sequence[torch.Generator | None]
-    ) -> Tensor:
+        self, inputs: Inputs, sizes: npt.NDArray[np.int64], draws: Sequence[torch.Generator | None]
+    ) -> None:
+        """Augments each client's minibatch in its place, without what pads it."""
         for client, (size, own) in enumerate(zip(sizes.tolist(), draws, strict=True)):
             if size:
-                inputs[client, :size] = self._augment_all(inputs[client, :size], own)
-        return inputs
+                stored = tree.map(lambda each, at=client, stop=size: each[at, :stop], inputs)
+                tree.map(Tensor.copy_, stored, self._augment_all(stored, own))
 
 
 def passes(samples: int, draws: torch.Generator) -> Iterator[Tensor]:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raydl.core import tree
 from raydl.core.errors import SpecError, brief, require
 from raydl.core.rng import generator
+from raydl.core.task import Inputs
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset, Split
 from raydl.data.participation import ParticipationSpec, Skewed, Uniform
@@ -24,29 +26,13 @@ def check_dataset(dataset: Dataset) -> None:
     """Raises a SpecError unless each split has inputs and targets that fit, and owners do, too."""
     for name in ("train", "validation", "test"):
         split: Split = getattr(dataset, name)
-        samples, targets = len(split.inputs), split.targets
+        samples, targets = _count_inputs(name, split.inputs, dataset.train.inputs), split.targets
         require(samples > 0 or name != "train", "data", dataset.name, "one with training samples")
         fits = len(targets) == samples
         allowed = f"{samples}, as many as there are inputs"
         require(fits, f"the number of data's {name} targets", len(targets), allowed)
-        allowed = "torch.int64: the number of each sample's class"
-        require(
-            targets.dtype == torch.int64,
-            f"the type of data's {name} targets",
-            targets.dtype,
-            allowed,
-        )
-        _check_single(name, split)
-        if samples:
-            low, high = int(targets.min()), int(targets.max())
-            allowed = f"in [0, {dataset.classes}): classes count from 0, and data has "
-            allowed += f"{dataset.classes}"
-            wrong = low if low < 0 else high
-            require(
-                0 <= wrong < dataset.classes, f"a class in data's {name} targets", wrong, allowed
-            )
     if dataset.owners is not None:
-        given, due = tuple(dataset.owners.shape), (len(dataset.train.inputs),)
+        given, due = tuple(dataset.owners.shape), (len(dataset.train.targets),)
         require(
             given == due,
             "the shape of data's owners",
@@ -55,25 +41,17 @@ def check_dataset(dataset: Dataset) -> None:
         )
 
 
-def _check_single(name: str, split: Split) -> None:
-    """Raises a SpecError for targets of two dimensions, unless they are tokens as the inputs."""
-    inputs, targets = split
-    tokens = inputs.dtype == torch.int64 and inputs.shape == targets.shape
-    if targets.ndim == 1 or tokens or not len(targets):
-        return
-    shape, due = tuple(targets.shape), f"the number of each sample's class, [{len(targets)}]"
-    told = f"data's {name} targets are of shape {shape}; they must be {due}"
-    if targets[0].numel() == 1:
-        raise SpecError(f"{told}: give targets.flatten()")
-    if targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all()):
-        if bool((targets.sum(1) == 1).all()):
-            raise SpecError(f"{told}. These are one-hot: give targets.argmax(1)")
-        raise SpecError(
-            f"{told}. These are multi-hot, several classes for a sample, which raydl's loss does "
-            "not learn: give one of them, or an own data set for each"
-        )
-    if inputs.dtype == torch.int64:
-        raise SpecError(f"{told}, or the next tokens, of the inputs' shape {tuple(inputs.shape)}")
+def _count_inputs(name: str, inputs: Inputs, train: Inputs) -> int:
+    """The number of samples of a split; each in a dictionary of inputs has as many."""
+    if isinstance(inputs, Tensor) and isinstance(train, Tensor):
+        return len(inputs)
+    names, due = ([*each] if isinstance(each, dict) else "a tensor" for each in (inputs, train))
+    fits = len(names) > 0 and sorted(names) == sorted(due)
+    require(fits, f"data's {name} inputs", names, f"one or more, and as in train: {due}")
+    lengths = {path: len(each) for path, each in tree.leaves(inputs)}
+    allowed = "as many of each"
+    require(len({*lengths.values()}) == 1, f"the samples of data's {name} inputs", lengths, allowed)
+    return next(iter(lengths.values()))
 
 
 def check_partition(partition: Any, clients: int, samples: int) -> None:
@@ -165,16 +143,29 @@ def check_participation(
 
 def check_augmentation(augmentation: Augmentation, dataset: Dataset, seed: int) -> None:
     """Raises a SpecError unless an augmentation leaves shape and type of inputs as they are."""
-    inputs = dataset.train.inputs[:2].clone()
-    given = augmentation(inputs.clone(), generator(seed, "augmentation"))
+    inputs = tree.map(lambda each: each[:2].clone(), dataset.train.inputs)
+    given = augmentation(tree.map(torch.clone, inputs), generator(seed, "augmentation"))
+    if isinstance(inputs, Tensor):
+        _check_augmented("inputs", inputs, given)
+        return
+    if not isinstance(given, dict) or given.keys() != inputs.keys():
+        raise SpecError(
+            f"augmentation gave {brief(given)}; it must give a dictionary with the inputs "
+            f"{', '.join(inputs)}"
+        )
+    for name, each in inputs.items():
+        _check_augmented(f"input {name}", each, given[name])
+
+
+def _check_augmented(name: str, inputs: Tensor, given: Any) -> None:
     if not isinstance(given, Tensor):
-        raise SpecError(f"augmentation gave {brief(given)}; it must give a tensor of the inputs")
+        raise SpecError(f"augmentation gave {brief(given)}; it must give a tensor of the {name}")
     for what, was, now in (
         ("shape", tuple(inputs.shape), tuple(given.shape)),
         ("type", inputs.dtype, given.dtype),
     ):
         if was != now:
             raise SpecError(
-                f"augmentation changed the {what} of its inputs from {was} to {now}; it must leave "
+                f"augmentation changed the {what} of its {name} from {was} to {now}; it must leave "
                 "it as it is: inputs come as they are stored, images channels last [B, H, W, C]"
             )

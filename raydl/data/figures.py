@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raydl.data.partitions.partition import Partition
+from raydl.drawing import BLUE, COLOURS, MUTED, RED, blank, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_BARS = 100  # clients; more than that make a heat map
 _COLUMNS = 500  # of a heat map
-_INK, _MUTED, _BLUE, _RED = "#22272e", "#6b7480", "#4e79a7", "#c4503c"
-_TABLEAU = (
-    *("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f"),
-    *("#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac"),
-)
-_MOST_NAMED = len(_TABLEAU)  # classes with a legend; more than that make a colour bar
+_MOST_NAMED = len(COLOURS)  # classes with a legend; more than that make a colour bar
 
 
 def label_counts(
@@ -79,33 +75,14 @@ def plot_participation(probabilities: npt.NDArray[np.float64], title: str) -> "F
     clients = len(probabilities)
     sorted_down = np.sort(probabilities)[::-1]
     edges = np.arange(clients + 1)
-    axes.stairs(sorted_down, edges, fill=True, color=_BLUE)
-    axes.axhline(1 / clients, color=_RED, linewidth=1.2, linestyle="--")
+    axes.stairs(sorted_down, edges, fill=True, color=BLUE)
+    axes.axhline(1 / clients, color=RED, linewidth=1.2, linestyle="--")
     axes.set(xlim=(0, clients), ylim=(0, max(sorted_down[0], 1 / clients) * 1.1))
     half = int(np.searchsorted(np.cumsum(sorted_down), 0.5 - 1e-9)) + 1
     note = f"{half:,} of {clients:,} clients have half of it; dashed: equal, 1/{clients:,}"
-    axes.set_title(note, fontsize=9, color=_MUTED, loc="left")
+    axes.set_title(note, fontsize=9, color=MUTED, loc="left")
     style(axes, "clients, most likely first", "probability to be drawn")
     return figure
-
-
-def blank(title: str, width: float) -> "Figure":
-    """An empty figure, so many inches wide, that belongs to no window and to no global state."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 4.2), dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
-    return figure
-
-
-def style(axes: "Axes", across: str, up: str) -> None:
-    """Gives axes their labels, and the look that the figures share."""
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_xlabel(across, color=_INK)
-    axes.set_ylabel(up, color=_INK)
-    axes.tick_params(colors=_MUTED, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
 
 
 def _palette(classes: int) -> "Colormap":
@@ -113,7 +90,7 @@ def _palette(classes: int) -> "Colormap":
     from matplotlib.colors import ListedColormap
 
     if classes <= _MOST_NAMED:
-        return ListedColormap(_TABLEAU[:classes])
+        return ListedColormap(COLOURS[:classes])
     return colormaps["Spectral"].resampled(classes)
 
 
@@ -165,7 +142,7 @@ def _colour_bar(axes: "Axes", palette: "Colormap", classes: int) -> None:
     scale = ScalarMappable(Normalize(-0.5, classes - 0.5), palette)
     bar = axes.figure.colorbar(scale, ax=axes, pad=0.01, aspect=30, label="class")
     bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=_MUTED, labelsize=9)
+    bar.ax.tick_params(colors=MUTED, labelsize=9)
 
 
 def _plot_shares(axes: "Axes", counts: npt.NDArray[np.int64]) -> None:
@@ -192,7 +169,7 @@ def _plot_shares(axes: "Axes", counts: npt.NDArray[np.int64]) -> None:
     bar = axes.figure.colorbar(image, ax=axes, pad=0.01, aspect=30, format="{x:.0%}")
     bar.set_label("share of a client's samples")
     bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=_MUTED, labelsize=9)
+    bar.ax.tick_params(colors=MUTED, labelsize=9)
 
 
 def _plot_sizes(axes: "Axes", sizes: npt.NDArray[np.int64]) -> None:
@@ -200,12 +177,12 @@ def _plot_sizes(axes: "Axes", sizes: npt.NDArray[np.int64]) -> None:
     bins = min(30, 2 * len(sizes) ** 0.5)
     step = max(1, round((high - low) / bins))
     edges = np.arange(low, high + step + 1, step) - 0.5
-    axes.hist(sizes, edges.tolist(), color=_BLUE)
-    axes.axvline(sizes.mean(), color=_RED, linewidth=1.2, linestyle="--")
+    axes.hist(sizes, edges.tolist(), color=BLUE)
+    axes.axvline(sizes.mean(), color=RED, linewidth=1.2, linestyle="--")
     margin = 2 if low == high else 0.5 * step
     axes.set_xlim(edges[0] - margin, edges[-1] + margin)
     axes.locator_params(integer=True, nbins=5)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     style(axes, "samples of a client", "clients")
     spread = f"{low:,} each" if low == high else f"{low:,} to {high:,}, mean {sizes.mean():,.1f}"
-    axes.set_title(spread, fontsize=9, color=_MUTED, loc="left")
+    axes.set_title(spread, fontsize=9, color=MUTED, loc="left")

@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch.utils.data import Dataset as TorchData
 from torch.utils.data import TensorDataset
 
 from raydl.core.errors import SpecError, brief
 from raydl.data.dataset import Dataset, Source
 from raydl.data.partitions.partition import Partition
+from raydl.data.sources.huggingface import HuggingFace, is_huggingface
 from raydl.data.sources.tensors import Tensors
+from raydl.data.sources.torch_dataset import TorchDataset
+from raydl.data.transforms import Transforms, is_transform
 
 
 @dataclass(frozen=True)
 class SourceFunction:
-    """A source that is a function: () -> a Dataset, Tensors or (x, y)."""
+    """A source that is a function: () -> a Dataset, or anything else that data may be."""
 
     function: Callable[[], Any]
 
@@ -60,26 +64,42 @@ FUNCTIONS = {
 }
 
 
-def as_tensors(given: Any) -> Any:
-    """``(x, y)`` and a ``TensorDataset`` of two tensors as `Tensors`; anything else as it is."""
-    if isinstance(given, TensorDataset):
+def as_source(given: Any) -> Any:
+    """The source of what may be data as it is; anything else as it is.
+
+    That is ``(x, y)``, torch's map-style ``Dataset`` and Hugging Face's.
+    """
+    if isinstance(given, TensorDataset) and len(given.tensors) == 2:
         given = given.tensors
     if isinstance(given, tuple | list) and len(given) == 2:
         return Tensors(*given)
-    return given
+    if isinstance(given, TorchData):
+        return TorchDataset(given)
+    return HuggingFace(given) if is_huggingface(given) else given
+
+
+def as_augmentation(given: Any) -> Any:
+    """The augmentation that a transform of torchvision's is; anything else as it is."""
+    return Transforms(given) if is_transform(given) else given
+
+
+# By field, what brings to an object of ours what others have made.
+BRING = {"data": as_source, "augmentation": as_augmentation}
 
 
 def load_dataset(source: Source) -> Dataset:
-    """The data set of a source, which may give it as Tensors or (x, y).
+    """The data set of a source, which may give it as anything that data may be.
 
     Raises:
         SpecError: if it gives anything else, or cannot be loaded.
     """
     given = source.load()
-    found = as_tensors(given)
-    found = found.load() if isinstance(found, Tensors) else found
+    found = as_source(given)
+    if not isinstance(found, Dataset) and callable(getattr(found, "load", None)):
+        found = found.load()
     if isinstance(found, Dataset):
         return found
     raise SpecError(
-        f"data.load() gave {brief(given)}; it must give a raydl.data.Dataset, Tensors or (x, y)"
+        f"data.load() gave {brief(given)}; it must give a raydl.data.Dataset, (x, y), a map-style "
+        "Dataset of torch's, or a source such as Tensors"
     )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from raydl.data.figures import blank, style
+from raydl.drawing import blank, style
 from raydl.planning.forecast import Circumstances, Comparison
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from raydl.assembly.assemble import assemble
+from raydl.assembly.assemble import assemble, count_clients
 from raydl.communication import cost
 from raydl.communication.cost import Communication
 from raydl.config.run import Run
@@ -45,7 +45,7 @@ def of_run(run: Run) -> Comparison:
     run.runtime.check_foreseeable()
     processes = _processes(run)
     problem, params = assemble(run)
-    algorithm = problem.algorithm
+    run, algorithm = count_clients(run, problem.dataset), problem.algorithm
     if processes is not None:
         check_additive(algorithm)
     state = algorithm.init(params)

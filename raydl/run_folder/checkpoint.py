@@ -1,9 +1,10 @@
 """Checkpoints: safetensors and JSON with checksums; nothing is ever unpickled.
 
 ``checkpoints/NNNNNN/`` holds the state after round NNNNNN, ``best/`` the parameters that did best
-on the validation set. In ``model.safetensors`` the model is complete, as ``load_state_dict`` takes
-it; ``state.safetensors`` is all else. ``checkpoint.json`` is written last, and only with it is the
-checkpoint there: it says the checksums of the others, and which leaves of the state the model has.
+on the validation set, ``start/`` those of another run that this one began with. In
+``model.safetensors`` the model is complete, as ``load_state_dict`` takes it; ``state.safetensors``
+is all else. ``checkpoint.json`` is written last, and only with it is the checkpoint there: it says
+the checksums of the others, and which leaves of the state the model has.
 """
 
 import hashlib
@@ -20,8 +21,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from raydl.core import tree
-from raydl.core.errors import Notice
+from raydl.core.errors import Notice, SpecError
 from raydl.core.module import Complete, complete
+from raydl.core.task import TaskSpec
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.runtime import RuntimeState
 from raydl.storage import Folder
@@ -78,20 +80,44 @@ def best(folder: Folder) -> Checkpoint | None:
         return None
 
 
+def save_start(folder: Folder, taken: Checkpoint) -> None:
+    """Writes the model of another run's checkpoint down as what a run begins with."""
+    _write(folder / "start", Checkpoint(taken.round, {}, model=taken.model))
+
+
+def start(folder: Folder) -> Checkpoint | None:
+    """The model that a run began with, if that was another run's.
+
+    Raises:
+        SpecError: if it is damaged.
+    """
+    place = folder / "start"
+    if not place.has(_ABOUT):
+        return None
+    try:
+        return _load(place)
+    except _DAMAGE as error:
+        raise SpecError(
+            f"{place.uri}, which the run began with, is damaged: {error}; begin a new run with "
+            "another --name"
+        ) from error
+
+
 class Best:
     """The parameters that did best on the validation set so far.
 
     Args:
         folder: folder of the run.
         rows: of the rounds that are done, see `raydl.run_folder.record.Record`.
+        spec: task, which says by which metric one is better.
 
     Attributes:
         row: of the round that left them; None before the first score.
         params: themselves; None if a round that is yet to be done again left them.
     """
 
-    def __init__(self, folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._place = folder / "best"
+    def __init__(self, folder: Folder, rows: Sequence[Mapping[str, Any]], spec: TaskSpec) -> None:
+        self._place, self._spec = folder / "best", spec
         self.row: Mapping[str, Any] | None = None
         self.params: Params | None = None
         for row in rows:
@@ -101,6 +127,11 @@ class Best:
                 saved = _load(self._place)
                 self.params = saved.state if saved.round == self.row["round"] else None
         self._written: Mapping[str, Any] | None = self.row
+
+    @property
+    def column(self) -> str:
+        """The column of a row that says how good it is."""
+        return f"val_{self._spec.best}"
 
     def offer(self, row: Mapping[str, Any], params: Params) -> None:
         """Takes a round's parameters if they are better than those so far."""
@@ -116,11 +147,15 @@ class Best:
             self._written = self.row
 
     def _better(self, row: Mapping[str, Any]) -> bool:
-        accuracy = row["val_accuracy"]
-        better = accuracy is not None and (self.row is None or accuracy > self.row["val_accuracy"])
-        if better:
-            self.row = row
-        return better
+        value = row.get(self.column)
+        if value is None or value != value:  # NaN is better than nothing
+            return False
+        if self.row is not None:
+            best = self.row[self.column]
+            if not (value > best if self._spec.higher_is_better else value < best):
+                return False
+        self.row = row
+        return True
 
 
 def _write(place: Folder, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,8 @@
-"""The model of a run, made again from its folder."""
+"""The model of a run, made again with its parameters."""
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -9,13 +11,18 @@ from raydl.config import options
 from raydl.core.errors import SpecError, require
 from raydl.core.module import restore
 from raydl.run_folder import checkpoint
-from raydl.storage import find_folder
+from raydl.run_folder.checkpoint import Checkpoint
+from raydl.run_folder.resumption import find_run, read_sample, read_settings
+from raydl.storage import Folder
+
+Which: TypeAlias = Literal["last", "best"]  # parameters: the last, or the best in validation
 
 
-def load(
-    run: str, which: Literal["last", "best"] = "last", storage: str | None = None
-) -> nn.Module:
+def load(run: str, which: Which = "last", storage: str | None = None) -> nn.Module:
     """The model of a run with its parameters and buffers, in evaluation mode, on the CPU.
+
+    It takes what it was trained on: normalized float32, images as [B, C, H, W], or token ids. To
+    samples as they are, normalization is `raydl.predict`'s part.
 
     Args:
         run: path or URI of the run's folder, or its name in the storage.
@@ -36,17 +43,16 @@ def load(
         >>> type(model).__name__, model.training
         ('MLP', False)
     """
-    require(which in ("last", "best"), "which", which, "'last' or 'best'")
-    folder = find_folder("run", str(run), storage, "run.yaml")
-    written = options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
-    saved = (checkpoint.newest if which == "last" else checkpoint.best)(folder)
-    if saved is None or not saved.model.state or "sample" not in written:
-        raise SpecError(f"{folder.uri} holds no checkpoint of the {which} parameters with a model")
+    return load_from(find_run(run, storage), which)
+
+
+def load_from(folder: Folder, which: Which = "last") -> nn.Module:
+    """The model of the run in a folder, see `load`."""
+    saved, sample = read_parameters(folder, which), read_sample(folder)
     try:
-        spec = options.from_mapping({"model": written["model"]}).model
+        spec = options.from_mapping({"model": read_settings(folder)["model"]}).model
         assert spec is not None
-        with torch.random.fork_rng():
-            model = spec.build(written["sample"]["shape"], written["sample"]["classes"])
+        return remake(partial(spec.build, sample.shape, sample.outputs), saved)
     except SpecError as error:
         raise SpecError(
             f"the model of {folder.uri} cannot be made from its run.yaml: {error}. Make it "
@@ -54,5 +60,24 @@ def load(
             f"{'best' if which == 'best' else f'checkpoints/{saved.round:06d}'}/model.safetensors "
             "by load_state_dict"
         ) from error
+
+
+def read_parameters(folder: Folder, which: Which) -> Checkpoint:
+    """The checkpoint of a run that has its model's tensors.
+
+    Raises:
+        SpecError: if there is none that is sound.
+    """
+    require(which in ("last", "best"), "which", which, "'last' or 'best'")
+    saved = (checkpoint.newest if which == "last" else checkpoint.best)(folder)
+    if saved is None or not saved.model.state:
+        raise SpecError(f"{folder.uri} holds no checkpoint of the {which} parameters with a model")
+    return saved
+
+
+def remake(make: Callable[[], nn.Module], saved: Checkpoint) -> nn.Module:
+    """A module with the parameters and buffers of a checkpoint, in evaluation mode."""
+    with torch.random.fork_rng():
+        model = make()
     restore(model, saved.model)
     return model.eval()

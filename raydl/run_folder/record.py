@@ -1,4 +1,4 @@
-"""What a run leaves: a row for each round, TensorBoard events, its spec and its summary.
+"""What a run leaves: a row for each round, and its summary.
 
 Every count and every second in a row is the run's total so far, so that runs can be laid side by
 side at equal samples, equal bytes or equal seconds by choosing a column.
@@ -8,20 +8,19 @@ Where a server takes updates one by one, in real time or virtual, their order is
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from io import BytesIO
 from math import isfinite
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from raydl.core.task import Task, TaskSpec
 from raydl.round import Round
 from raydl.runtimes.asynchrony.trace import TRACE, Arrival, read_trace, trace_of, write_trace
+from raydl.runtimes.worker.block import COUNTS
 from raydl.runtimes.worker.evaluation import Score
 from raydl.storage import Folder
 
@@ -44,14 +43,9 @@ COLUMNS = pa.schema(
         ("simulated_seconds", pa.float64()),
         ("staleness", pa.float64()),  # steps of the server, mean over this round's updates
         ("max_staleness", pa.int64()),  # likewise, the largest
-        ("train_loss", pa.float64()),  # mean over the samples trained on in this round
-        ("train_accuracy", pa.float64()),  # likewise, as the training went on
-        ("val_loss", pa.float64()),
-        ("val_accuracy", pa.float64()),
-        ("test_loss", pa.float64()),
-        ("test_accuracy", pa.float64()),
     ]
 )
+SPLITS = ("train", "val", "test")  # whose metrics follow, float64: train_loss, val_accuracy, ...
 
 _TOTALS = (
     "samples",
@@ -72,26 +66,27 @@ class Record:
 
     Args:
         folder: folder of the run.
+        task: what is learned, whose metrics have columns.
         samples: samples of the training set, which an epoch is counted in.
         rounds: already done, if the run is taken up again: later rows are forgotten.
         writes: whether anything is written down, or the rows are only kept in memory.
     """
 
     def __init__(
-        self, folder: Folder, samples: int, rounds: int = 0, *, writes: bool = True
+        self, folder: Folder, task: Task, samples: int, rounds: int = 0, *, writes: bool = True
     ) -> None:
-        self._folder = folder
+        self._folder, self._task = folder, task
         self._samples = samples
         self.rows = [row for row in read_rows(folder) if row["round"] <= rounds] if rounds else []
         self._arrivals: list[Arrival] = []
         if rounds and folder.has(TRACE):
             before = read_trace(folder.uri)
             self._arrivals = [each for each in before if each.round and each.round <= rounds]
-        self._board = Board(folder, rounds) if writes else None
+        self._writes = writes
 
     def add(self, done: Round, scores: Mapping[str, Score]) -> Row:
         """Adds a round's row."""
-        row: Row = dict.fromkeys(COLUMNS.names)
+        row: Row = dict.fromkeys((*COLUMNS.names, *metric_columns(self._task)))
         row |= {
             "round": done.number,
             "clients": len(done.clients["client"].unique()),
@@ -112,65 +107,63 @@ class Record:
         if "staleness" in done.clients and len(done.clients["staleness"]):
             row["staleness"] = float(done.clients["staleness"].mean())
             row["max_staleness"] = int(done.clients["staleness"].max())
-        for metric in {"loss", "accuracy"} & done.clients.keys():
-            row[f"train_{metric}"] = done.mean(metric)
-        row |= score_columns(scores)
+        row |= {f"train_{name}": done.mean(name) for name in done.clients if name not in COUNTS}
+        row |= {f"server_{name}": float(value) for name, value in done.metrics.items()}
+        row |= score_columns(self._task.spec, scores)
         self.rows.append(row)
         if "begun" in done.clients:
             columns = {name: each.tolist() for name, each in done.clients.items()}
             self._arrivals += trace_of(columns, done.number)
-        if self._board:
-            self._board.scalars(row)
         return row
 
     def write(self) -> None:
-        """Writes the rows and the events down."""
-        if not self._board:
+        """Writes the rows down."""
+        if not self._writes:
             return
         content = BytesIO()
-        parquet.write_table(pa.Table.from_pylist(self.rows, COLUMNS), content)
+        parquet.write_table(_as_table(self.rows), content)
         self._folder.write("metrics.parquet", content.getvalue())
         if self._arrivals:
             write_trace(self._arrivals, (self._folder / TRACE).uri)
-        self._board.flush()
 
-    def figure(self, name: str, figure: Any) -> None:
-        """Adds a matplotlib figure to the events."""
-        if self._board:
-            self._board.writer.add_figure(name, figure)
-
-    def summarize(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Writes ``summary.json``, and the spec and its outcome for TensorBoard's HParams tab."""
-        if not self._board:
+    def summarize(self, summary: Mapping[str, Any]) -> None:
+        """Writes ``summary.json``."""
+        if not self._writes:
             return
         sound = {  # JSON knows no NaN
             key: None if isinstance(value, float) and not isfinite(value) else value
             for key, value in summary.items()
         }
         self._folder.write("summary.json", json.dumps(sound, indent=2).encode())
-        self._board.hparams(settings, summary)
         self.write()
 
-    def close(self) -> None:
-        """Ends the events; nothing is written down from here on."""
-        if self._board:
-            self._board.close()
-            self._board = None
+
+def metric_columns(task: Task) -> list[str]:
+    """The names of the columns of a task's metrics."""
+    scored = ("loss", *task.metrics)
+    of_split = zip(SPLITS, (("loss", *task.scores), scored, scored), strict=True)
+    return [f"{split}_{name}" for split, names in of_split for name in names]
 
 
-def score_columns(scores: Mapping[str, Score]) -> Row:
+def score_columns(spec: TaskSpec, scores: Mapping[str, Score]) -> Row:
     """Scores by split (``val``, ``test``) as a row's columns."""
     return {
         f"{split}_{metric}": value
         for split, score in scores.items()
-        for metric, value in score.means().items()
+        for metric, value in score.metrics(spec).items()
     }
 
 
 def table_of(rows: list[Row]) -> pd.DataFrame:
     """The rows as a table of the types in `COLUMNS`, NaN where a value is missing."""
-    table: pd.DataFrame = pa.Table.from_pylist(rows, COLUMNS).to_pandas()
+    table: pd.DataFrame = _as_table(rows).to_pandas()
     return table
+
+
+def _as_table(rows: list[Row]) -> pa.Table:
+    metrics = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS.names)
+    columns = [*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)]
+    return pa.Table.from_pylist(rows, pa.schema(columns))
 
 
 def read_rows(folder: Folder) -> list[Row]:
@@ -179,54 +172,3 @@ def read_rows(folder: Folder) -> list[Row]:
         return []
     rows: list[Row] = parquet.read_table(BytesIO(folder.read("metrics.parquet"))).to_pylist()
     return rows
-
-
-class Board:
-    """TensorBoard's events: written in the run's folder, or beside and copied if it is remote."""
-
-    def __init__(self, folder: Folder, rounds: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._remote = None if folder.local else folder
-        self._path = Path(folder.local or tempfile.mkdtemp(prefix="raydl-")) / "tensorboard"
-        self.writer = SummaryWriter(self._path, purge_step=rounds + 1 if rounds else None)
-
-    def scalars(self, row: Row) -> None:
-        """Adds a row's values, over the rounds."""
-        for name, value in row.items():
-            if value is not None and name != "round":
-                group = name.partition("_")[0] if "loss" in name or "accuracy" in name else "run"
-                self.writer.add_scalar(f"{group}/{name}", value, row["round"])
-
-    def hparams(self, settings: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Adds the spec's plain values, and the summary's numbers as what they led to."""
-        from torch.utils.tensorboard.summary import hparams
-
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in settings.items()
-        }
-        numbers = {
-            f"summary/{key}": value
-            for key, value in summary.items()
-            if isinstance(value, int | float)
-        }
-        file_writer: Any = self.writer.file_writer  # of which torch says that it is None
-        for event in hparams(plain, numbers):
-            file_writer.add_summary(event)
-        for key, value in numbers.items():
-            self.writer.add_scalar(key, value)
-
-    def flush(self) -> None:
-        """Makes what was added so far visible."""
-        self.writer.flush()
-        if self._remote:
-            for file in self._path.iterdir():
-                self._remote.write(f"tensorboard/{file.name}", file.read_bytes())
-
-    def close(self) -> None:
-        """Ends the events."""
-        self.flush()
-        self.writer.close()
-        if self._remote:
-            shutil.rmtree(self._path.parent)

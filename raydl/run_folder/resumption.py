@@ -16,7 +16,8 @@ from raydl.config.choices import CHOICES
 from raydl.config.run import Run
 from raydl.core.errors import SpecError
 from raydl.data.dataset import Dataset
-from raydl.storage import Folder
+from raydl.run_folder.sample import Sample
+from raydl.storage import Folder, find_folder
 
 _PACKAGES = ("raydl", "ray", "torch", "numpy")
 BESIDE = ("versions", "sample")  # what run.yaml holds beside the spec
@@ -28,7 +29,11 @@ CHANGEABLE_ON_RESUME = {
     "name",
     "checkpoint.every",
     "checkpoint.keep",
+    "stop.patience",
+    "log",
 }
+
+_ONCE_OPEN = {"clients": 100, "evaluation.every": 1}
 
 
 def stored_settings(
@@ -46,12 +51,31 @@ def stored_settings(
     return read_settings(folder) if there else None
 
 
+def find_run(named: str, storage: str | None = None) -> Folder:
+    """The folder of a run that is named by its folder, or by its name in the storage.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    inside = None if storage is None else str(storage)
+    return find_folder("run", str(named), inside, "run.yaml")
+
+
 def read_settings(folder: Folder) -> dict[str, Any]:
     """The spec in a run's folder, without what else ``run.yaml`` says."""
-    settings = options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
+    settings = _read_yaml(folder)
     for each in BESIDE:
         settings.pop(each, None)
     return settings
+
+
+def read_sample(folder: Folder) -> Sample:
+    """What the model of the run in a folder was trained on."""
+    return Sample.from_mapping(_read_yaml(folder)["sample"])
+
+
+def _read_yaml(folder: Folder) -> dict[str, Any]:
+    return options.from_yaml(folder.read("run.yaml").decode(), f"{folder.uri}/run.yaml")
 
 
 def run_yaml(run: Run, dataset: Dataset | None = None) -> str:
@@ -59,13 +83,14 @@ def run_yaml(run: Run, dataset: Dataset | None = None) -> str:
 
     Args:
         run: the spec.
-        dataset: whose samples' shape and classes are noted, which the model is made for.
+        dataset: whose samples are described, which the model is made for.
     """
     beside: dict[str, Any] = {
         "versions": {name: version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]}
     }
     if dataset is not None:
-        beside["sample"] = {"shape": list(dataset.shape), "classes": dataset.classes}
+        assert run.task is not None  # it is resolved
+        beside["sample"] = Sample.of(dataset, run.task).to_mapping()
     text: str = yaml.safe_dump(options.to_mapping(run) | beside, sort_keys=False)
     return text
 
@@ -80,6 +105,14 @@ def check_same(run: Run, stored: Mapping[str, Any]) -> None:
         return kept | {f"runtime.{key}": each for key, each in runtime.items()}
 
     was, now = relevant(stored), relevant(options.to_mapping(run))
+    # Runs of before this was written down left open what they took by default.
+    was |= {
+        key: usual
+        for key, usual in _ONCE_OPEN.items()
+        if was.get(key) is None and now.get(key) is not None
+    }
+    if was.pop("task", None) is None and "task.name" not in was:
+        now = {key: each for key, each in now.items() if key.partition(".")[0] != "task"}
     if changed := options.differences(was, now):
         raise SpecError(
             "a run can only be resumed with the spec that it began with; these differ:\n"
@@ -108,6 +141,8 @@ def how_to_resume(folder: Folder, settings: Mapping[str, Any]) -> str:
 def only_in_python(settings: Mapping[str, Any]) -> bool:
     """Whether a run holds what no word can name: tensors, what a script made, a model's functions.
 
+    Objects that are told by what they are stand in <>.
+
     Args:
         settings: as its ``run.yaml`` holds them.
     """
@@ -116,7 +151,7 @@ def only_in_python(settings: Mapping[str, Any]) -> bool:
     own = any(re.match(r"__main__:|.*<", name) for name in names if isinstance(name, str))
     values = {field: each if isinstance(each, list) else [each] for field, each in flat.items()}
     return own or any(
-        str(value).startswith("sha256:")
+        str(value).startswith(("sha256:", "<"))
         or (field.startswith("model.") and field != "model.name" and _names_function(value))
         for field, each in values.items()
         for value in each
@@ -159,8 +194,8 @@ def remove_if_nothing_is_done(folder: Folder, run: Run) -> Iterator[None]:
 
 def _remove(folder: Folder) -> None:
     """Takes away what a run without a round has written."""
-    for name in ("run.yaml", "tensorboard", "checkpoints", "best"):
-        if folder.has(name):
+    for name in folder.names():
+        if name in ("run.yaml", "checkpoints", "best", "start", "wandb") or ".tfevents." in name:
             folder.remove(name)
     above = Folder(folder.parent)
     if above.has(folder.name) and not folder.names():

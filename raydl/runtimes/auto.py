@@ -12,6 +12,7 @@ from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import parameters
 from raydl.core.spec import Spec
+from raydl.core.stages import enter
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
@@ -60,6 +61,7 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
         self, problem: Problem, cohorts: Iterator[np.ndarray], rounds: int
     ) -> ResolvedRuntime:
         """Measures, and chooses for a run of so many rounds with cohorts like the first."""
+        enter("measuring which runtime is fastest")
         state = problem.algorithm.init(parameters(problem.task.model))
         work = Work(0, tuple(next(cohorts).tolist()), problem.algorithm.plan(state))
         blocks = problem.blocks(work)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from raydl.core.algorithm import Algorithm, Work
-from raydl.core.grad import Task, parameters
+from raydl.core.grad import parameters
+from raydl.core.task import Task
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset
 from raydl.data.partitions.partition import Partition
@@ -20,7 +21,7 @@ class Problem:
 
     Args:
         algorithm: the algorithm's value.
-        task: the model and its loss.
+        task: the model, its loss and its metrics.
         dataset: the samples.
         partition: which training samples each client holds.
         seed: seed of the run, which every draw is folded from.

@@ -78,7 +78,8 @@ class RuntimeSpec(ABC):
         Args:
             problem: problem that is to be learned.
             loop: what each of these processes calls.
-            on_round: is told of every round that is done, in this process.
+            on_round: is told of every round that is done, and of stages between them, in this
+                process.
             stop: whether the run was asked to stop.
 
         Returns:

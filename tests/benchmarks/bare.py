@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raydl.core.grad import Precision
 from raydl.core.rng import fold_in, generator
+from raydl.core.task import Precision
 from raydl.core.tree import Params
 from raydl.data.batches import Preparation, minibatches, passes
 from tests.benchmarks.processes import Process

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from raydl.core.grad import Precision, parameters
+from raydl.core.grad import parameters
+from raydl.core.task import Precision
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.runtimes.actors.runtime import ActorRuntime

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from raydl.core.grad import Precision, parameters
+from raydl.core.grad import parameters
 from raydl.core.rng import fold_in, generator
+from raydl.core.task import Precision
 from raydl.core.tree import Params
 from raydl.data import CropFlip, Dataset
 from raydl.optim import SGD

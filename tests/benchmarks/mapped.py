@@ -72,19 +72,23 @@ def _contenders(prepared: workloads.Prepared, mapped: Dataset) -> Iterator[Conte
 
 @dataclass(frozen=True)
 class Noise(DecodedSource):
-    """Random images, made piece by piece.
+    """Random images, made piece by piece, all of them to train on.
 
     Args:
         pieces: how many there are, of 4096 images each.
     """
 
-    pieces: int = 1
-    title = "Noise"
+    pieces: int
+    validation: float = 0.0
+    test: float = 0.0
+    split_seed: int = 0
 
     def survey(self) -> Survey:
         """Classes in turn."""
-        targets = torch.arange(self.pieces * 4096) % 100
-        return Survey(targets, 100, list(range(self.pieces)))
+        samples = self.pieces * 4096
+        return Survey(
+            "Noise", torch.arange(samples) % 100, 100, (samples, 0, 0), range(self.pieces)
+        )
 
     def decode(self, piece: int) -> Iterator[Tensor]:
         """Draws the images of a piece."""
@@ -95,7 +99,7 @@ class Noise(DecodedSource):
 
 def _gather(repeats: int, quick: bool) -> dict[str, Any]:
     """Gathers as many minibatches as there are samples, in random order, and watches the memory."""
-    source = Noise(pieces=2 if quick else 160, validation=0, test=0)
+    source = Noise(pieces=2 if quick else 160)
     with TemporaryDirectory(prefix="raydl-", dir=os.environ.get("RAYDL_BENCHMARK_DIR")) as folder:
         held = [anonymous()]
         began = perf_counter()

@@ -24,7 +24,8 @@ from raydl import Run
 from raydl.algorithms import DataParallel, LocalSGD
 from raydl.assembly.assemble import assemble
 from raydl.core.algorithm import AlgorithmSpec
-from raydl.core.grad import Precision, parameters
+from raydl.core.grad import parameters
+from raydl.core.task import Precision
 from raydl.data import CropFlip, Synthetic
 from raydl.optim import SGD
 from raydl.runtimes.local.runtime import LocalRuntime

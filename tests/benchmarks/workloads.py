@@ -11,10 +11,11 @@ from torch import nn
 
 from raydl.algorithms import FedAvg
 from raydl.core.algorithm import Work
-from raydl.core.grad import Precision, Task, cross_entropy
+from raydl.core.task import Precision, Task
 from raydl.data import IID, Dataset, Partition, Synthetic, Tensors, Uniform
 from raydl.models import CifarCNN, MnistCNN, Softmax
 from raydl.runtimes.problem import Problem
+from raydl.tasks import Classification
 
 SEED = 0
 
@@ -66,7 +67,7 @@ class Prepared:
         """What raydl's runtimes are built from."""
         return Problem(
             self.workload.algorithm.build(),
-            Task(self.model, cross_entropy, precision),
+            Task(self.model, Classification(), precision),
             self.dataset,
             self.partition,
             SEED,

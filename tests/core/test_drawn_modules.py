@@ -9,12 +9,14 @@ from raydl.algorithms import LocalSGD
 from raydl.assembly.trial import try_out
 from raydl.core.algorithm import RunLength, Work
 from raydl.core.errors import SpecError
-from raydl.core.grad import Task, cross_entropy, parameters
+from raydl.core.grad import parameters
+from raydl.core.task import Task
 from raydl.data import IID
 from raydl.data.batches import ClientData
 from raydl.optim import SGD, schedule
 from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
+from raydl.tasks import Classification
 from tests.core.test_zoo import equal
 from tests.federation import final, seeded, train
 from tests.zoo import C, F, data
@@ -103,7 +105,7 @@ def test_a_few_steps_are_torchs(layers, tied, frozen, momentum, decay):
     spec = SGD(0.05, momentum, weight_decay=decay)
     algorithm = LocalSGD(1, spec, schedule.Constant(), batch_size=6, steps=3)
     parts = IID().assign(DATA.train.targets.numpy(), 1, 0)
-    task = try_out(Task(made(), cross_entropy), DATA).task
+    task = try_out(Task(made(), Classification()), DATA).task
     problem = Problem(algorithm.build(RunLength(epoch=24)), task, DATA, parts)
     plan = problem.algorithm.plan(problem.algorithm.init(parameters(task.model)))
 

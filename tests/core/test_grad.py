@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from raydl.core.grad import Batch, Task, cross_entropy, eager, forward, functional, parameters
+from raydl.core.grad import Batch, eager, forward, functional, parameters
+from raydl.core.task import Task
+from raydl.tasks import Classification, NextToken
 
 GRADIENTS = {"eager": eager, "functional": functional}
 
@@ -43,7 +45,7 @@ def by_torch(model: nn.Module, batch: Batch):
 @pytest.mark.parametrize("microbatch", [None, 1, 3, 7, 100])
 def test_against_plain_torch(gradient, microbatch):
     model, batch = cnn(), minibatch()
-    given = gradient(Task(model, cross_entropy, microbatch=microbatch))(parameters(model), batch)
+    given = gradient(Task(model, Classification(), microbatch=microbatch))(parameters(model), batch)
     grads, metrics = by_torch(model, batch)
     torch.testing.assert_close(given.grads, grads)
     torch.testing.assert_close(given.metrics, metrics)
@@ -58,7 +60,9 @@ def test_padding_changes_nothing(gradient, microbatch):
         torch.cat([batch.targets, torch.zeros(4, dtype=torch.int64)]),
         torch.tensor([1.0] * 5 + [0.0] * 4),
     )
-    given = gradient(Task(model, cross_entropy, microbatch=microbatch))(parameters(model), padded)
+    given = gradient(Task(model, Classification(), microbatch=microbatch))(
+        parameters(model), padded
+    )
     grads, metrics = by_torch(model, batch)
     torch.testing.assert_close(given.grads, grads)
     torch.testing.assert_close(given.metrics, metrics)
@@ -66,7 +70,7 @@ def test_padding_changes_nothing(gradient, microbatch):
 
 def test_of_padding_alone_is_zero(gradient):
     model, batch = cnn(), minibatch()
-    given = gradient(Task(model, cross_entropy))(
+    given = gradient(Task(model, Classification()))(
         parameters(model), batch._replace(weights=torch.zeros(7))
     )
     assert all(not grad.any() for grad in given.grads.values())
@@ -75,7 +79,7 @@ def test_of_padding_alone_is_zero(gradient):
 def test_softmax_regression_in_closed_form(gradient):
     model = nn.Linear(4, 3)
     inputs, targets = torch.randn(10, 4), torch.randint(3, (10,))
-    given = gradient(Task(model, cross_entropy))(parameters(model), Batch(inputs, targets))
+    given = gradient(Task(model, Classification()))(parameters(model), Batch(inputs, targets))
     error = model(inputs).softmax(1) - nn.functional.one_hot(targets, 3)
     torch.testing.assert_close(given.grads["weight"], error.T @ inputs / 10)
     torch.testing.assert_close(given.grads["bias"], error.mean(0))
@@ -83,7 +87,7 @@ def test_softmax_regression_in_closed_form(gradient):
 
 def test_many_clients_under_vmap_are_each_by_itself():
     model = cnn()
-    task = Task(model, cross_entropy)
+    task = Task(model, Classification())
     clients = [
         {k: v + 0.1 * torch.randn_like(v) for k, v in parameters(model).items()} for _ in "abc"
     ]
@@ -104,7 +108,7 @@ def test_given_parameters_stay_as_they_are(gradient):
     model = cnn()
     params = parameters(model)
     before = {name: each.clone() for name, each in params.items()}
-    gradient(Task(model, cross_entropy))(params, minibatch())
+    gradient(Task(model, Classification()))(params, minibatch())
     assert all(torch.equal(params[name], each) for name, each in before.items())
     assert not any(each.requires_grad for each in params.values())
 
@@ -112,7 +116,7 @@ def test_given_parameters_stay_as_they_are(gradient):
 def test_a_parameter_without_influence_has_no_gradient(gradient):
     model = cnn()
     model.register_parameter("idle", nn.Parameter(torch.ones(3)))
-    task = Task(model, cross_entropy, idle=frozenset({"idle"}))
+    task = Task(model, Classification(), idle=frozenset({"idle"}))
     given = gradient(task)(parameters(model), minibatch())
     assert given.grads.keys() == dict(cnn().named_parameters()).keys()
 
@@ -130,7 +134,7 @@ def test_running_statistics_move_as_in_torchs_train_mode(microbatch):
         "1.running_var",
         "1.num_batches_tracked",
     }
-    gradient = eager(Task(ours, cross_entropy, microbatch=microbatch))
+    gradient = eager(Task(ours, Classification(), microbatch=microbatch))
     for _ in range(3):
         batch = minibatch(9)
         given = gradient(params, batch)
@@ -145,8 +149,8 @@ def test_running_statistics_move_as_in_torchs_train_mode(microbatch):
 
 def test_bf16_is_near_float32_and_leaves_gradients_in_float32(gradient):
     model, batch = cnn(), minibatch(32)
-    exact = eager(Task(model, cross_entropy))(parameters(model), batch).grads
-    rounded = gradient(Task(model, cross_entropy, "bf16"))(parameters(model), batch).grads
+    exact = eager(Task(model, Classification()))(parameters(model), batch).grads
+    rounded = gradient(Task(model, Classification(), "bf16"))(parameters(model), batch).grads
     for name, grad in exact.items():
         assert rounded[name].dtype == torch.float32
         assert 0 < (rounded[name] - grad).norm() / grad.norm() < 0.06, name
@@ -154,7 +158,7 @@ def test_bf16_is_near_float32_and_leaves_gradients_in_float32(gradient):
 
 def test_bf16_works_under_vmap():
     model, batch = cnn(), minibatch(32)
-    task, params = Task(model, cross_entropy, "bf16"), parameters(model)
+    task, params = Task(model, Classification(), "bf16"), parameters(model)
     alone = functional(task)(params, batch).grads
     stacked = {name: each[None] for name, each in params.items()}
     each = Batch(batch.inputs[None], batch.targets[None], torch.ones(1, 32))
@@ -167,12 +171,12 @@ def test_cross_entropy_of_sequences_is_the_mean_over_their_tokens():
     expected = torch.stack(
         [nn.functional.cross_entropy(*each) for each in zip(logits, targets, strict=True)]
     )
-    torch.testing.assert_close(cross_entropy(logits, targets), expected)
+    torch.testing.assert_close(NextToken().losses(logits, targets), expected)
 
 
 def test_forward_and_parameters_are_the_models_own():
     model, inputs = cnn(), minibatch().inputs
     params = parameters(model)
-    assert torch.equal(forward(Task(model, cross_entropy), params, inputs), model(inputs))
+    assert torch.equal(forward(Task(model, Classification()), params, inputs), model(inputs))
     params["0.weight"].zero_()
     assert model[0].weight.any()

@@ -16,21 +16,33 @@ from raydl.data.checks import (
     check_participation,
     check_partition,
 )
+from raydl.tasks.usual import check_targets, usual_task
 
 X, Y = torch.rand(12, 5), torch.arange(12) % 3
 SOUND = Dataset("own", Split(X, Y), Split(X, Y), Split(X[:0], Y[:0]), classes=3)
 TOKENS = X.long()
+EMPTY = Split(TOKENS[:0], TOKENS[:0])
 
 
 def dataset(part: str = "train", **changes: torch.Tensor) -> Dataset:
     return replace(SOUND, **{part: SOUND.train._replace(**changes)})
 
 
+def check(given: Dataset) -> None:
+    check_dataset(given)
+    check_targets(usual_task(*given.train), given)
+
+
 @pytest.mark.parametrize(
-    "sound", [SOUND, Tensors(X, Y).load(), dataset(inputs=TOKENS, targets=TOKENS)]
+    "sound",
+    [
+        SOUND,
+        Tensors(X, Y).load(),
+        replace(SOUND, train=Split(TOKENS, TOKENS), validation=EMPTY, test=EMPTY),
+    ],
 )
 def test_sound_data_passes(sound):
-    check_dataset(sound)
+    check(sound)
 
 
 @pytest.mark.parametrize(
@@ -43,14 +55,17 @@ def test_sound_data_passes(sound):
         (dataset(targets=Y[:, None]), r"of shape \(12, 1\); .* give targets.flatten\(\)"),
         (dataset(targets=torch.eye(3).long()[Y]), r"one-hot: give targets.argmax\(1\)"),
         (dataset(targets=torch.ones(12, 4).long()), "multi-hot, several classes for a sample"),
-        (dataset(inputs=TOKENS, targets=Y.expand(2, 12).T), r"next tokens, .* shape \(12, 5\)"),
+        (
+            dataset(inputs=TOKENS, targets=Y.expand(2, 12).T),
+            r"next tokens \[n, T\], .* shape \(12, 5\)",
+        ),
         (dataset(inputs=X[:0], targets=Y[:0]), "one with training samples"),
         (replace(SOUND, owners=Y[:5]), r"owners is \(5,\); it must be \(12,\)"),
     ],
 )
 def test_data_that_does_not_fit_is_told(given, told):
     with pytest.raises(SpecError, match=told):
-        check_dataset(given)
+        check(given)
 
 
 @pytest.mark.parametrize(

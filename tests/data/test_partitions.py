@@ -1,5 +1,6 @@
 """What every partition promises, at 10,000 clients, and what each adds to that."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from raydl import Run
+from raydl.algorithms import LocalSGD
+from raydl.assembly.assemble import assemble, count_clients
 from raydl.core.errors import SpecError
 from raydl.data import (
     IID,
@@ -16,6 +20,7 @@ from raydl.data import (
     Partition,
     QuantitySkew,
     Shards,
+    Tensors,
     label_counts,
 )
 from raydl.data.checks import check_partition
@@ -251,6 +256,34 @@ def test_sequences_have_no_label_to_sort_by():
     for spec in (Shards(), ClassesPerClient(), Dirichlet()):
         with pytest.raises(SpecError, match="one label for each sample"):
             spec.assign(targets, 10, 0)
+
+
+def test_targets_that_are_numbers_have_no_classes_but_an_order():
+    targets = np.random.default_rng(0).random(100).astype(np.float32)
+    for spec in (ClassesPerClient(), Dirichlet()):
+        with pytest.raises(
+            SpecError, match="needs a class of each sample, but the targets are num"
+        ):
+            spec.assign(targets, 10, 0)
+    parts = Shards(1).assign(targets, 4, 0)
+    spans = sorted((targets[own].min(), targets[own].max()) for own in parts)
+    assert all(high < low for (_, high), (low, _) in pairwise(spans))
+
+
+def test_a_run_has_as_many_clients_as_there_are_owners():
+    owners = [f"writer {number % 7}" for number in range(50)]
+    data = Tensors(np.zeros((50, 3)), np.arange(50) % 2, owners=owners, validation=0, test=0).load()
+    natural = Run(partition="Natural")
+    assert count_clients(natural, data).clients == 7
+    assert assemble(natural, data).problem.partition.sizes.tolist() == [8] + [7] * 6
+    unchanged = [
+        Run(),
+        replace(natural, clients=5),
+        replace(natural, algorithm=LocalSGD(workers=3)),
+    ]
+    for run in unchanged:
+        assert count_clients(run, data) == run
+    assert count_clients(natural, replace(data, owners=None)) == natural
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import torch
 from pyarrow import feather
 
+from raydl.core import tree
 from raydl.core.errors import SpecError
 from raydl.data import Dataset, Digits, Prepared, Split, Synthetic, Tensors, prepare
 from raydl.data.batches import two_samples
@@ -26,19 +28,23 @@ ONE_FILE, SEVERAL = 1 << 28, 2000  # bytes of samples in a shard
 
 def assert_same(one: Dataset, other: Dataset) -> None:
     assert (one.name, one.classes, one.shape) == (other.name, other.classes, other.shape)
-    pairs = [
-        (left, right)
-        for part in PARTS
-        for left, right in zip(getattr(one, part), getattr(other, part), strict=True)
-    ]
-    pairs += [(one.mean, other.mean), (one.std, other.std), (one.owners, other.owners)]
-    for left, right in pairs:
-        if left is None or right is None:
-            assert left is right
-        else:
-            assert left.dtype == right.dtype
-            assert left.shape == right.shape
-            assert left.numpy().tobytes() == right.numpy().tobytes()
+    assert_leaves_same(vars(one), vars(other))
+
+
+def assert_leaves_same(one: Any, other: Any) -> None:
+    """Bit by bit, in trees that may hold None and splits."""
+    if isinstance(one, Split):
+        one, other = one._asdict(), other._asdict()
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert_leaves_same(one[name], other[name])
+    elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert one.numpy().tobytes() == other.numpy().tobytes()
+    else:
+        assert one == other
 
 
 def features() -> Dataset:
@@ -52,17 +58,29 @@ def features() -> Dataset:
 
 
 def tokens() -> Dataset:
-    inputs = torch.randint(0, 80, (300, 5))
+    inputs = tokens_of(300)
     every = Split(inputs, inputs.roll(1))
     scalar = torch.tensor(0.1)
     return Dataset("tokens", every, every.take(torch.arange(4)), every.none(), 80, scalar, scalar)
 
 
+def several() -> Dataset:
+    """Inputs by their names, some of them normalized, and numbers to predict."""
+    inputs = {"image": torch.randint(0, 256, (300, 4, 5, 3)).byte(), "words.of": tokens_of(300)}
+    every = Split(inputs, torch.rand(300, 2))
+    mean, std = {"image": torch.rand(3)}, {"image": torch.rand(3)}
+    return Dataset("several", every, every.none(), every.none(), None, mean, std)
+
+
+def tokens_of(samples: int) -> torch.Tensor:
+    return torch.randint(0, 80, (samples, 5))
+
+
 @pytest.mark.parametrize("shard_bytes", [ONE_FILE, SEVERAL])
 @pytest.mark.parametrize(
     "make",
-    [Digits(test=0.6).load, Synthetic(samples=300, channels=3).load, features, tokens],
-    ids=["digits", "colour", "features", "tokens"],
+    [Digits(test=0.6).load, Synthetic(samples=300, channels=3).load, features, tokens, several],
+    ids=["digits", "colour", "features", "tokens", "several"],
 )
 def test_what_is_mapped_is_what_was_written(tmp_path, make, shard_bytes):
     written = make()
@@ -70,10 +88,9 @@ def test_what_is_mapped_is_what_was_written(tmp_path, make, shard_bytes):
     mapped = Prepared(str(tmp_path)).load()
     assert_same(mapped, written)
     assert [verdict.fault for verdict in verify(str(tmp_path)) if verdict.fault] == []
-    assert isinstance(mapped.train.inputs, Rows)
+    assert all(isinstance(each, Rows) for _, each in tree.leaves(mapped.train.inputs))
     check_dataset(mapped)
-    for mine, theirs in zip(two_samples(mapped)[:2], two_samples(written)[:2], strict=True):
-        assert mine.numpy().tobytes() == theirs.numpy().tobytes()
+    assert_leaves_same(two_samples(mapped)._asdict(), two_samples(written)._asdict())
 
 
 @pytest.fixture(scope="module", params=[ONE_FILE, SEVERAL, "larger than memory"])
@@ -348,8 +365,8 @@ def test_types_that_cannot_be_mapped_are_refused(tmp_path):
 
 
 def test_what_no_run_would_take_is_not_written(tmp_path):
-    wrong = Split(torch.zeros(4, 2), torch.full((4,), 7))
-    with pytest.raises(SpecError, match="a class in data's train targets is 7"):
+    wrong = Split(torch.zeros(4, 2), torch.zeros(5))
+    with pytest.raises(SpecError, match="number of data's train targets is 5; it must be 4"):
         prepare(Dataset("wrong", wrong, wrong, wrong, 2), str(tmp_path))
 
 

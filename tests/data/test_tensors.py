@@ -5,6 +5,7 @@ from torch import Tensor
 
 from raydl.core.errors import SpecError
 from raydl.data import Tensors
+from raydl.data.batches import Preparation
 
 IMAGES = torch.arange(20 * 3 * 4 * 5, dtype=torch.float64).reshape(20, 3, 4, 5)
 LABELS = torch.arange(20) % 4
@@ -56,13 +57,19 @@ def test_scale_is_one_number_for_each_channel():
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"inputs": IMAGES[0]}, "data.inputs' shape"),
+        ({"inputs": torch.tensor(3.0)}, "data.inputs' shape"),
+        ({"inputs": IMAGES[0]}, r"data.targets' shape is \(20,\); it must be \[3\]"),
         ({"inputs": IMAGES[:0], "targets": LABELS[:0]}, "data.inputs' shape"),
         ({"targets": LABELS[:5]}, "data.targets' shape"),
-        ({"targets": LABELS.float()}, "data.targets' type"),
+        ({"targets": LABELS + 1j}, "data.targets' type is torch.complex64; it must be real"),
+        ({"test_inputs": IMAGES, "test_targets": LABELS[:, None]}, "data.test_targets' shape"),
+        ({"inputs": {"a": IMAGES, "b": LABELS[:5]}}, r"data.inputs.b' shape is \(5,\)"),
+        ({"inputs": {3: IMAGES}}, "the keys of a dictionary of inputs must be words"),
+        ({"inputs": {}}, "the keys of a dictionary"),
         ({"test_inputs": IMAGES}, "given together"),
         ({"test_inputs": IMAGES[:, :1], "test_targets": LABELS}, "data.test_inputs' shape"),
         ({"owners": LABELS[:5]}, "data.owners' shape"),
+        ({"owners": LABELS / 2}, "data.owners' type is torch.float32; it must be integers, or na"),
         ({"mean": (1.0,)}, "given together"),
     ],
 )
@@ -78,6 +85,17 @@ def test_tensors_that_do_not_fit_are_refused(fields, named):
         ({"classes": 3}, "4 or more"),
         ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, "1 or 3 numbers"),
         ({"mean": (1.0,), "std": (0.0,)}, "above 0"),
+        ({"targets": LABELS.float(), "classes": 4}, "left out: the targets are numbers"),
+        (
+            {"test_inputs": IMAGES, "test_targets": LABELS.float()},
+            "data.test_targets, kept as is torch.float32; it must be torch.int64",
+        ),
+        ({"mean": {"a": 1}, "std": {"a": 1}}, "data.mean is .*; it must be numbers: there is one"),
+        ({"inputs": {"a": IMAGES}, "mean": 1, "std": 1}, "a dictionary with some of a"),
+        (
+            {"inputs": {"a": IMAGES, "b": LABELS}, "mean": {"b": 1}, "std": {"b": 1}},
+            r"data.mean.b is \(1,\); it must be left out: inputs are tokens",
+        ),
     ],
 )
 def test_values_that_do_not_fit_are_refused(fields, named):
@@ -132,6 +150,47 @@ def test_small_integers_are_features_and_large_ones_tokens(dtype, stored):
 
 
 @pytest.mark.parametrize(
+    ("targets", "dtype", "classes"),
+    [
+        (LABELS.int(), torch.int64, 4),
+        (LABELS > 1, torch.int64, 2),
+        (LABELS.expand(5, 20).T, torch.int64, 4),
+        (LABELS.double(), torch.float32, None),
+        (torch.ones(20, 3, 2), torch.float32, None),
+        (torch.eye(4)[LABELS] > 0, torch.float32, None),
+    ],
+    ids=["classes", "two classes", "many classes", "numbers", "many numbers", "labels"],
+)
+def test_targets_are_classes_or_numbers(targets, dtype, classes):
+    kept = Tensors(IMAGES, targets, validation=0, test=0).load()
+    assert kept.train.targets.dtype == dtype
+    assert torch.equal(kept.train.targets, targets.to(dtype))
+    assert kept.classes == classes
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (5, 3), (2, 3, 4, 5), (1, 2, 3, 4, 5)], ids=str)
+def test_samples_have_any_shape(shape):
+    given = torch.rand(20, *shape)
+    kept = Tensors(given, LABELS, mean=2, std=4).load()
+    assert kept.shape == shape
+    seen = Preparation.of(kept, torch.device("cpu"))(kept.train.inputs)
+    assert seen.shape == (14, *shape)
+    whole = Tensors(given, LABELS, validation=0, test=0).load()
+    assert torch.equal(Preparation.of(whole, torch.device("cpu"))(whole.train.inputs), given)
+
+
+def test_a_dictionary_of_inputs_is_kept_as_each_of_them_is():
+    given = {"image": IMAGES.byte(), "age": LABELS.double(), "words": LABELS.expand(5, 20).T}
+    kept = Tensors(given, LABELS, mean={"image": 3}, std={"image": 2}, validation=0, test=0).load()
+    assert kept.shape == {"image": (3, 4, 5), "age": (), "words": (5,)}
+    assert kept.train.inputs["image"].shape == (20, 4, 5, 3)
+    seen = Preparation.of(kept, torch.device("cpu"))(kept.train.inputs)
+    assert torch.equal(seen["image"], (IMAGES.byte().float() - 3) / 2)
+    assert torch.equal(seen["age"], LABELS.float())
+    assert torch.equal(seen["words"], given["words"])
+
+
+@pytest.mark.parametrize(
     "scale",
     [2, 2.0, np.float32(2), np.full(3, 2.0), torch.full((3,), 2.0), torch.full((3, 1, 1), 2), [2]],
     ids=str,
@@ -144,7 +203,11 @@ def test_scales_as_numbers_arrays_and_tensors(scale):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"inputs": [[1.0, 2.0], [3.0]]}, "data.inputs is .* rows of equal length"),
+        ({"inputs": [[[1.0], [2.0, 3.0]]] * 20}, "data.inputs is .* rows of equal length"),
+        ({"inputs": [torch.ones(1 + n % 3, 4, 5) for n in range(20)]}, "bring images to one size"),
+        ({"inputs": [torch.ones(n, 1 + n % 2) for n in range(20)]}, "cannot be padded"),
+        ({"targets": [[1.0, 2.0], [3.0]] * 10}, "only classes can be padded"),
+        ({"targets": ["cat", "dog"] * 10}, "numpy.unique"),
         (
             {"inputs": np.array(["a"] * 20)},
             "data.inputs is a numpy.ndarray of shape .* cannot become",
@@ -153,7 +216,6 @@ def test_scales_as_numbers_arrays_and_tensors(scale):
         ({"inputs": torch.ones(20, 2, dtype=torch.complex64)}, "must be real"),
         ({"inputs": torch.ones(20, 2).to_sparse()}, "it must be dense"),
         ({"mean": np.ones((2, 2)), "std": 1}, "data.mean is .* one number, or a list of them"),
-        ({"targets": torch.ones(20, 4)}, r"the number of each sample's class"),
         ({"validation": "0.1"}, "data.validation is '0.1'; it must be float"),
     ],
 )

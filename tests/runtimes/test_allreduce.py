@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import raydl
-from raydl import Model, Run
+from raydl import Callback, Model, Run
 from raydl.algorithms import FedAvg, HierarchicalLocalSGD, LocalSGD, ParameterServer, SlowMo
 from raydl.core import tree
 from raydl.data import Uniform
@@ -14,7 +14,6 @@ from raydl.optim import SGD
 from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
-from raydl.training import Callback
 from tests.processes import Processes
 
 METHODS = {

@@ -42,7 +42,8 @@ def test_batch_norm_trains_one_client_at_a_time():
     runtime = LocalRuntime(problem)
     history = train(problem, runtime, 8)
     assert final(problem, history)["2.running_mean"].any()
-    assert runtime.evaluate(final(problem, history), "test")().means()["accuracy"] > 0.6
+    score = runtime.evaluate(final(problem, history), "test")()
+    assert score.metrics(problem.task.spec)["accuracy"] > 0.6
 
 
 @pytest.mark.parametrize("plan", [{"epochs": 2}, {"steps": 9}])

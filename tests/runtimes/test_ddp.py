@@ -23,6 +23,7 @@ from raydl.runtimes.allreduce.runtime import AllReduceProcess as Process
 from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
+from raydl.tasks import Classification
 from tests.command import done, ended, outcome, start
 from tests.federation import Faulty, Killer, OddError, federation, train
 from tests.processes import Processes
@@ -58,6 +59,18 @@ def test_it_is_the_run_of_one_process(spec, alone, workers, microbatch):
     assert history.table["messages"][0] == 11 * 2 * (workers - 1) * workers
     gradients = 10 * 4 * alone.summary["parameters"] * 2 * (workers - 1)
     assert gradients < history.table["bytes_up"][0] < 1.3 * gradients
+
+
+@pytest.mark.parametrize("microbatch", [None, 7])
+def test_samples_count_as_in_one_process_whoever_has_them(spec, microbatch):
+    """Of weighted classes, one of which is left out."""
+    task = Classification(class_weights=tuple(range(1, 11)), ignore_index=3)
+    spec = replace(spec, task=task, epochs=1)
+    alone = raydl.run(replace(spec, name="alone", runtime=Sequential()))
+    shared = raydl.run(replace(spec, name="shared", runtime=Processes(3), microbatch=microbatch))
+    assert apart(shared, alone) < 1e-5
+    for column in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+        assert shared.summary[column] == pytest.approx(alone.summary[column], rel=1e-5)
 
 
 @pytest.mark.usefixtures("cluster")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import raydl
-from raydl import Model, Run, SpecError
+from raydl import Callback, Model, Run, SpecError
 from raydl.algorithms import LocalSGD, ParameterServer
 from raydl.core.algorithm import Plan
 from raydl.data import CropFlip, Dataset, Prepared, Split, prepare
@@ -20,7 +20,6 @@ from raydl.data.prepared.rows import Rows
 from raydl.optim.schedule import Constant
 from raydl.runtimes import Actors, AllReduce, Sequential, ShardedServer
 from raydl.runtimes.ray_cluster.problem_store import attach_problem, share_problem
-from raydl.training import Callback
 from tests.federation import digits, federation, final, fingerprints, keeping, mlp, train
 
 
@@ -132,10 +131,10 @@ import sys
 from pathlib import Path
 
 import raydl
+from raydl import Callback
 from raydl.algorithms import FedAvg
 from raydl.data import Prepared
 from raydl.runtimes import Sequential
-from raydl.training import Callback
 from tests.benchmarks.mapped import anonymous
 
 class Held(Callback):

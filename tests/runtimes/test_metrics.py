@@ -11,10 +11,9 @@ import psutil
 import pytest
 import ray
 
-from raydl import Run, run
+from raydl import Callback, Run, run
 from raydl.runtimes.actors.spec import Actors
-from raydl.runtimes.ray_cluster.prometheus import FIGURES
-from raydl.training import Callback
+from raydl.runtimes.ray_cluster.prometheus import FIGURES, OF_TASK
 from tests.command import titled
 from tests.waiting import until
 
@@ -69,6 +68,7 @@ def test_a_node_serves_the_figures_of_a_run(tmp_path):
         "raydl_bytes_up": last["bytes_up"],
         "raydl_train_loss": pytest.approx(last["train_loss"]),
         "raydl_val_accuracy": pytest.approx(last["val_accuracy"]),
+        "raydl_val_metric": pytest.approx(last["val_accuracy"]),
         "raydl_retries": 1,
     }
 
@@ -77,6 +77,6 @@ def test_the_dashboard_shows_every_figure_and_no_other():
     dashboard = json.loads(DASHBOARD.read_text())
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked = set(re.findall(r"ray_(raydl_\w+)", " ".join(queries)))
-    assert asked == set(FIGURES)
+    assert asked == {*FIGURES, *OF_TASK}
     assert all('{run=~"$run"}' in query for query in queries)
     assert "run" in {each["name"] for each in dashboard["templating"]["list"]}

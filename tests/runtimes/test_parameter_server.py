@@ -141,7 +141,7 @@ def test_synchronous_it_has_the_numbers_of_one_process_bit_for_bit(lenet, sequen
     with serve(lenet, 3) as server:
         history = list(islice(loop(lenet, server), 2))
         scores = [
-            runtime.evaluate(final(lenet, history), "test")()
+            runtime.evaluate(final(lenet, history), "test")().metrics(lenet.task.spec)
             for runtime in (server, LocalRuntime(lenet))
         ]
     assert fingerprints(history) == fingerprints(sequential)

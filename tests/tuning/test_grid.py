@@ -11,13 +11,16 @@ from pandas.testing import assert_frame_equal
 from rich.console import Console
 
 import raydl
-from raydl import Checkpointing, Model, Run, SpecError
+from raydl import Callback, Checkpointing, Model, Run, SpecError
 from raydl.algorithms import DataParallel
 from raydl.optim import SGD
 from raydl.runtimes.local.spec import Sequential
 from raydl.signals import Interrupted
-from raydl.training import Callback
+from raydl.tasks import Regression
+from tests.odd import Plane
+from tuning.metric import Metric
 from tuning.studies.grid import Cell, Grid
+from tuning.studies.study import choose_best
 
 RATES = (0.05, 1e30, 0.01)  # the second diverges
 
@@ -69,6 +72,17 @@ def test_a_row_holds_what_the_run_came_to(whole):
         assert row[name] == history.summary[name]
     assert row["val_accuracy"] > 0.8
     assert row["samples"] == history.table["samples"].iloc[-1]
+
+
+def test_runs_of_a_regression_are_compared_by_its_error(tmp_path):
+    rmse, rates = Metric.of(Regression()), (1e-4, 0.05)
+    given = [Cell(replace(run, data=Plane()), settings) for run, settings in cells(tmp_path, rates)]
+    table = last(Grid(given, tmp_path, 2, Console(quiet=True), rmse))
+    assert "val_accuracy" not in table
+    assert table["val_rmse"][1] < table["val_rmse"][0]
+    best = choose_best(table, ["epochs"], rmse)
+    assert list(best["name"]) == ["lr1"]
+    assert best["test_rmse"][0] == table["test_rmse"][1]
 
 
 def test_a_run_that_diverges_is_a_row_without_figures(whole):

@@ -34,8 +34,9 @@ from raydl.runtimes.parameter_server.spec import ShardedServer
 from raydl.runtimes.runtime import RuntimeState
 from raydl.signals import Interrupted
 from raydl.storage import Folder
-from tests.odd import Logged
+from tests.odd import Logged, Plane
 from tests.waiting import until
+from tuning.metric import ACCURACY
 from tuning.sweep import Outcome, SweepConfig, sweep
 from tuning.sweep.command import main
 from tuning.sweep.lineage import Stage, newest
@@ -77,6 +78,7 @@ def swept(
         ({"algorithm.epochs": {"randint": [1, 2.5]}}, "two whole numbers"),
         ({"clients": {"randint": [0, 3]}}, "clients is 0; it must be 1 or larger"),
         ({"algorithm": {"grid": ["FedAvg", "FedAgv"]}}, "did you mean 'FedAvg'"),
+        ({"task": {"grid": ["Classification", "Regression"]}}, "compared by different metrics"),
         ({}, "space is {}"),
     ],
 )
@@ -153,10 +155,10 @@ def test_a_person_sees_the_best_trials_first():
         {"number": 1, "algorithm.lr": 0.2, "outcome": "finished", "val_accuracy": 0.75, **row},
         {"number": 2, "algorithm.lr": 0.3, "outcome": "begun", "val_accuracy": None, **row},
     ]
-    with LiveTable(console, ["algorithm.lr"], total=4) as table:
+    with LiveTable(console, ["algorithm.lr"], total=4, metric=ACCURACY) as table:
         table.on_end(rows[1], rows)
     shown = screen.getvalue()
-    assert "2 of 4 trials done, best validation 75.00 %" in shown
+    assert "2 of 4 trials done, best validation accuracy 75.00 %" in shown
     assert "s left" in shown
     assert shown.rindex("0001") < shown.rindex("0000") < shown.rindex("0002")
 
@@ -260,11 +262,28 @@ def test_asha_stops_the_worse(cluster, tmp_path, capfd):
     assert (bad["outcome"], bad["round"]) == ("stopped", 1)
     assert bad["val_accuracy"] < good["val_accuracy"]
     assert outcome.best == good
-    events = EventAccumulator(str(tmp_path / "sweep/trials/0001/tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path / "sweep/trials/0001")).Reload()
     assert "_hparams_/session_start_info" in events.PluginTagToContent(
         "hparams"
     )  # it did not finish
     assert capfd.readouterr().out == ""  # Tune prints nothing between the lines of the console
+
+
+def test_the_best_of_a_regression_is_the_lowest(cluster, tmp_path):
+    plan = replace(ONE_BY_ONE, scheduler="asha", reduction=2, seeds=2)
+    space = {"algorithm.lr": {"grid": [0.1, 1e-5]}, "algorithm.epochs": {"grid": [1, 2]}}
+    outcome = swept(tmp_path, space, plan, replace(BASE, data=Plane()))
+    stopped = [row for row in outcome.trials if row["outcome"] == "stopped"]
+    assert {row["algorithm.lr"] for row in stopped} == {1e-5}
+    assert outcome.best["val_rmse"] == min(row["val_rmse"] for row in outcome.trials)
+    report = (tmp_path / "sweep/report.md").read_text()
+    assert f"Validation rmse {outcome.best['val_rmse']:.4g} (trial" in report
+    tested = pd.Series([row["test_rmse"] for row in outcome.winner])
+    assert f"test rmse {tested.mean():.4g} ± {tested.std():.2g} (mean" in report
+    column = [line.split("|")[5] for line in report.splitlines() if line.startswith("| ")]
+    assert column[0].strip() == "val_rmse"
+    assert column[1:] == sorted(column[1:], key=float)
+    assert {"parallel.png", "costs.png"} < {each.name for each in (tmp_path / "sweep").iterdir()}
 
 
 def test_optuna_learns_and_is_resumed(cluster, tmp_path):

@@ -24,19 +24,17 @@ from pyarrow import csv
 from rich.console import Console
 
 import raydl
-from raydl import Run
-from raydl.cli.progress import Live
+from raydl import Callback, Run
+from raydl.callbacks import Live
 from raydl.core.errors import SpecError, require
 from raydl.round import NonFiniteError
 from raydl.signals import Interrupted, stoppable
 from raydl.storage import Folder
-from raydl.training import Callback
+from tuning.metric import ACCURACY, Metric
 from tuning.output import TableRow
 
 RESULTS = "results.csv"
-FIGURES = (
-    "val_accuracy",
-    "test_accuracy",
+FIGURES = (  # of a run, beside what it scores by its metric
     "train_loss",
     "val_loss",
     "test_loss",
@@ -76,6 +74,7 @@ class Grid:
         processes: number of runs that are done at the same time, each in a process of its own; a
             single one is done in this process, with a bar.
         console: is told of every run.
+        metric: of the runs' task, by which they are compared.
 
     Raises:
         SpecError: if ``processes`` is below 1.
@@ -85,18 +84,24 @@ class Grid:
     folder: Path
     processes: int
     console: Console
+    metric: Metric = ACCURACY
 
     def __post_init__(self) -> None:
         require(self.processes >= 1, "processes", self.processes, "1 or larger")
+
+    @property
+    def _figures(self) -> tuple[str, ...]:
+        best = (self.metric.column_of(split) for split in ("val", "test"))
+        return tuple(dict.fromkeys((*best, *FIGURES)))
 
     def results(self) -> Iterator[pd.DataFrame]:
         """Does the runs that have no row yet.
 
         Yields:
             The rows that there are, in the grid's order: name, settings, outcome (``finished`` or
-            ``diverged``), `FIGURES`, all floats but the fingerprint and missing for a run that
-            diverged, and the run's seed; once at first, if there are any, and again after every
-            run.
+            ``diverged``), the metric in validation and on the test set, `FIGURES`, and the run's
+            seed. All that a run came to are floats but the fingerprint, and missing for a run that
+            diverged. Once at first, if there are any, and again after every run.
 
         Raises:
             SpecError: if there is a row of a cell's name with other settings, or a run cannot be
@@ -111,14 +116,17 @@ class Grid:
         if len(missing) < len(self.cells):
             yield self._table(rows)
         for cell, outcome in self._outcomes(missing):
-            row = {"name": cell.run.name, **cell.settings, **outcome}
+            row = {"name": cell.run.name, **cell.settings}
+            row |= {name: outcome.get(name) for name in ("outcome", *self._figures)}
             rows[str(cell.run.name)] = row
             folder.write(
                 RESULTS, pd.DataFrame(rows.values(), dtype=object).to_csv(index=False).encode()
             )
             table = self._table(rows)
             self.console.print(
-                f"{len(table)}/{len(self.cells)}  {_line(row)}", highlight=False, soft_wrap=True
+                f"{len(table)}/{len(self.cells)}  {self._line(row)}",
+                highlight=False,
+                soft_wrap=True,
             )
             yield table
 
@@ -136,8 +144,18 @@ class Grid:
         table = pd.DataFrame(
             [rows[name] | {"seed": seed} for name, seed in seeds.items() if name in rows]
         )
-        numbers = [name for name in FIGURES if name != "fingerprint"]
+        numbers = [name for name in self._figures if name != "fingerprint"]
         return table.astype(dict.fromkeys(numbers, float))
+
+    def _line(self, row: TableRow) -> str:
+        if row["outcome"] == "diverged":
+            return f"{row['name']}: diverged"
+        reached = (
+            f"{name} {self.metric} {self.metric.text(value)}"
+            for split, name in (("val", "validation"), ("test", "test"))
+            if (value := row[self.metric.column_of(split)]) is not None  # it may have no samples
+        )
+        return f"{row['name']}: {', '.join(reached)}, {row['wall_seconds']:,.0f} s"
 
     def _check(self, cell: Cell, row: TableRow | None) -> None:
         then = {} if row is None else {name: row.get(name) for name in cell.settings}
@@ -167,23 +185,12 @@ def _read(folder: Folder) -> list[TableRow]:
 
 
 def _outcome(run: Run, callback: Callback | None = None) -> TableRow:
-    """What came of a run, as a part of its row."""
+    """What came of a run: whether it finished, and its summary."""
     try:
         summary = raydl.run(run, resume="auto", callback=callback).summary
     except NonFiniteError:
-        return {"outcome": "diverged"} | dict.fromkeys(FIGURES)
-    return {"outcome": "finished"} | {name: summary.get(name) for name in FIGURES}
-
-
-def _line(row: TableRow) -> str:
-    if row["outcome"] == "diverged":
-        return f"{row['name']}: diverged"
-    accuracies = (
-        f"{name} {100 * row[f'{split}_accuracy']:.1f} %"
-        for split, name in (("val", "validation"), ("test", "test"))
-        if row[f"{split}_accuracy"] is not None  # it may have no samples
-    )
-    return f"{row['name']}: {', '.join(accuracies)}, {row['wall_seconds']:,.0f} s"
+        return {"outcome": "diverged"}
+    return {"outcome": "finished"} | summary
 
 
 def _side_by_side(cells: Sequence[Cell], processes: int) -> Iterator[tuple[Cell, TableRow]]:

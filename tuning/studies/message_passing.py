@@ -207,6 +207,7 @@ def draw_labels(run: Run, title: str, folder: Path) -> None:
         folder: where.
     """
     data = run.data.load()
+    assert data.classes is not None
     labels = np.asarray(data.train.targets)
     counts = label_counts(labels, assign(run, data), data.classes)
     plot_partition(counts, title).savefig(folder / "labels.png", format="png")

@@ -15,12 +15,14 @@ import pandas as pd
 from rich.console import Console
 
 from raydl import Run
+from raydl.run_folder.record import SPLITS
 from raydl.storage import Folder
+from tuning.metric import ACCURACY, Metric
 from tuning.studies.grid import Cell, Grid
 from tuning.sweep import SPEC, SweepConfig, sweep
 
 Scale: TypeAlias = Literal["smoke", "short", "full"]
-HISTORY = [
+HISTORY = (  # of a run's rows, beside the loss and the metric of each split
     "round",
     "epochs",
     "samples",
@@ -29,14 +31,8 @@ HISTORY = [
     "simulated_seconds",
     "staleness",
     "max_staleness",
-    "train_loss",
-    "val_loss",
-    "val_accuracy",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
     "messages",
-]
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,8 @@ class Results(NamedTuple):
     Attributes:
         runs: a row for each, see `tuning.studies.grid.Grid.results`.
         rounds: a row for each round that was scored, of those that finished, with the run's
-            ``name`` and `HISTORY`; without those whose history is not here.
+            ``name``, `HISTORY`, and the loss and the metric of each split; without those whose
+            history is not here.
     """
 
     runs: pd.DataFrame
@@ -103,6 +100,7 @@ class Study(NamedTuple):
         by: settings between which nothing is chosen: of the runs that share them, the one that did
             best in validation is done again with other seeds.
         seeds: those seeds.
+        metric: of the runs' task, by which they are compared.
     """
 
     cells: Sequence[Cell]
@@ -110,6 +108,7 @@ class Study(NamedTuple):
     draw: Callable[[Results, Path], None]
     by: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    metric: Metric = ACCURACY
 
 
 class Search(NamedTuple):
@@ -142,7 +141,7 @@ def carry_out(study: Study | Search, setting: Setting, processes: int, console: 
         return
     folder, text = Path(setting.output), ""
     for runs in _done(study, folder, processes, console):
-        results = Results(runs, _histories(runs, folder))
+        results = Results(runs, _histories(runs, folder, study.metric))
         text = study.report(results)
         (folder / "tables.md").write_text(text)
         study.draw(results, folder)
@@ -157,10 +156,11 @@ def carry_out(study: Study | Search, setting: Setting, processes: int, console: 
 def _done(study: Study, folder: Path, processes: int, console: Console) -> Iterator[pd.DataFrame]:
     """The table of the runs, after each of them; at last those with other seeds."""
     runs = pd.DataFrame()
-    for runs in Grid(study.cells, folder, processes, console).results():
+    metric = study.metric
+    for runs in Grid(study.cells, folder, processes, console, metric).results():
         yield runs
     if study.seeds:
-        best = choose_best(runs, study.by)
+        best = choose_best(runs, study.by, metric)
         names = set(best.loc[best["outcome"] == "finished", "name"])
         again = [
             Cell(replace(run, seed=seed, name=f"{run.name}-seed{seed}"), settings)
@@ -168,10 +168,10 @@ def _done(study: Study, folder: Path, processes: int, console: Console) -> Itera
             for run, settings in study.cells
             if run.name in names
         ]
-        yield from Grid([*study.cells, *again], folder, processes, console).results()
+        yield from Grid([*study.cells, *again], folder, processes, console, metric).results()
 
 
-def choose_best(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def choose_best(runs: pd.DataFrame, by: Sequence[str], metric: Metric = ACCURACY) -> pd.DataFrame:
     """Of the runs with the same settings the one whose rate was the best in validation.
 
     Where all the rates diverged, it is one of those runs.
@@ -179,35 +179,38 @@ def choose_best(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Args:
         runs: a row for each run.
         by: the settings' columns.
+        metric: by which they are compared.
 
     Returns:
         A row for each of the settings, in the order in which they come, with the number of
-        ``rates`` tried; ``test_accuracy`` is the mean over the ``seeds`` that it was done with, and
-        ``test_std`` their standard deviation, missing for a single one.
+        ``rates`` tried; the metric on the test set is the mean over the ``seeds`` that it was done
+        with, and ``test_std`` their standard deviation, missing for a single one.
     """
-    best = []
+    best, test = [], metric.column_of("test")
     for _, each in runs.groupby(list(by), sort=False):
         first = each[each["seed"] == each["seed"].iloc[0]]
-        others = each.loc[each["seed"] != each["seed"].iloc[0], "test_accuracy"]
-        row = first.sort_values("val_accuracy", ascending=False).iloc[:1]
-        tested = pd.concat([row["test_accuracy"], others])
-        measured = {"test_accuracy": tested.mean(), "test_std": tested.std(), "seeds": len(tested)}
+        others = each.loc[each["seed"] != each["seed"].iloc[0], test]
+        row = metric.best_first(first).iloc[:1]
+        tested = pd.concat([row[test], others])
+        measured = {test: tested.mean(), "test_std": tested.std(), "seeds": len(tested)}
         best.append(row.assign(rates=len(first), **measured))
     table: pd.DataFrame = pd.concat(best, ignore_index=True)
     return table
 
 
-def _histories(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def _histories(runs: pd.DataFrame, folder: Path, metric: Metric) -> pd.DataFrame:
     """The scored rounds of the runs, which are kept in ``histories.csv``."""
-    file, columns = folder / "histories.csv", ["name", *HISTORY]
+    file, scores = folder / "histories.csv", [each for s in SPLITS for each in metric.columns(s)]
+    columns = ["name", *HISTORY, *scores]
     kept = pd.read_csv(file).reindex(columns=columns) if file.exists() else None
     there = set() if kept is None else set(kept["name"])
     finished = runs.loc[runs["outcome"] == "finished", "name"]
     tables = {name: folder / "runs" / name / "metrics.parquet" for name in finished}
     new = [
         pd.read_parquet(table)
-        .dropna(subset=["val_accuracy", "test_accuracy"], how="all")
-        .assign(name=name)[columns]
+        .dropna(subset=[metric.column_of(split) for split in ("val", "test")], how="all")
+        .assign(name=name)
+        .reindex(columns=columns)  # of training there is not every metric
         for name, table in tables.items()
         if name not in there and table.exists()
     ]

@@ -21,7 +21,9 @@ from raydl.runtimes.ray_cluster.cluster import connected, may_grow, total_resour
 from raydl.runtimes.ray_cluster.problem_store import StoredDataset, store_dataset
 from raydl.signals import Interrupted, Stop, stoppable
 from raydl.storage import Folder
+from tuning.metric import Metric
 from tuning.output import TableRow
+from tuning.sweep.agreement import common_metric
 from tuning.sweep.config import SweepConfig
 from tuning.sweep.lineage import Stage
 from tuning.sweep.progress import LiveTable
@@ -29,7 +31,7 @@ from tuning.sweep.report import Outcome, score_on_test, write
 from tuning.sweep.resources import check_room, claims, side_by_side
 from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.table import Table, best_of, stages_of
+from tuning.sweep.table import TrialTable, best_of, stages_of
 from tuning.sweep.tuner import search
 
 __all__ = ["Outcome", "SweepConfig", "sweep"]
@@ -60,7 +62,8 @@ def sweep(
 ) -> Outcome:
     """Searches a space, trains the best setting again with several seeds, and writes a report.
 
-    The trials are compared in validation and never see the test set. The sweep is in
+    The trials are compared in validation, by the best metric of their task, and never see the test
+    set. The sweep is in
     ``run.storage/plan.name``: ``sweep.yaml``, ``trials.parquet``, the runs in ``trials/`` and
     ``winner/trials/``, ``report.md`` and its plots.
 
@@ -99,6 +102,7 @@ def sweep(
     held_out = len(setup.problem.dataset.validation.targets)
     require(held_out > 0, "validation samples", held_out, "1 or more: trials are compared on them")
     data = setup.problem.dataset if searched.shares("data") else None
+    metric = common_metric(runs, data)
     if plan.scheduler == "pbt":
         check_exchangeable(searched, data)
     folder.make()
@@ -108,15 +112,16 @@ def sweep(
             for each in runs:
                 check_room(each, plan.gpus, total_resources())
         dataset = None if data is None else store_dataset(data)
-        trials = _search(folder, searched, plan, points, console, stop, dataset)
-        best, winner = best_of(trials), []
+        trials = _search(folder, searched, metric, plan, points, console, stop, dataset)
+        best, winner = best_of(trials, metric), []
         if best is not None and plan.seeds:
             first, *later = stages_of(best)
             again = Space(score_on_test(searched.at(first.settings)), _seeds(run.seed, plan.seeds))
             place, unstopped = folder / "winner", replace(plan, scheduler="none")
-            winner = _search(place, again, unstopped, again.grid(), console, stop, dataset, later)
+            points = again.grid()
+            winner = _search(place, again, metric, unstopped, points, console, stop, dataset, later)
     outcome = Outcome(trials, best, winner, folder.uri)
-    write(folder, searched, outcome)
+    write(folder, searched, metric, outcome)
     return outcome
 
 
@@ -150,6 +155,7 @@ def _seeds(first: int, count: int) -> dict[str, dict[str, list[int]]]:
 def _search(
     folder: Folder,
     space: Space,
+    metric: Metric,
     plan: SweepConfig,
     points: list[Settings] | None,
     console: Console,
@@ -159,8 +165,9 @@ def _search(
 ) -> list[TableRow]:
     """The rows of the trials, when they are done."""
     at_once = side_by_side(space.corners, plan, total_resources())
-    with LiveTable(console, space.fields, plan.trials if points is None else len(points)) as live:
-        table = Table(folder, space, plan.scheduler, live)
+    total = plan.trials if points is None else len(points)
+    with LiveTable(console, space.fields, total, metric) as live:
+        table = TrialTable(folder, space, metric, plan.scheduler, live)
         search(table, plan, points, stop, concurrent=at_once, dataset=dataset, later=later)
     if stop.signal:
         raise Stopped(stop.signal, (Folder(space.run.storage) / plan.name).uri, 0)

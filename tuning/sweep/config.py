@@ -6,8 +6,6 @@ from typing import Literal, get_args
 
 from raydl.core.errors import SpecError, require
 
-METRIC, MODE = "val_accuracy", "max"
-
 Searcher = Literal["grid", "random", "optuna"]
 Scheduler = Literal["none", "asha", "median", "pbt"]
 

@@ -1,4 +1,4 @@
-"""A sweep's plots: validation accuracy over the swept fields, and against what it cost."""
+"""A sweep's plots: the metric in validation over the swept fields, and against what it cost."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,6 +11,7 @@ import pandas as pd
 
 from raydl.run_folder.record import read_rows
 from raydl.storage import Folder
+from tuning.metric import Metric, finite
 from tuning.output import drawing
 from tuning.sweep.lineage import newest
 from tuning.sweep.space import Space
@@ -18,14 +19,16 @@ from tuning.sweep.trial import home_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
 
 Draw: TypeAlias = "Callable[[list[Axes]], None]"
 
-_ACCURACY = "validation accuracy (%)"
 _WIDE = 8  # times the least value is the largest of a field whose axis is logarithmic
 
 
-def draw(folder: Folder, table: pd.DataFrame, space: Space, best: int | None) -> list[str]:
+def draw(
+    folder: Folder, table: pd.DataFrame, space: Space, metric: Metric, best: int | None
+) -> list[str]:
     """Draws what there is to see, and returns the names of the files.
 
     In a line over a field each point is the best of the trials with that value, whatever the other
@@ -35,84 +38,99 @@ def draw(folder: Folder, table: pd.DataFrame, space: Space, best: int | None) ->
         folder: of the sweep.
         table: a row for each trial.
         space: of the fields.
+        metric: by which the trials are compared.
         best: the number of the best trial, which is drawn in color.
     """
-    scored = table.dropna(subset="val_accuracy")
+    scored = table.dropna(subset=metric.column)
     varied = [field for field in space.fields if scored[field].astype(str).nunique() > 1]
     numeric = [field for field in varied if field in space.numeric]
     listed = [field for field in numeric if field not in space.ranges]
     plots: dict[str, tuple[int, Draw]] = {}
     for field in numeric:
-        plots[field] = 1, partial(_line, scored, field, listed=field not in space.ranges)
+        plots[field] = 1, partial(_line, scored, metric, field, listed=field not in space.ranges)
     for first, second in combinations(listed, 2):
         others = [field for field in varied if field not in (first, second)]
-        plots[f"{first}-{second}"] = 1, partial(_heat_map, scored, first, second, others)
+        plots[f"{first}-{second}"] = 1, partial(_heat_map, scored, metric, first, second, others)
     if len(varied) > 1:
-        plots["parallel"] = 1, partial(_parallel, scored, varied, space.numeric)
+        plots["parallel"] = 1, partial(_parallel, scored, metric, varied, space.numeric)
     if len(scored):
         rows = {n: read_rows(newest(home_of(folder, n))) for n in scored["number"]}
-        plots["costs"] = 2, partial(_costs, rows, best)
+        plots["costs"] = 2, partial(_costs, rows, metric, best)
     for name, (panels, draw_in) in plots.items():
         with folder.writing(f"{name}.png") as stream, drawing(stream, panels) as axes:
             draw_in(axes)
     return [f"{name}.png" for name in plots]
 
 
-def _line(table: pd.DataFrame, field: str, panels: "list[Axes]", *, listed: bool) -> None:
+def _line(
+    table: pd.DataFrame, metric: Metric, field: str, panels: "list[Axes]", *, listed: bool
+) -> None:
     (axes,) = panels
-    values = table[field].astype(float)
-    axes.scatter(values, 100 * table["val_accuracy"], s=14, color="grey", label="trials")
+    values, reached = table[field].astype(float), metric.shown(table[metric.column])
+    axes.scatter(values, reached, s=14, color="grey", label="trials")
     if listed:
-        best = 100 * table.groupby(values)["val_accuracy"].max()
+        each = reached.groupby(values)
+        best = each.max() if metric.higher_is_better else each.min()
         axes.plot(best.index, best, marker="o", label="best")
         axes.legend()
-    axes.set(xlabel=field, ylabel=_ACCURACY, xscale="log" if _is_wide(values) else "linear")
+    axes.set(xlabel=field, xscale="log" if _is_wide(values) else "linear")
+    axes.set(ylabel=metric.label("validation"), yscale=_scale(metric, reached))
 
 
 def _heat_map(
-    table: pd.DataFrame, first: str, second: str, others: Sequence[str], panels: "list[Axes]"
+    table: pd.DataFrame,
+    metric: Metric,
+    first: str,
+    second: str,
+    others: Sequence[str],
+    panels: "list[Axes]",
 ) -> None:
-    """The best accuracy of each cell, and with which values of the other fields."""
+    """The best of each cell, and with which values of the other fields."""
     import seaborn as sns
 
-    ranked = table.sort_values("val_accuracy", ascending=False, kind="stable")
+    ranked = metric.best_first(table)
     cells = ranked.drop_duplicates([first, second]).set_index([first, second])
-    accuracy = 100 * cells["val_accuracy"].unstack()
+    reached = metric.shown(cells[metric.column].unstack())
+    form = ".1f" if metric.share else ".3g"
     text = [
         "\n".join(
-            [f"{100 * row['val_accuracy']:.1f}", *(_short(each, row[each]) for each in others)]
+            [
+                f"{metric.shown(row[metric.column]):{form}}",
+                *(_short(each, row[each]) for each in others),
+            ]
         )
         for _, row in cells.iterrows()
     ]
-    told = pd.Series(text, cells.index).unstack().reindex_like(accuracy).fillna("")
+    told = pd.Series(text, cells.index).unstack().reindex_like(reached).fillna("")
+    colors = _colors(metric, metric.shown(cells[metric.column]))
+    bar = {"label": metric.label("validation")}
     (axes,) = panels
     sns.heatmap(
-        accuracy, annot=told, fmt="", ax=axes, cmap="viridis", cbar_kws={"label": _ACCURACY}
+        reached, annot=told, fmt="", ax=axes, cmap=colors.cmap, norm=colors.norm, cbar_kws=bar
     )
     axes.set_title("the other fields at their best")
 
 
 def _parallel(
-    table: pd.DataFrame, fields: Sequence[str], numeric: Sequence[str], panels: "list[Axes]"
+    table: pd.DataFrame,
+    metric: Metric,
+    fields: Sequence[str],
+    numeric: Sequence[str],
+    panels: "list[Axes]",
 ) -> None:
-    """A line for each trial, from axis to axis, colored by its accuracy."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
+    """A line for each trial, from axis to axis, colored by the metric; the best on top."""
     (axes,) = panels
-    accuracy = 100 * table["val_accuracy"].astype(float)
-    colors = ScalarMappable(Normalize(accuracy.min(), accuracy.max()), colormaps["viridis"])
-    heights = {field: _heights(table[field], numeric=field in numeric) for field in fields}
-    heights[_ACCURACY] = _heights(table["val_accuracy"] * 100, numeric=True)
+    ranked = metric.best_first(table)[::-1]
+    reached = metric.shown(ranked[metric.column].astype(float))
+    colors = _colors(metric, reached).to_rgba(reached.to_numpy())
+    heights = {field: _heights(ranked[field], numeric=field in numeric) for field in fields}
+    heights[metric.label("validation")] = _heights(reached, numeric=True)
     places = range(len(heights))
-    lines = np.stack(list(heights.values()), axis=1)
-    order = np.argsort(accuracy, kind="stable")
-    for line, color in zip(lines[order], colors.to_rgba(accuracy.to_numpy()[order]), strict=True):
+    for line, color in zip(np.stack(list(heights.values()), axis=1), colors, strict=True):
         axes.plot(places, line, color=color, linewidth=1.2)
     for place, (field, height) in enumerate(heights.items()):
         axes.axvline(place, color="black", linewidth=0.8)
-        values = table.get(field, accuracy)
+        values = ranked.get(field, reached)
         for value in {*values[height == height.min()], *values[height == height.max()]}:
             at = height[np.flatnonzero(values == value)[0]]
             told = f" {value:.4g}" if isinstance(value, int | float) else f" {value}"
@@ -123,12 +141,17 @@ def _parallel(
 
 
 def _costs(
-    rows: Mapping[int, list[dict[str, Any]]], best: int | None, panels: "list[Axes]"
+    rows: Mapping[int, list[dict[str, Any]]],
+    metric: Metric,
+    best: int | None,
+    panels: "list[Axes]",
 ) -> None:
-    """Accuracy against what was sent, and against the time that it took; the best trial on top."""
+    """The metric against what was sent, and the time that it took; the best trial on top."""
+    every: list[float] = []
     for number, trial in sorted(rows.items(), key=lambda each: each[0] == best):
-        scored = [row for row in trial if row["val_accuracy"] is not None]
-        reached = [100 * row["val_accuracy"] for row in scored]
+        scored = [row for row in trial if finite(row[metric.column]) is not None]
+        reached = [metric.shown(row[metric.column]) for row in scored]
+        every += reached
         sent = [(row["bytes_up"] + row["bytes_down"]) / 1e6 for row in scored]
         took = [row["wall_seconds"] for row in scored]
         chosen = number == best
@@ -139,10 +162,26 @@ def _costs(
         label = f"trial {number:04d}, the best" if chosen else None
         for axes, costs in zip(panels, (sent, took), strict=True):
             axes.plot(costs, reached, label=label, marker="." if len(costs) == 1 else None, **style)
+    scale = _scale(metric, pd.Series(every))
     for axes, name in zip(panels, ("sent up and down (MB)", "wall time (s)"), strict=True):
-        axes.set(xlabel=name, ylabel=_ACCURACY)
+        axes.set(xlabel=name, ylabel=metric.label("validation"), yscale=scale)
     if best is not None:
         panels[0].legend()
+
+
+def _scale(metric: Metric, values: pd.Series) -> str:
+    """The scale of the metric's axis: logarithmic where values without an end are far apart."""
+    return "log" if not metric.share and _is_wide(values) else "linear"
+
+
+def _colors(metric: Metric, values: pd.Series) -> "ScalarMappable":
+    """Colors over the range of the values, on the scale of their axis, the better the brighter."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm, Normalize
+
+    norm = LogNorm if _scale(metric, values) == "log" else Normalize
+    colors = "viridis" if metric.higher_is_better else "viridis_r"
+    return ScalarMappable(norm(values.min(), values.max()), colors)
 
 
 def _heights(values: pd.Series, *, numeric: bool) -> npt.NDArray[np.float64]:

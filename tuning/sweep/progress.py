@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tuning.metric import Metric
 from tuning.output import TableRow
 from tuning.sweep.table import best_of, in_words
 
@@ -22,10 +23,12 @@ class LiveTable:
         console: where.
         fields: that are swept.
         total: trials there will be.
+        metric: by which they are compared.
     """
 
-    def __init__(self, console: Console, fields: Sequence[str], total: int) -> None:
+    def __init__(self, console: Console, fields: Sequence[str], total: int, metric: Metric) -> None:
         self._console, self._fields, self._total = console, fields, total
+        self._metric = metric
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
         self._began, self._done = time.monotonic(), 0
 
@@ -56,7 +59,7 @@ class LiveTable:
             settings = ", ".join(f"{field} {row[field]}" for field in self._fields)
             self._console.print(
                 f"{_count_ended(rows)}/{self._total}  {row['number']:04d}: {settings}: "
-                f"{in_words(row)}; {self._left(rows)}",
+                f"{in_words(row, self._metric)}; {self._left(rows)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -69,19 +72,19 @@ class LiveTable:
         return f"{pace * (self._total - _count_ended(rows)):,.0f} s left"
 
     def _table(self, rows: Sequence[TableRow]) -> Table:
-        best = best_of(rows)
+        metric = self._metric
+        best = best_of(rows, metric)
         title = f"{_count_ended(rows)} of {self._total} trials done"
-        title += f", best {in_words(best)}" if best else ""
+        title += f", best {in_words(best, metric)}" if best else ""
         left = self._left(rows)
         shown = Table(title=f"{title}  {left}", title_justify="left", box=None, pad_edge=False)
         for column in ("trial", *self._fields, "", "round"):
             shown.add_column(column, justify="right")
-        ranked = sorted(rows, key=lambda row: -(row["val_accuracy"] or 0.0))
+        ranked = sorted(rows, key=lambda row: -metric.score(row[metric.column]))
         for row in ranked[:_SHOWN]:
             settings = (f"{row[field]}" for field in self._fields)
-            shown.add_row(
-                f"{row['number']:04d}", *settings, in_words(row), f"{row['round'] or 0:.0f}"
-            )
+            told = in_words(row, metric)
+            shown.add_row(f"{row['number']:04d}", *settings, told, f"{row['round'] or 0:.0f}")
         return shown
 
 

@@ -20,8 +20,9 @@ from raydl.assembly.assemble import assemble
 from raydl.core import tree
 from raydl.core.errors import SpecError, require
 from raydl.data import Dataset
-from tuning.sweep.config import METRIC, MODE, SweepConfig
+from tuning.sweep.config import SweepConfig
 from tuning.sweep.space import Space
+from tuning.sweep.trial import SCORE
 
 SETTINGS = "settings"  # what Tune's configuration of a trial has them under
 
@@ -42,7 +43,7 @@ def scheduler(plan: SweepConfig, space: Space) -> TrialScheduler | None:
     unit = unit_of(space)
     length = max(_length(run) for run in space.corners)
     require(plan.grace < length, "grace", plan.grace, f"below {length:g}, a trial's length")
-    common: dict[str, Any] = {"time_attr": unit, "metric": METRIC, "mode": MODE}
+    common: dict[str, Any] = {"time_attr": unit, "metric": SCORE, "mode": "max"}
     if plan.scheduler == "pbt":
         allowed = f"below {length:g}, a trial's length"
         require(plan.interval < length, "interval", plan.interval, allowed)

@@ -11,17 +11,16 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from raydl.run_folder.record import Board
+from raydl.callbacks.tensorboard import Board
 from raydl.storage import Folder
+from tuning.metric import Metric, finite
 from tuning.output import TableRow
 from tuning.sweep import lineage
-from tuning.sweep.config import METRIC
 from tuning.sweep.lineage import Stage
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.trial import OUTCOME, REPORTED, SCORES, home_of
+from tuning.sweep.trial import OUTCOME, home_of, reported
 
 FILE = "trials.parquet"
-TESTED = ("test_accuracy", "test_loss")
 
 
 class Watcher(Protocol):
@@ -34,22 +33,27 @@ class Watcher(Protocol):
         """A trial has its outcome."""
 
 
-class Table:
+class TrialTable:
     """The rows of the trials, as they are in the file.
 
     A row holds the number; the swept fields, as they are in the trial's last stage; outcome
     (``finished``; ``stopped`` by the scheduler; ``diverged``; ``failed``; ``begun`` if it has none
-    yet); reason; the figures of the last scored round; and stages, as JSON.
+    yet); reason; the figures of the last scored round, None where there is no finite one; and
+    stages, as JSON.
 
     Args:
         folder: of the trials.
         space: of their settings.
+        metric: by which they are compared.
         stopper: what stops trials, in words.
         watcher: is told how it goes on.
     """
 
-    def __init__(self, folder: Folder, space: Space, stopper: str, watcher: Watcher) -> None:
-        self.folder, self.space = folder, space
+    def __init__(
+        self, folder: Folder, space: Space, metric: Metric, stopper: str, watcher: Watcher
+    ) -> None:
+        self.folder, self.space, self.metric = folder, space, metric
+        self._reported, self._tested = reported(metric), metric.columns("test")
         self._stopper, self._watcher = stopper, watcher
         self._rows = {row["number"]: row for row in _read(folder)}
 
@@ -71,7 +75,7 @@ class Table:
                 **settings,
                 "outcome": "begun",
                 "reason": None,
-                **dict.fromkeys(REPORTED + TESTED),
+                **dict.fromkeys(self._reported + self._tested),
                 "stages": json.dumps([Stage(0, settings)]),
             }
         elif row["outcome"] != "begun" or self.space.settings(row) == settings:
@@ -84,7 +88,7 @@ class Table:
         """Takes a trial's figures, unless it has its outcome and only repeats them."""
         row = self._rows[number]
         if row["outcome"] == "begun":
-            row |= {name: result.get(name) for name in REPORTED}
+            row |= {name: finite(result.get(name)) for name in self._reported}
             self._watcher.on_change(self.rows)
 
     def end(self, number: int, reason: str | None = None) -> None:
@@ -97,7 +101,7 @@ class Table:
         row |= stages[-1].settings | {"stages": json.dumps(stages)}
         row |= self._outcome(place, reason)
         self._write()
-        if row["outcome"] != "finished" and row[METRIC] is not None:
+        if row["outcome"] != "finished" and row[self.metric.column] is not None:
             self._add_hparams(place, row)
         self._watcher.on_end(row, self.rows)
 
@@ -109,13 +113,14 @@ class Table:
         if place.has("summary.json"):
             summary = json.loads(place.read("summary.json"))
             known = {"round": summary["rounds"]} | summary
-            return {"outcome": "finished"} | {name: known[name] for name in REPORTED + TESTED}
+            figures = {name: known[name] for name in self._reported + self._tested}
+            return {"outcome": "finished"} | figures
         return {"outcome": "stopped", "reason": f"by the scheduler ({self._stopper})"}
 
     def _add_hparams(self, place: Folder, row: TableRow) -> None:
         """Fills TensorBoard's HParams tab for a trial that did not finish, as others do it."""
         board = Board(place, int(row["round"]))
-        board.hparams(self.space.settings(row), {name: row[name] for name in SCORES})
+        board.hparams(self.space.settings(row), self.metric.columns("val"))
         board.close()
 
     def _write(self) -> None:
@@ -133,17 +138,23 @@ def stages_of(row: TableRow) -> list[Stage]:
     return [Stage(*each) for each in json.loads(row["stages"])]
 
 
-def best_of(rows: Sequence[TableRow]) -> TableRow | None:
+def best_of(rows: Sequence[TableRow], metric: Metric) -> TableRow | None:
     """The finished trial that did best in validation, of equal ones the first; None if none did."""
-    finished = [row for row in rows if row["outcome"] == "finished"]
-    return max(finished, key=lambda row: row[METRIC], default=None)
+    scored = [
+        row for row in rows if row["outcome"] == "finished" and row[metric.column] is not None
+    ]
+    return max(scored, key=lambda row: metric.score(row[metric.column]), default=None)
 
 
-def in_words(row: TableRow) -> str:
+def in_words(row: TableRow, metric: Metric) -> str:
     """What became of a trial, in a few words."""
     if row["outcome"] in ("diverged", "failed"):
         return f"{row['outcome']}: {row['reason']}"
-    scored = "not scored yet" if row[METRIC] is None else f"validation {100 * row[METRIC]:.2f} %"
+    value = row[metric.column]
+    if value is None:
+        scored = "not scored yet" if row["outcome"] == "begun" else f"no {metric}"
+    else:
+        scored = f"validation {metric} {metric.text(value)}"
     return scored if row["outcome"] in ("begun", "finished") else f"{scored}, {row['outcome']}"
 
 

@@ -15,23 +15,21 @@ import ray
 from ray import tune
 
 import raydl
-from raydl import Run
-from raydl.assembly.assemble import usual_model
+from raydl import Callback, Run
+from raydl.assembly.assemble import count_clients, usual_model
 from raydl.data import Dataset
 from raydl.round import NonFiniteError
 from raydl.run_folder import checkpoint
 from raydl.run_folder.record import Row, read_rows
 from raydl.runtimes.ray_cluster.problem_store import StoredDataset, with_samples
 from raydl.storage import Folder
-from raydl.training import Callback
+from tuning.metric import Metric
 from tuning.sweep import lineage
-from tuning.sweep.config import METRIC
 from tuning.sweep.lineage import Stage
 from tuning.sweep.space import Settings, Space
 
-SCORES = ("val_accuracy", "val_loss")
+SCORE = "score"  # what schedulers and searchers go by: the larger the better
 TOTALS = ("round", "epochs", "samples", "local_steps", "messages", "bytes_down", "bytes_up")
-REPORTED = (*SCORES, *TOTALS, "wall_seconds")
 _PAUSE = 1.0  # seconds from one telling to the next
 OUTCOME = "outcome.json"  # of a trial that did not finish, with the reason
 
@@ -41,6 +39,7 @@ class Job(NamedTuple):
 
     Attributes:
         space: of their settings.
+        metric: by which they are compared.
         folder: of the sweep.
         ended: numbers of those that have their outcome: they only tell their scores again.
         later: stages that all of them go through after their first.
@@ -50,12 +49,18 @@ class Job(NamedTuple):
     """
 
     space: Space
+    metric: Metric
     folder: str
     ended: frozenset[int]
     later: tuple[Stage, ...]
     interval: float | None
     unit: str
     rungs: tuple[float, ...] | None
+
+
+def reported(metric: Metric) -> tuple[str, ...]:
+    """The columns of a run's rows that a trial tells of."""
+    return (*metric.columns("val"), *TOTALS, "wall_seconds")
 
 
 def home_of(folder: Folder, number: int) -> Folder:
@@ -132,9 +137,10 @@ def _through_stages(
 
 
 def _run(job: Job, settings: Settings, data: Dataset | None, place: Folder | None = None) -> Run:
-    """A trial's run, its model named if that does not take to load the data, and its folder."""
+    """A trial's run, complete if that does not take to load the data, and its folder."""
     run = job.space.at(settings)
-    run = run if data is None else replace(run, model=usual_model(run, data))
+    if data is not None:
+        run = replace(count_clients(run, data), model=usual_model(run, data))
     return run if place is None else replace(run, storage=place.parent, name=place.name)
 
 
@@ -160,20 +166,20 @@ class _Scores(Callback):
     def tell(self, row: Row, *, last: bool = False) -> None:
         """Tells of a round, if it is scored and new, and due."""
         number, reached = int(row["round"] or 0), row[self._job.unit] or 0.0
-        if row[METRIC] is None or number <= self._round:
+        if row[self._job.metric.column] is None or number <= self._round:
             return
         rungs, now = self._job.rungs, monotonic()
         crossed = rungs is None or any(self._reached < rung <= reached for rung in rungs)
         if last or crossed or now - self._at >= _PAUSE:
             self._round, self._reached, self._at = number, reached, now
-            tune.report(_figures(row))
+            tune.report(_figures(self._job.metric, row))
 
 
 class _Boundaries(Callback):
     """Tells Tune of a population's trial where it may be changed, and hands over its checkpoint."""
 
     def __init__(self, job: Job, run: Run, home: Folder, settings: Settings) -> None:
-        self._run, self._home, self._unit = run, home, job.unit
+        self._run, self._home, self._job = run, home, job
         self._interval = job.interval or 0.0
         self._place = Folder(run.storage) / str(run.name)
         self._stages = lineage.read(self._place, settings)
@@ -181,8 +187,8 @@ class _Boundaries(Callback):
         self._told = rows[-1][job.unit] or 0.0 if rows else 0.0
 
     def on_round(self, row: Row) -> None:
-        now = row[self._unit] or 0.0
-        due = row[METRIC] is not None and now - self._told >= self._interval
+        now, metric = row[self._job.unit] or 0.0, self._job.metric
+        due = row[metric.column] is not None and now - self._told >= self._interval
         if not due or _over(self._run, row):
             return
         self._told = now
@@ -191,7 +197,8 @@ class _Boundaries(Callback):
             lineage.copy(self._place, to)
             to.write("trial", self._home.name.encode())
             to.write(lineage.FILE, json.dumps(self._stages).encode())
-            tune.report(_figures(row), checkpoint=tune.Checkpoint.from_directory(scratch))
+            handed = tune.Checkpoint.from_directory(scratch)
+            tune.report(_figures(metric, row), checkpoint=handed)
 
 
 class _ReachedError(Exception):
@@ -213,5 +220,6 @@ def _over(run: Run, row: Row) -> bool:
     return run.over(int(row["round"] or 0), row["epochs"] or 0.0)
 
 
-def _figures(row: Row) -> Row:
-    return {name: row[name] for name in REPORTED}
+def _figures(metric: Metric, row: Row) -> Row:
+    figures = {name: row[name] for name in reported(metric)}
+    return figures | {SCORE: metric.score(row[metric.column])}

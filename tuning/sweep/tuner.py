@@ -24,13 +24,13 @@ from raydl.runtimes.ray_cluster.problem_store import StoredDataset, without_samp
 from raydl.signals import Stop
 from raydl.storage import Folder
 from tuning.sweep import lineage
-from tuning.sweep.config import METRIC, MODE, SweepConfig
+from tuning.sweep.config import SweepConfig
 from tuning.sweep.lineage import Stage
 from tuning.sweep.resources import reserve
 from tuning.sweep.schedulers import SETTINGS, rungs, scheduler, seeded, unit_of
 from tuning.sweep.space import Settings
-from tuning.sweep.table import Table, stages_of
-from tuning.sweep.trial import Job, do, home_of
+from tuning.sweep.table import TrialTable, stages_of
+from tuning.sweep.trial import SCORE, Job, do, home_of
 
 _SCRATCH = "tune"  # of the sweep's folder, while Tune is at work
 _LOSSES = 2  # of a trial's process or its node, after which it goes on from its checkpoint
@@ -44,7 +44,7 @@ _SWITCHES = {  # of Tune, which only the environment sets
 
 
 def search(
-    table: Table,
+    table: TrialTable,
     plan: SweepConfig,
     points: Sequence[Settings] | None,
     stop: Stop,
@@ -72,6 +72,7 @@ def search(
         points = [_settings_now(folder, number, point) for number, point in enumerate(points)]
     job = Job(
         space,
+        table.metric,
         folder.absolute,
         ended,
         tuple(later),
@@ -106,14 +107,14 @@ def search(
         ).fit()
 
 
-def _suggestions(table: Table, plan: SweepConfig) -> Searcher:
+def _suggestions(table: TrialTable, plan: SweepConfig) -> Searcher:
     """Optuna's; on resuming, those of the trials that there were come first."""
     begun = [
         {f"{SETTINGS}/{field}": value for field, value in stages_of(row)[0].settings.items()}
         for row in table.rows
     ]
     domains: dict[str, Any] = {SETTINGS: table.space.domains()}
-    return OptunaSearch(domains, METRIC, MODE, points_to_evaluate=begun or None, seed=plan.seed)
+    return OptunaSearch(domains, SCORE, "max", points_to_evaluate=begun or None, seed=plan.seed)
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:
@@ -197,7 +198,7 @@ class _Silent(TrialProgressCallback):
 class _Listener(tune.Callback):
     """Numbers Tune's trials as they are made, and tells the table what becomes of them."""
 
-    def __init__(self, table: Table, stop: Stop) -> None:
+    def __init__(self, table: TrialTable, stop: Stop) -> None:
         self._table, self._stop, self._made = table, stop, 0
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from raydl.config.serialize import plain
 from raydl.core import kinds
 
 COMMANDS = {  # what describes their own options; by name, for it is above this module
+    "predict": ("raydl.cli.predict:Prediction",),
     "plan": ("raydl.planning.forecast:Circumstances", "raydl.planning.outline:Outline"),
     "sweep": ("tuning.sweep.config:SweepConfig",),
     "study run": ("tuning.studies.command:run",),

@@ -208,4 +208,9 @@ def _choices(parts: Parts) -> str:
     return shown
 
 
-_GROUPS = {"": "Every run", "checkpoint": "Checkpoints", "evaluation": "Evaluation"}
+_GROUPS = {
+    "": "Every run",
+    "checkpoint": "Checkpoints",
+    "evaluation": "Evaluation",
+    "stop": "Early stopping",
+}

@@ -11,7 +11,14 @@ from raydl.data.partitions.partition import Partition, PartitionSpec
 
 @dataclass(frozen=True)
 class Natural(PartitionSpec):
-    """Each sample belongs to the client that the data set says: a writer, a role, a device."""
+    """Each sample belongs to the client that the data set says: a writer, a role, a device.
+
+    A run that says nothing of clients has as many as there are owners.
+    """
+
+    def natural_clients(self, owners: npt.NDArray[np.int64]) -> int:
+        """The number of distinct owners."""
+        return len(np.unique(owners))
 
     def assign(
         self,

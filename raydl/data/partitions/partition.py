@@ -6,6 +6,7 @@ Whatever the partition, no sample belongs to two clients and no client is withou
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,13 @@ class PartitionSpec(Spec, ABC, field="partition"):
     one.
     """
 
+    def natural_clients(self, owners: npt.NDArray[np.int64]) -> int | None:
+        """The number of clients that it makes of the owners of samples, int64 [n], by itself.
+
+        None if the run says how many there are.
+        """
+        return None
+
     @abstractmethod
     def assign(
         self,
@@ -67,7 +75,8 @@ class PartitionSpec(Spec, ABC, field="partition"):
         """Divides samples over clients.
 
         Args:
-            labels: the class of each sample, int64 [n]; [n, T] if each sample has several.
+            labels: the class of each sample, int64 [n]; [n, ...] if each sample has several, and
+                float32 if targets are numbers.
             clients: number of clients (N).
             seed: seeds the draws; the same labels and seed give the same partition.
             owners: the natural client of each sample, int64 [n].
@@ -85,7 +94,17 @@ def check_clients(clients: int, samples: int) -> None:
     require(1 <= clients <= samples, "clients", clients, f"1 to {samples}, one sample for each")
 
 
-def check_labels(labels: npt.NDArray[np.int64], partition: str) -> None:
+def check_labels(labels: npt.NDArray[Any], partition: str) -> None:
+    """Raises a SpecError unless each sample has one label, and that is a class."""
+    check_sortable(labels, partition)
+    if labels.dtype.kind == "f":
+        raise SpecError(
+            f"partition is {partition}, which needs a class of each sample, but the targets are "
+            "numbers: choose IID, Quantity or Natural, or Shards, which sorts by them"
+        )
+
+
+def check_sortable(labels: npt.NDArray[Any], partition: str) -> None:
     """Raises a SpecError unless each sample has one label."""
     if labels.ndim != 1:
         raise SpecError(

@@ -10,7 +10,7 @@ from raydl.data.partitions.partition import (
     Partition,
     PartitionSpec,
     check_clients,
-    check_labels,
+    check_sortable,
     even_sizes,
     ranges,
 )
@@ -19,6 +19,8 @@ from raydl.data.partitions.partition import (
 @dataclass(frozen=True)
 class Shards(PartitionSpec):
     """Samples sorted by label and cut into shards, some for each client: few labels each.
+
+    Targets that are numbers are sorted by, too.
 
     B. McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data",
     AISTATS 2017, section 3.
@@ -40,7 +42,7 @@ class Shards(PartitionSpec):
         owners: npt.NDArray[np.int64] | None = None,
     ) -> Partition:
         """Sorts, cuts into ``per_client * clients`` shards, and deals these out at random."""
-        check_labels(labels, "Shards")
+        check_sortable(labels, "Shards")
         check_clients(clients, len(labels))
         shards = self.per_client * clients
         most = f"at most {len(labels) // clients}: a shard needs a sample"

@@ -1,23 +1,27 @@
 """What a prepared folder holds: shards of samples, and ``dataset.json``, which tells of them.
 
 A shard, such as ``train-00003.arrow``, is an uncompressed Arrow IPC file (Feather version 2). A row
-is a sample: its ``input``, its ``target``, and in ``train`` its ``owner`` where there are owners. A
-column of single numbers holds them as they are; one of larger samples is a list of fixed size, of
-their numbers in row-major order, with their shape in the field's metadata. So numbers lie in the
-file as they lie in memory, and everyone who knows Arrow reads them. Nothing is pickled.
+is a sample: its ``input``, or of several ``input.NAME`` for each; its ``target``; and in ``train``
+its ``owner`` where there are owners. A column of single numbers holds them as they are; one of
+larger samples is a list of fixed size, of their numbers in row-major order, with their shape in the
+field's metadata. So numbers lie in the file as they lie in memory, and everyone who knows Arrow
+reads them. Nothing is pickled.
 """
 
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from raydl.core.errors import require
+from raydl.data.dataset import PADDING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,8 +97,9 @@ class ShardFile:
         bytes: its length.
         sha256: digest of all of it.
         ends: digest of its first and its last bytes, `ENDS` of each.
-        extremes: of columns of int64, its smallest and its largest number, each with the place of
-            the first such among the file's numbers in row-major order.
+        extremes: of columns of int64, its smallest and its largest number but for -100, which only
+            fills sequences up, each with the place of the first such in row-major order; [] if
+            there are none.
     """
 
     file: str
@@ -129,14 +134,14 @@ class Manifest:
 
     Args:
         name: of the data set.
-        classes: number of classes.
-        mean: what is subtracted from inputs, see `raydl.data.Dataset`; None for nothing.
+        classes: number of classes; None where targets are numbers.
+        mean: what is subtracted from inputs, see `raydl.data.Dataset`, in lists; None for nothing.
         std: what they are then divided by.
         parts: its splits, by name.
     """
 
     name: str
-    classes: int
+    classes: int | None
     mean: Any
     std: Any
     parts: dict[str, Part]
@@ -187,6 +192,20 @@ class Manifest:
         return manifest
 
 
+def column_of_input(name: str) -> str:
+    """The column of an input of that name; of one that has none, of that name."""
+    return f"input.{name}" if name else "input"
+
+
+def inputs_of(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the columns that hold inputs, by the inputs' names."""
+    return {
+        name.removeprefix("input").removeprefix("."): each
+        for name, each in columns.items()
+        if name == "input" or name.startswith("input.")
+    }
+
+
 def ends_of(head: bytes, tail: bytes) -> str:
     """The digest of a shard's first and last bytes, `ENDS` of each or all that there are."""
     return hashlib.sha256(head + tail).hexdigest()
@@ -195,18 +214,26 @@ def ends_of(head: bytes, tail: bytes) -> str:
 def extremes_of(samples: npt.NDArray[Any], start: int) -> list[list[int]]:
     """The smallest and the largest of numbers, each with the place of the first such.
 
+    What only fills a sequence up does not count; where there is nothing else, they are none.
+
     Args:
         samples: of a file, from some place on.
         start: that place.
     """
     flat = samples.reshape(-1)
-    places = int(flat.argmin()), int(flat.argmax())
-    return [[int(flat[place]), start + place] for place in places]
+    places = np.flatnonzero(flat != PADDING)
+    if not len(places):
+        return []
+    found = places[[flat[places].argmin(), flat[places].argmax()]]
+    return [[int(flat[place]), start + int(place)] for place in found]
 
 
-def merge_extremes(several: list[list[list[int]]]) -> list[list[int]]:
+def merge_extremes(several: Iterable[list[list[int]]]) -> list[list[int]]:
     """The extremes of all of some files' or chunks' numbers, of the extremes of each, in order."""
+    pairs = [each for each in several if each]
+    if not pairs:
+        return []
     return [
-        min((low for low, _ in several), key=lambda pair: pair[0]),
-        max((high for _, high in several), key=lambda pair: pair[0]),
+        min((low for low, _ in pairs), key=lambda pair: pair[0]),
+        max((high for _, high in pairs), key=lambda pair: pair[0]),
     ]

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from raydl.core.errors import SpecError
+from raydl.core.task import Inputs
 from raydl.data.dataset import Dataset, Split
 from raydl.data.prepared.cache import local_copy
 from raydl.data.prepared.layout import (
     ENDS,
     MANIFEST,
-    PARTS,
     Manifest,
     Part,
     ShardFile,
     ends_of,
+    inputs_of,
     merge_extremes,
 )
 from raydl.data.prepared.memory import fits_in_memory
@@ -88,32 +89,32 @@ class PreparedFolder:
         self.digest = self.manifest.digest
 
     def dataset(self) -> Dataset:
-        """The data set: its inputs mapped, and so its targets where they are sequences as well.
+        """The data set: its inputs mapped, and so its targets where those are sequences.
 
         Raises:
             SpecError: if a shard is missing, or is not the one that was written.
         """
-        manifest, splits = self.manifest, {}
-        for part in PARTS:
-            mapped, columns = self.map(part), manifest.parts[part].columns
-            sequences = columns["target"] == columns["input"]
-            splits[part] = {
-                name: rows if name == "input" or (name == "target" and sequences) else rows[:]
-                for name, rows in mapped.items()
-            }
-        parts = {
-            part: Split(samples["input"], samples["target"]) for part, samples in splits.items()
-        }
+        manifest, (train, owners) = self.manifest, self._split("train")
         return Dataset(
             name=manifest.name,
-            train=parts["train"],
-            validation=parts["validation"],
-            test=parts["test"],
+            train=train,
+            validation=self._split("validation")[0],
+            test=self._split("test")[0],
             classes=manifest.classes,
-            mean=_optional_tensor(manifest.mean),
-            std=_optional_tensor(manifest.std),
-            owners=splits["train"].get("owner"),
+            mean=_scale(manifest.mean),
+            std=_scale(manifest.std),
+            owners=owners,
         )
+
+    def _split(self, part: str) -> tuple[Split, Tensor | None]:
+        """A split, and the owners of its samples."""
+        mapped, columns = self.map(part), self.manifest.parts[part].columns
+        inputs, target = inputs_of(mapped), columns["target"]
+        sequences = target.shape and target.type == "int64"
+        if not (sequences and target in inputs_of(columns).values()):
+            mapped["target"] = mapped["target"][:]
+        owners = mapped["owner"][:] if "owner" in mapped else None
+        return Split(inputs.get("", inputs), mapped["target"]), owners
 
     def map(self, part: str) -> dict[str, Tensor]:
         """The columns of a split, by name: `Rows`; or where there are none, empty tensors.
@@ -204,16 +205,18 @@ def _extents(file: mmap.mmap, part: Part, number: int) -> dict[str, list[Extent]
     return found
 
 
-def _extremes(part: Part, name: str) -> list[list[int]] | None:
-    """The extremes of a column over all of its shards."""
-    column, before, several = part.columns[name], 0, []
+def _extremes(part: Part, name: str) -> list[list[int]]:
+    """The extremes of a column over all of its shards; none if they are not written down."""
+    before, several = 0, []
     for shard in part.shards:
-        if name not in shard.extremes:
-            return None
-        several.append([[number, before + at] for number, at in shard.extremes[name]])
-        before += shard.rows * math.prod(column.shape)
+        found = shard.extremes.get(name, [])
+        several.append([[number, before + at] for number, at in found])
+        before += shard.rows * math.prod(part.columns[name].shape)
     return merge_extremes(several)
 
 
-def _optional_tensor(values: Any) -> Tensor | None:
+def _scale(values: Any) -> Inputs | None:
+    """A mean or a deviation, as it was before it was written."""
+    if isinstance(values, dict):
+        return {name: torch.tensor(each, dtype=torch.float32) for name, each in values.items()}
     return None if values is None else torch.tensor(values, dtype=torch.float32)

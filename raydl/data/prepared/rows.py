@@ -94,11 +94,11 @@ class Rows(Tensor):
         return array
 
     def min(self) -> Tensor:  # type: ignore[override]
-        """The smallest number, of whole ones."""
+        """The smallest number, of whole ones, but for -100, which only fills sequences up."""
         return torch.tensor(self._extreme(0)[0])
 
     def max(self) -> Tensor:  # type: ignore[override]
-        """The largest number, of whole ones."""
+        """The largest number, of whole ones, likewise."""
         return torch.tensor(self._extreme(1)[0])
 
     def argmin(self) -> Tensor:  # type: ignore[override]
@@ -109,6 +109,11 @@ class Rows(Tensor):
         """The place of the first largest number, likewise."""
         return torch.tensor(self._extreme(1)[1])
 
+    def extreme_samples(self) -> Tensor:
+        """The numbers of the samples that hold the smallest and the largest number, int64 [2]."""
+        size = self[:1].numel()
+        return torch.tensor([at // size for _, at in self._stored.extremes] or [0, 0])
+
     def __repr__(self) -> str:  # type: ignore[override]
         return f"Rows({tuple(self.shape)}, {self.dtype}, {self._stored.place.uri!r})"
 
@@ -116,7 +121,7 @@ class Rows(Tensor):
         return self._stored.place.open, ()
 
     def _extreme(self, which: int) -> list[int]:
-        if self._stored.extremes is None:
+        if not self._stored.extremes:
             raise TypeError(f"the extremes of {self.dtype} are not written down: take some samples")
         return self._stored.extremes[which]
 

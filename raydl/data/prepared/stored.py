@@ -40,7 +40,7 @@ class StoredColumn:
         extents: where its samples lie, in order; one at least.
         fits: whether the files fit into memory. Of those that do the kernel reads ahead, and soon
             has all of them; of larger ones it is told what is wanted, and reads nothing else.
-        extremes: the smallest and the largest number, see `raydl.data.prepared.layout`; None if
+        extremes: the smallest and the largest number, see `raydl.data.prepared.layout`; [] if
             they are not written down.
     """
 
@@ -50,7 +50,7 @@ class StoredColumn:
         column: Column,
         files: Sequence[mmap],
         extents: Sequence[Extent],
-        extremes: list[list[int]] | None,
+        extremes: list[list[int]],
         *,
         fits: bool = True,
     ) -> None:

@@ -1,13 +1,15 @@
 """A data set, or what a source decodes, into a folder."""
 
 from contextlib import ExitStack, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from raydl.core.task import Inputs
 from raydl.data.checks import check_dataset
-from raydl.data.dataset import Dataset, Source
+from raydl.data.dataset import Dataset, Source, Split
 from raydl.data.own import load_dataset
-from raydl.data.prepared.layout import MANIFEST, PARTS, Manifest
+from raydl.data.prepared.layout import MANIFEST, PARTS, Manifest, column_of_input
 from raydl.data.prepared.mapping import usable
 from raydl.data.prepared.shards import ShardWriter
 from raydl.data.sources.decoded import Decode, DecodedSource, deal, in_turn
@@ -53,26 +55,32 @@ def prepare(
             part: stack.enter_context(ShardWriter(folder, part, shard_bytes)) for part in PARTS
         }
         if isinstance(source, DecodedSource):
-            dealt = deal(source, writers, decode)
-            about = Manifest(source.title, dealt.classes, dealt.mean, dealt.std, {})
+            dataset = deal(source, writers, decode)
         else:
-            _append_all(source, writers)
-            mean, std = (
-                None if each is None else each.tolist() for each in (source.mean, source.std)
-            )
-            about = Manifest(source.name, source.classes, mean, std, {})
+            dataset = source
+            for part, writer in writers.items():
+                _append_all(dataset, part, writer)
         parts = {part: writer.close() for part, writer in writers.items()}
-        _finish(folder, replace(about, parts=parts))
+        about = (_plain(dataset.mean), _plain(dataset.std))
+        _finish(folder, Manifest(dataset.name, dataset.classes, *about, parts))
 
 
-def _append_all(dataset: Dataset, writers: dict[str, ShardWriter]) -> None:
-    for part, writer in writers.items():
-        split = getattr(dataset, part)
-        columns = {"input": split.inputs, "target": split.targets}
-        if part == "train" and dataset.owners is not None:
-            columns["owner"] = dataset.owners
-        for start in range(0, max(1, len(split.targets)), _AT_ONCE):  # of none, their type
-            writer.append({name: each[start : start + _AT_ONCE] for name, each in columns.items()})
+def _append_all(dataset: Dataset, part: str, writer: ShardWriter) -> None:
+    split: Split = getattr(dataset, part)
+    inputs = {"": split.inputs} if isinstance(split.inputs, Tensor) else split.inputs
+    columns = {column_of_input(name): each for name, each in inputs.items()}
+    columns["target"] = split.targets
+    if part == "train" and dataset.owners is not None:
+        columns["owner"] = dataset.owners
+    for start in range(0, max(1, len(split.targets)), _AT_ONCE):  # of none, their types
+        writer.append({name: each[start : start + _AT_ONCE] for name, each in columns.items()})
+
+
+def _plain(scale: Inputs | None) -> Any:
+    """A mean or a deviation in values that JSON can hold."""
+    if isinstance(scale, dict):
+        return {name: each.tolist() for name, each in scale.items()}
+    return None if scale is None else scale.tolist()
 
 
 def _finish(folder: "Folder", manifest: Manifest) -> None:

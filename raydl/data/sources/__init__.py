@@ -7,6 +7,4 @@ tensors    Tensors: the user's own
 prepared   Prepared: any of them, written once to any file system and mapped from there
 decoded    what must be decoded: piece by piece, in this process or in many
 moments    mean and standard deviation of what comes in batches
-images     ImageFolder: images, in a folder for each class
-tabular    Tabular: CSV and Parquet tables
 """

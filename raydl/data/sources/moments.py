@@ -1,7 +1,13 @@
 """Mean and standard deviation of inputs that come in batches, which have no say in the result."""
 
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from raydl.data.dataset import Dataset
 
 
 class Moments:
@@ -31,8 +37,8 @@ class Moments:
         self._sums = torch.cat([before, terms]).cumsum(0)[-1]
         self._count += len(values)
 
-    def mean_and_std(self) -> tuple[list[float], list[float]]:
-        """Of each channel or feature; 1 for the deviation of one that never changes."""
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Of each channel or feature, float32 [C]; 1 for the deviation of one that is constant."""
         count, sums = float(self._count), self._sums
         if self._histogram.dim():
             counts, levels = self._histogram.double(), torch.arange(256.0, dtype=torch.float64)
@@ -40,5 +46,21 @@ class Moments:
             sums = torch.stack([counts @ levels, counts @ levels.square()])
         mean, square = (sums / count).unbind()
         std = (square - mean.square()).clamp(min=0).sqrt()
-        std = std.where(std > 0, 1.0)
-        return (mean + self._origin).float().tolist(), std.float().tolist()
+        return (mean + self._origin).float(), std.where(std > 0, 1.0).float()
+
+    def normalize(
+        self, dataset: Dataset, normalized: npt.NDArray[np.bool_] | None = None
+    ) -> Dataset:
+        """The data set with them.
+
+        Args:
+            dataset: whose training inputs were counted in.
+            normalized: which channels or features are to be normalized, [C]; None for all.
+        """
+        mean, std = self.mean_and_std()
+        if normalized is not None:
+            if not normalized.any():
+                return dataset
+            chosen = torch.from_numpy(normalized)
+            mean, std = mean.where(chosen, 0.0), std.where(chosen, 1.0)
+        return replace(dataset, mean=mean, std=std)

@@ -87,7 +87,7 @@ class ActorRuntime(CohortRuntime):
         keep_freed_memory()
         self._problem, self._workers, self.seed = problem, spec.workers, problem.seed
         self._states: dict[int, ray.ObjectRef[Any]] = {}  # by client, where its state lies
-        self._gauges = PrometheusGauges()
+        self._gauges = PrometheusGauges(problem.task.spec.best)
         shared = share_problem(problem)
         actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus)(BlockActor)
         self._pool = TaskPool(

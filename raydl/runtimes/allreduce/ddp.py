@@ -5,10 +5,11 @@ import warnings
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from raydl.core.grad import Batch, Gradients, Task, backward
+from raydl.core.grad import Batch, Gradients, Share, backward, share_of
 from raydl.core.gradient_sync import GradientSync
 from raydl.core.module import Bound
 from raydl.core.rng import part_draws
+from raydl.core.task import Task
 from raydl.core.tree import Params
 
 
@@ -44,12 +45,12 @@ class SharedGradient:
             metrics = backward(self._task, model, own, portion, model.no_sync)
             return Gradients(self._bound.grads(), self._bound.left(), metrics)
 
-    def _own(self, batch: Batch) -> tuple[Batch, float]:
+    def _own(self, batch: Batch) -> tuple[Batch, Share]:
         """This process's stretch, and what its mean weighs in the mean over the processes."""
         samples = len(batch.targets)
         start, stop = (at * samples // self._size for at in (self._rank, self._rank + 1))
-        own = Batch(batch.inputs[start:stop], batch.targets[start:stop])
-        return own, (stop - start) * self._size / samples
+        own = batch.part(slice(start, stop))
+        return own, share_of(self._task, own, batch, self._size)
 
     def _wrap(self) -> DistributedDataParallel:
         # DDP would sort its buckets anew after the first step, so that a run that was taken up

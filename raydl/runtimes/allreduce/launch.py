@@ -20,6 +20,7 @@ import torch.distributed as dist
 from ray import cloudpickle
 from ray.exceptions import RayError
 
+from raydl.core.stages import enter
 from raydl.runtimes.allreduce.driver_link import DriverLink
 from raydl.runtimes.allreduce.runtime import AllReduceProcess
 from raydl.runtimes.problem import Problem
@@ -59,7 +60,7 @@ def launch(
         spec: the group, with its bounds.
         problem: problem that is to be learned.
         loop: (problem, runtime, on_round, stop) -> outcome.
-        on_round: is told of the rounds, in this process.
+        on_round: is told what the leader tells, in this process.
         stop: of this process; passed on to the leader.
 
     Raises:
@@ -95,6 +96,7 @@ def launch(
         ended: list[BaseException | None] = []
         fit = threading.Thread(target=lambda: ended.append(_error_of(trainer.fit)), daemon=True)
         fit.start()
+        enter(f"starting {_in_words(least, most)} under Ray Train")
         asked, failure = False, None
         try:
             while fit.is_alive() and failure is None:
@@ -115,6 +117,12 @@ def launch(
     if ended[0] is not None:
         raise ended[0]
     return pickle.loads(ray.get(link.outcome.remote()))
+
+
+def _in_words(least: int, most: int | None) -> str:
+    if most is None or least == most:
+        return f"{least} processes" if least > 1 else "a process"
+    return f"{least} to {most} processes"
 
 
 def _error_of(action: Callable[[], Any]) -> BaseException | None:

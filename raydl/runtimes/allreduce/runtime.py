@@ -75,7 +75,7 @@ class AllReduceProcess(LocalRuntime):
         )
         self._like: _Agreed | None = None
         self.is_leader = self._rank == 0
-        self._gauges = PrometheusGauges()
+        self._gauges = PrometheusGauges(problem.task.spec.best)
 
     def all_reduce_max(self, number: int) -> int:
         """The largest of the numbers that the processes give."""
@@ -109,12 +109,13 @@ class AllReduceProcess(LocalRuntime):
         )
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
-        """Scores this process's share of the split at once, and adds up everyone's."""
-        parts = list(stretches(self._problem.dataset, split))[self._rank :: self._size]
-        own = sum((self._worker.evaluate(params, part) for part in parts), Score())
-        total = _sum_over_processes(torch.tensor(own, dtype=torch.float64))
-        loss, *counts = total.tolist()
-        return lambda: Score(loss, *map(int, counts))
+        """Scores this process's share of the split at once, and adds up everyone's, in order."""
+        parts = list(stretches(self._problem.dataset, split))
+        own = [self._worker.evaluate(params, part) for part in parts[self._rank :: self._size]]
+        everyone = [own] * self._size
+        dist.all_gather_object(everyone, own)
+        scores = [everyone[at % self._size][at // self._size] for at in range(len(parts))]
+        return lambda: sum(scores, Score())
 
     def state(self) -> RuntimeState:
         """What the clients of all processes keep, and what the processes' gradient syncs do."""

@@ -68,7 +68,7 @@ class ShardedServerRuntime(ServerRuntime):
             workers,
         )
         self._workers.ready(workers)
-        self._gauges = PrometheusGauges()
+        self._gauges = PrometheusGauges(problem.task.spec.best)
 
     @property
     def lost(self) -> int:

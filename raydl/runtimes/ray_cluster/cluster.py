@@ -14,6 +14,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydl.core.errors import SpecError
+from raydl.core.stages import enter
 from raydl.runtimes.ray_cluster.compat import this_node
 from raydl.runtimes.ray_cluster.liveness import watched
 
@@ -52,6 +53,7 @@ def connected(address: str | None, cpus: int, gpus: float = 0.0) -> Iterator[Non
         os.environ.setdefault("RAY_worker_niceness", "0")
     else:
         check_listening(address, source)
+    enter(f"connecting to Ray at {address}" if address else "starting Ray")
     where = {"address": address} if address else {"address": "local", "num_cpus": cpus}
     try:
         with _own_sigterm():

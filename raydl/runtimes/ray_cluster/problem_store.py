@@ -12,8 +12,10 @@ import ray
 from ray import cloudpickle
 from torch import Tensor, nn
 
+from raydl.core import tree
 from raydl.core.grad import parameters
 from raydl.core.module import Complete, complete, has_hooks, restore
+from raydl.core.stages import enter
 from raydl.data.dataset import Dataset, Split
 from raydl.data.prepared.mapping import Place
 from raydl.data.prepared.rows import Rows
@@ -39,11 +41,8 @@ def store_dataset(dataset: Dataset) -> StoredDataset:
     """The data set, with its samples put into the object store unless they are there."""
     if isinstance(dataset, StoredDataset):
         return dataset
-    arrays = {
-        f"{part}.{name}": _array_or_place(tensor)
-        for part in _PARTS
-        for name, tensor in getattr(dataset, part)._asdict().items()
-    }
+    splits = {part: getattr(dataset, part)._asdict() for part in _PARTS}
+    arrays = {path: _array_or_place(each) for path, each in tree.leaves(splits)}
     return StoredDataset(**vars(dataset), arrays=ray.put(arrays))
 
 
@@ -58,11 +57,8 @@ def with_samples(dataset: Dataset, arrays: Arrays) -> Dataset:
     Raises:
         SpecError: if this node does not have the files of those that are mapped.
     """
-    splits = {
-        part: Split(**{name: _samples(arrays[f"{part}.{name}"]) for name in Split._fields})
-        for part in _PARTS
-    }
-    train, validation, test = (splits[part] for part in _PARTS)
+    splits = tree.from_leaves({path: _samples(sent) for path, sent in arrays.items()})
+    train, validation, test = (Split(**splits[part]) for part in _PARTS)
     return replace(dataset, train=train, validation=validation, test=test)
 
 
@@ -76,6 +72,7 @@ def _samples(sent: np.ndarray | Place) -> Tensor:
 
 def share_problem(problem: Problem) -> tuple[ray.ObjectRef[Any], ray.ObjectRef[Any]]:
     """References to a problem without its samples, and to the samples: for `attach_problem`."""
+    enter("sending the data to the workers")
     dataset = store_dataset(problem.dataset)
     without = replace(problem, dataset=replace(without_samples(dataset), owners=None))
     if problem.make is None:

@@ -1,7 +1,8 @@
 """A run's figures as metrics of Ray, which every node serves to Prometheus.
 
-They are named ``ray_raydl_...`` there, with the run's name as a tag; clusters/grafana.json shows
-them. Without Ray's metrics agent, which ``ray[default]`` brings, they go nowhere.
+They are named ``ray_raydl_...`` there, with the run's name as a tag, and of its task's own metric
+that one's name as well; clusters/grafana.json shows them. Without Ray's metrics agent, which
+``ray[default]`` brings, they go nowhere.
 
 All are gauges: a run's counts are totals that its checkpoints keep, so that a run that is resumed,
 in this process or in another one, goes on where it was.
@@ -23,16 +24,29 @@ FIGURES = {
     "raydl_workers": ("workers", "Workers of the run that are up."),
     "raydl_retries": ("retries", "Workers that were lost, and their work run again by others."),
 }
+# By metric, the split that the best metric of the run's task is of, and what it says.
+OF_TASK = {
+    "raydl_val_metric": ("val", "The metric of the run's task, on the validation set."),
+    "raydl_test_metric": ("test", "The metric of the run's task, on the test set."),
+}
 
 
 class PrometheusGauges:
-    """The metrics of the run that this process drives."""
+    """The metrics of the run that this process drives.
 
-    def __init__(self) -> None:
-        self._gauges = {
-            column: Gauge(name, about, tag_keys=("run",))
+    Args:
+        best: name of the metric by which models of the run's task are compared.
+    """
+
+    def __init__(self, best: str) -> None:
+        self._gauges: list[tuple[Gauge, str, dict[str, str]]] = [
+            (Gauge(name, about, tag_keys=("run",)), column, {})
             for name, (column, about) in FIGURES.items()
-        }
+        ]
+        self._gauges += [
+            (Gauge(name, about, tag_keys=("run", "metric")), f"{split}_{best}", {"metric": best})
+            for name, (split, about) in OF_TASK.items()
+        ]
 
     def report(
         self, run: str, row: Mapping[str, float | None], workers: int, retries: int | None = None
@@ -41,13 +55,13 @@ class PrometheusGauges:
 
         Args:
             run: name of the run.
-            row: row of the round, with the columns of `raydl.run_folder.record.COLUMNS`.
+            row: row of the round, see `raydl.run_folder.record`.
             workers: that the run has now.
             retries: workers that were replaced since this process drives the run; None if it does
                 not know.
         """
         figures = {**row, "workers": workers, "retries": retries}
-        for column, gauge in self._gauges.items():
+        for gauge, column, tags in self._gauges:
             value = figures.get(column)
             if value is not None:
-                gauge.set(value, {"run": run})
+                gauge.set(value, {"run": run, **tags})

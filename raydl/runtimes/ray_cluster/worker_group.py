@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from raydl.core.errors import Notice, SpecError
+from raydl.core.stages import enter
 from raydl.runtimes.runtime import ClusterError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other
@@ -72,6 +73,7 @@ class WorkerGroup:
         if refusal is not None:
             raise refusal
         self._failed[number] = 0
+        self._tell()
         return number
 
     def ready(self, least: int = 1) -> list[int]:
@@ -82,6 +84,8 @@ class WorkerGroup:
             SpecError: likewise.
         """
         told = False
+        if self.up < least:
+            self._tell()
         while self.starting:
             patience = _PATIENCE if self.up < least else 0
             ended, _ = ray.wait([*self.starting], timeout=patience)
@@ -99,6 +103,9 @@ class WorkerGroup:
                 )
         absent = set(self.starting.values())
         return [number for number in range(len(self.actors)) if number not in absent]
+
+    def _tell(self) -> None:
+        enter("starting workers", self.up, len(self.actors))
 
     def close(self) -> None:
         """Ends the workers."""

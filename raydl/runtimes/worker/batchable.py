@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from raydl.core import tree
 from raydl.core.compat import BATCH_NORMS, RUNNING_NORMS
 from raydl.core.errors import SpecError, first_sentence
 from raydl.core.grad import Batch, Gradients, eager, functional, parameters
@@ -21,13 +22,15 @@ def check_batchable(problem: Problem) -> None:
 
     Two clients of two samples are tried, and their gradient is compared with that of each alone.
     """
-    _check_normalization(problem.task.model)
+    _check_layers(problem.task.model)
     task, batch = problem.task, two_samples(problem.dataset)
     model = task.model
     params = parameters(model)
     each = {name: value.expand(2, *value.shape).clone() for name, value in params.items()}
     weights = torch.ones(2, len(batch.targets))
-    inputs, targets = (part.expand(2, *part.shape) for part in (batch.inputs, batch.targets))
+    inputs, targets = (
+        tree.map(lambda each: each.expand(2, *each.shape), part) for part in batch[:2]
+    )
     both = Batch(inputs, targets, weights)
     seed = partial(seed_draws, problem.seed, "trial", host=True)
 
@@ -69,15 +72,28 @@ def _close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=rounding, atol=rounding * scale + 1e-7, equal_nan=True)
 
 
-def _check_normalization(model: nn.Module) -> None:
+def _check_layers(model: nn.Module) -> None:
+    """Raises a SpecError for a layer that a ``vmap`` gets wrong, or is slow at."""
     for name, module in model.named_modules():
-        if isinstance(module, RUNNING_NORMS) and module.track_running_stats:
-            hindrance = "running statistics change in place, which a vmap cannot follow"
-        elif isinstance(module, BATCH_NORMS):
-            hindrance = "statistics would count the samples that pad a smaller client's minibatch"
-        else:
-            continue
-        raise SpecError(
-            f"the model's {name or 'root'} is a {type(module).__name__}, whose {hindrance}; use "
-            f"GroupNorm or another normalization within each sample, or {_MENDS}"
-        )
+        if hindrance := _hindrance(module):
+            raise SpecError(
+                f"the model's {name or 'root'} is a {type(module).__name__}, whose {hindrance}"
+                f"{_MENDS}"
+            )
+
+
+def _hindrance(module: nn.Module) -> str:
+    """What stands between a layer and a ``vmap``, and what could be used for it; empty if nothing.
+
+    An LSTM's clients would train in a loop: on a CPU, with two layers of 256 units, each of them
+    takes 4.3 times as long as alone. GRUs, up to 7 times as fast side by side, are welcome.
+    """
+    normalize = "; use GroupNorm or another normalization within each sample, or "
+    if isinstance(module, nn.LSTM):
+        return "kernels have no rule for vmap, so that a client takes up to 4 times as long; "
+    if isinstance(module, RUNNING_NORMS) and module.track_running_stats:
+        return f"running statistics change in place, which a vmap cannot follow{normalize}"
+    if isinstance(module, BATCH_NORMS):
+        padded = "statistics would count the samples that pad a smaller client's minibatch"
+        return f"{padded}{normalize}"
+    return ""

@@ -16,6 +16,14 @@ from raydl.core.tree import Tree
 from raydl.data.batches import ClientData
 
 ClientStates: TypeAlias = dict[int, Tree]  # what clients keep between rounds, by client
+# Columns of clients that are no metrics.
+COUNTS = frozenset(
+    {
+        *("client", "samples", "steps", "bytes_up", "seconds", "finite"),
+        *("begun", "staleness", "arrived", "cut", "first"),
+    }
+)
+
 Seeding: TypeAlias = Callable[..., None]  # seeds what is drawn for a path of numbers and words
 
 
@@ -27,7 +35,8 @@ class BlockResult(NamedTuple):
         states: what its clients keep, of those that keep anything.
         clients: columns over the block's clients, in cohort order, float64 [clients]: ``client``,
             ``samples`` and ``steps`` trained on, ``bytes_up``, ``seconds``, ``finite`` (1 or 0) and
-            the mean of each metric over the samples trained on (``loss``).
+            the mean of each metric over the samples trained on (``loss``). Runtimes that keep a
+            time of their own add other `COUNTS`.
     """
 
     accumulator: Tree

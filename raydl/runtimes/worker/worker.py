@@ -69,8 +69,11 @@ class Worker:
 
     def evaluate(self, params: Params, stretch: Stretch) -> Score:
         """Scores the model with these parameters on a stretch of a split."""
-        whole, task = getattr(self._problem.dataset, stretch.split), self._problem.task
-        part = Split(*(each[stretch.start : stretch.stop].to(self._device) for each in whole))
+        split: Split = getattr(self._problem.dataset, stretch.split)
+        part = split.take(slice(stretch.start, stretch.stop)).map(
+            lambda each: each.to(self._device)
+        )
+        task = self._problem.task
         with forked(cuda=self._device.type == "cuda", host=task.host_draws):
             self._seed(stretch.split, stretch.start, "evaluation")
             return evaluate(task, self._here(params), part, self._data.prepare)

@@ -1,0 +1,27 @@
+"""The display of a run that suits where the process runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from raydl.callbacks.callback import Callback
+from raydl.callbacks.notebook import Notebook, in_notebook
+from raydl.callbacks.terminal import Live
+
+
+@contextmanager
+def displayed(*, progress: bool | None) -> Iterator[list[Callback]]:
+    """The callback that shows a run for as long as the block lasts; none if it is not to be seen.
+
+    Args:
+        progress: whether it is to be seen; by default in a notebook alone.
+    """
+    notebook = in_notebook()
+    if not (notebook if progress is None else progress):
+        yield []
+    elif notebook:
+        yield [Notebook()]
+    else:
+        with Live(Console()) as live:
+            yield [live]

@@ -1,0 +1,65 @@
+"""The look that all figures share; matplotlib is imported when something is drawn."""
+
+from functools import cache
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, BLUE, RED = "#22272e", "#6b7480", "#4e79a7", "#c4503c"
+COLOURS = (
+    *("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f"),
+    *("#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac"),
+)
+
+
+def blank(title: str, width: float, height: float = 4.2) -> "Figure":
+    """An empty figure, so many inches wide and high, of no window and no global state."""
+    figure = _shown_in_notebooks()(figsize=(width, height), dpi=150, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    return figure
+
+
+@cache
+def _shown_in_notebooks() -> "type[Figure]":
+    """Figures that a notebook shows as they are, also where pyplot was not set up for it."""
+    from matplotlib.figure import Figure
+
+    class Drawn(Figure):
+        def _repr_png_(self) -> bytes:
+            content = BytesIO()
+            self.savefig(content, format="png")
+            return content.getvalue()
+
+    return Drawn
+
+
+def style(axes: "Axes", across: str, up: str) -> None:
+    """Gives axes their labels, whole numbers across, and the look that the figures share."""
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    label(axes, across, up)
+
+
+def label(axes: "Axes", across: str, up: str) -> None:
+    """Gives axes their labels, and the look that the figures share."""
+    axes.set_xlabel(across, color=INK)
+    axes.set_ylabel(up, color=INK)
+    axes.tick_params(colors=MUTED, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+
+
+def legend_above(axes: "Axes", columns: int = 3) -> None:
+    """A legend above the axes, where it covers nothing."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0.2,
+        handlelength=1.5,
+        columnspacing=1.2,
+    )
