@@ -34,7 +34,13 @@ MISTAKES = {
     "run --algorithm": ("--algorithm needs a name", "FedProx, FedSGD"),
     "run --algorithm.batch_size few": ("algorithm.batch_size is 'few'", "int or null"),
     "run --model MLP --model.hidden 8": ("model.hidden is '8'", "Sequence"),
-    "run --data Parquet": ("required: data.uri",),
+    "run --data Prepared": ("required: data.uri",),
+    "run --data Parquet --data.uri file": ("data Parquet is called Prepared now",),
+    "data prepare": ("needs a folder: raydl data prepare URI --data",),
+    "data prepare folder --ray": ("--ray decodes samples", "Digits has none to decode"),
+    "data check": ("needs a folder: raydl data check URI",),
+    "data check file --rounds 3": ("takes a folder alone, not --rounds 3",),
+    "data check file": ("data.uri is 'file'", "has no dataset.json"),
     # out of range
     "run --participation.fraction 0": ("participation.fraction is 0.0", "in (0, 1]"),
     "run --participation.fraction 1.5": ("participation.fraction is 1.5", "in (0, 1]"),
@@ -174,7 +180,7 @@ MISTAKES = {
     "run --config broken.yaml": ("broken.yaml is not YAML",),
     "run --config typo.yaml": ("'algorithm.lrr'", "did you mean 'algorithm.lr'?"),
     "run --config number.yaml": ("unknown algorithm '3'", "FedAvg"),
-    "run --data Parquet --data.uri file": ("data.uri is 'file'", "prepare"),
+    "run --data Prepared --data.uri file": ("data.uri is 'file'", "prepare"),
     # plans
     "plan --algorithm FedAgv": ("'FedAgv'", "did you mean 'FedAvg'?"),
     "plan --parameters 0": ("parameters is 0", "1 or larger"),
@@ -214,7 +220,6 @@ MISTAKES = {
     "plot nowhere": ("no run 'nowhere'",),
     "show nowhere": ("no run 'nowhere'",),
     "data show --output file/plots": ("--output 'file/plots'", "Not a directory"),
-    "data prepare": ("needs a folder", "raydl data prepare URI"),
     "data prepare file/x": ("data.uri 'file/x' cannot be written to", "Cannot create directory"),
 }
 

@@ -136,7 +136,7 @@ def test_a_source_may_load_what_data_may_be(gives):
         ),
         ("data", None, "data is None; it must be one of Digits, .* or \\(x, y\\) themselves"),
         ("data", (X, Y, X), r"data is \(tensor.*method load"),
-        ("data", "Parquet", "no defaults for all of its options.*uri"),
+        ("data", "Prepared", "no defaults for all of its options.*uri"),
         ("data", "os:getcwdu", "cannot be imported"),
         ("participation", 0.5, "an object with the method cohorts, or a function"),
         ("augmentation", nn.Flatten, "is the class Flatten; it must be an instance"),

@@ -10,7 +10,7 @@ import yaml
 import raydl as package
 from raydl.cli.commands import COMMANDS
 from raydl.config import options
-from tests.command import SMALL, done, refused, summary
+from tests.command import SMALL, done, raydl, refused, summary
 
 
 @pytest.fixture
@@ -178,12 +178,29 @@ def test_data_show(workplace):
 
 def test_prepared_data_gives_the_same_run(workplace):
     out = done("data", "prepare", "prepared", "--data", "Synthetic", "--data.samples", 300)
-    assert "raydl run --data Parquet --data.uri prepared" in out
+    assert "raydl run --data Prepared --data.uri prepared" in out
     for name, data in {
         "source": ("--data", "Synthetic", "--data.samples", 300),
-        "parquet": ("--data", "Parquet", "--data.uri", "prepared"),
+        "mapped": ("--data", "Prepared", "--data.uri", "prepared"),
     }.items():
         done("run", *SMALL, *data, "--rounds", 2, "--name", name)
-    source, parquet = (summary(workplace / f"runs/{each}") for each in ("source", "parquet"))
-    assert source["fingerprint"] == parquet["fingerprint"]
-    assert source["test_accuracy"] == parquet["test_accuracy"]
+    source, mapped = (summary(workplace / f"runs/{each}") for each in ("source", "mapped"))
+    assert source["fingerprint"] == mapped["fingerprint"]
+    assert source["test_accuracy"] == mapped["test_accuracy"]
+
+
+def test_prepared_data_is_checked(workplace):
+    done("data", "prepare", "prepared", "--data", "Synthetic", "--data.samples", 2000)
+    assert "prepared is sound: 3 files" in done("data", "check", "prepared")
+    file = workplace / "prepared/train-00000.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    (workplace / "prepared/test-00000.arrow").unlink()
+    ended = raydl("data", "check", "prepared")
+    assert ended.code == 1
+    assert ended.out.splitlines() == [
+        "train-00000.arrow is not what was written",
+        "test-00000.arrow is missing",
+        "2 of 3 files are damaged; copy prepared anew, or prepare it anew",
+    ]

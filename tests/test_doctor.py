@@ -57,7 +57,7 @@ def test_every_fault_is_told(tmp_path):
 
 
 def test_data_that_cannot_be_read(tmp_path):
-    ended = raydl(*SEQUENTIAL, "--storage", tmp_path, "--data", "Parquet", "--data.uri", tmp_path)
+    ended = raydl(*SEQUENTIAL, "--storage", tmp_path, "--data", "Prepared", "--data.uri", tmp_path)
     assert ended.code == 1
     assert f"data          fault  data.uri is '{tmp_path}'" in ended.out
 

@@ -1,19 +1,24 @@
 """Runs in a bucket: a real S3 API on loopback, which can be told to refuse."""
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+import torch
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from raydl import Callback, Checkpointing, Model, Run, run
+from raydl import Callback, Checkpointing, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg
 from raydl.callbacks import Live
+from raydl.data import Digits, Prepared, prepare
+from raydl.data.prepared.verify import verify
 from raydl.run_folder.checkpoint import newest
 from raydl.runtimes.local.spec import Sequential
 from raydl.storage import Folder
@@ -172,3 +177,43 @@ def test_the_command_finds_its_runs_there(spec, uri):
     assert "round 2/2" in done(
         "run", "--resume", f"{spec.storage.replace('?', '/b?')}", "--rounds", 2
     )
+
+
+@pytest.fixture
+def prepared(store, uri, tmp_path) -> Prepared:
+    """The digits in shards in the bucket."""
+    place = uri(f"bucket/{tmp_path.name}/digits")
+    prepare(Digits(), place, 20_000)
+    return Prepared(place, cache=str(tmp_path / "cache"))
+
+
+def test_data_in_a_bucket_is_copied_once_and_mapped(spec, prepared, fingerprint, tmp_path):
+    assert fingerprint(replace(spec, data=prepared)) == fingerprint(replace(spec, data=Digits()))
+    (copied,) = (tmp_path / "cache").iterdir()
+    shards = {file.name for file in copied.iterdir() if file.suffix == ".arrow"}
+    folder = Folder(prepared.uri)
+    assert shards == {name for name in folder.names() if name.endswith(".arrow")}
+    for name in shards - {"train-00000.arrow"}:
+        folder.remove(name)
+    (copied / "train-00000.arrow").unlink()
+    (copied / "train-00001.arrow.part").write_bytes(b"half")  # of a process that was killed
+    assert torch.equal(prepared.load().train.inputs[:], Digits().load().train.inputs)
+
+
+def test_a_copy_that_is_not_what_was_written_is_told(prepared, tmp_path):
+    folder = Folder(prepared.uri)
+    content = bytearray(folder.read("train-00000.arrow"))
+    content[len(content) // 2] ^= 1
+    folder.write("train-00000.arrow", bytes(content))
+    with pytest.raises(SpecError, match=r"train-00000\.arrow is not what was written"):
+        prepared.load()
+    faults = [each.shard.file for each in verify(prepared.uri) if each.fault]
+    assert faults == ["train-00000.arrow"]
+
+
+def test_where_there_is_no_room_for_copies_it_is_told(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(
+        SpecError, match=r"copies of its shards need .* set data\.cache to a folder"
+    ):
+        prepared.load()

@@ -10,7 +10,7 @@ from raydl.algorithms.distributed.intervals import QSR
 from raydl.config import options
 from raydl.config import renamed as renaming
 from raydl.config.inventory.help import help_text
-from raydl.data import CropFlip, Dirichlet, Parquet, Skewed, Synthetic
+from raydl.data import CropFlip, Dirichlet, Prepared, Skewed, Synthetic
 from raydl.optim import LARS, AdamW
 from raydl.optim.schedule import Constant, Cosine
 from raydl.runtimes.actors.spec import Actors
@@ -259,12 +259,12 @@ def test_lists():
 
 
 def test_required_options_of_a_class():
-    assert options.parse(["--data", "Parquet", "--data.uri", "s3://b/c"]).data == Parquet(
+    assert options.parse(["--data", "Prepared", "--data.uri", "s3://b/c"]).data == Prepared(
         "s3://b/c"
     )
-    assert options.from_mapping({"data": {"name": "parquet", "uri": "x"}}).data == Parquet("x")
+    assert options.from_mapping({"data": {"name": "prepared", "uri": "x"}}).data == Prepared("x")
     with pytest.raises(SpecError, match=r"required: data\.uri"):
-        options.parse(["--data", "Parquet"])
+        options.parse(["--data", "Prepared"])
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ PUBLIC = {
     "raydl.data": """
         CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
         HuggingFace ImageFolder Natural
-        Parquet ParticipationSpec Partition PartitionSpec QuantitySkew Shards Skewed Source Split
+        ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards Skewed Source Split
         Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
         plot_partition prepare split_stratified
     """,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ from raydl.data.checks import (
 from raydl.data.dataset import Dataset, SampleShape
 from raydl.data.own import load_dataset
 from raydl.data.partitions.partition import Partition
+from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
 from raydl.tasks.usual import check_targets, usual_task
@@ -103,7 +104,9 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
 def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
-    labels = dataset.train.targets.numpy()
+    targets = dataset.train.targets
+    # Mapped sequences are as large as the inputs, and read only by who looks into them.
+    labels: Any = targets if isinstance(targets, Rows) else targets.numpy()
     partition = run.partition.assign(labels, run.population, run.seed, owners)
     check_partition(partition, run.population, len(labels))
     return partition

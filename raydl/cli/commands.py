@@ -123,10 +123,21 @@ COMMANDS = {
     "data prepare": Command(
         "raydl.cli.data:write",
         "URI [OPTION ...]",
-        "write a data set as Parquet, to be read with --data Parquet",
+        "write a data set to files that are mapped, for --data Prepared",
         "URI is the folder to be written: a path, or a URI such as s3://bucket/folder. Of the "
-        "options of raydl run, --data matters: `raydl data prepare URI --data MNIST`.",
+        "options of raydl run, --data matters: `raydl data prepare URI --data MNIST`. What must be "
+        "decoded, ImageFolder and Table, is written as it is decoded, and may be larger than "
+        "memory; --ray has a cluster decode it: of --runtime.address, of RAY_ADDRESS, or one on "
+        "this machine.",
+        {"--ray": "decodes on a Ray cluster, all of whose machines reach what is decoded"},
         of_a_run=True,
+    ),
+    "data check": Command(
+        "raydl.cli.data:check",
+        "URI",
+        "compare every byte of a prepared folder with what was written",
+        "A run looks at the sizes and the ends of the files as it begins; this reads them whole. "
+        "Exits with 1 if something is wrong.",
     ),
     "sweep": Command(
         "tuning.sweep.command:main",

@@ -1,5 +1,6 @@
-"""``raydl data``: how a data set falls to the clients, and a data set as Parquet."""
+"""``raydl data``: how a data set falls to the clients; a data set prepared, and checked."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from raydl.core.errors import SpecError
 from raydl.core.extras import check_plots
 from raydl.data import label_counts, plot_participation, plot_partition, prepare
 from raydl.data.own import load_dataset
+from raydl.data.prepared.verify import verify
+from raydl.data.sources.decoded import DecodedSource
 
 
 def show(argv: list[str]) -> int:
@@ -56,12 +59,48 @@ def _letters(spec: Run, part: object) -> str:
 
 
 def write(argv: list[str]) -> int:
-    """Writes a data set to where ``--data Parquet`` reads it."""
-    if not argv or argv[0].startswith("-"):
+    """Writes a data set to where ``--data Prepared`` maps it."""
+    uri, rest = _take_uri(argv, "prepare", "URI --data MNIST ...")
+    on_ray, rest = "--ray" in rest, [each for each in rest if each != "--ray"]
+    spec = options.parse(rest)
+    if not on_ray:
+        prepare(spec.data, uri)
+    elif isinstance(spec.data, DecodedSource):
+        from raydl.runtimes.ray_cluster.cluster import connected
+        from raydl.runtimes.ray_cluster.decoding import decode_on_cluster
+
+        with connected(getattr(spec.runtime, "address", None), os.cpu_count() or 1):
+            prepare(spec.data, uri, decode=decode_on_cluster)
+    else:
         raise SpecError(
-            "raydl data prepare needs a folder: raydl data prepare URI --data MNIST ..."
+            f"--ray decodes samples on a cluster, but {title(spec.data)} has none to decode; leave "
+            "it out, or choose ImageFolder or Tabular"
         )
-    uri, *rest = argv
-    prepare(options.parse(rest).data, uri)
-    print(f"{uri}\nread it with: raydl run --data Parquet --data.uri {shlex.quote(uri)}")
+    print(f"{uri}\nread it with: raydl run --data Prepared --data.uri {shlex.quote(uri)}")
     return 0
+
+
+def check(argv: list[str]) -> int:
+    """Compares every byte of a prepared folder with what was written; 1 if some differ."""
+    uri, rest = _take_uri(argv, "check", "URI")
+    if rest:
+        raise SpecError(f"raydl data check takes a folder alone, not {' '.join(rest)}")
+    faults = 0
+    count, size = 0, 0
+    for verdict in verify(uri):
+        if verdict.fault is not None:
+            print(f"{verdict.shard.file} {verdict.fault}")
+            faults += 1
+        count, size = count + 1, size + verdict.shard.bytes
+    if faults:
+        print(f"{faults} of {count} files are damaged; copy {uri} anew, or prepare it anew")
+        return 1
+    print(f"{uri} is sound: {count} files of {size / 1e9:.3g} GB are what was written")
+    return 0
+
+
+def _take_uri(argv: list[str], command: str, usage: str) -> tuple[str, list[str]]:
+    """Parts the folder, which comes first, from the other words."""
+    if not argv or argv[0].startswith("-"):
+        raise SpecError(f"raydl data {command} needs a folder: raydl data {command} {usage}")
+    return argv[0], argv[1:]

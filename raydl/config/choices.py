@@ -34,7 +34,7 @@ CHOICES: dict[str, dict[str, type]] = {
         data.CIFAR10,
         data.CIFAR100,
         data.Synthetic,
-        data.Parquet,
+        data.Prepared,
         data.ImageFolder,
         data.Table,
         data.HuggingFace,

@@ -4,7 +4,10 @@ from raydl.core.errors import SpecError
 
 # Old dotted name -> new one, of a field or of all that is below it.
 OPTIONS = {"runtime.dropout": "runtime.update_loss"}
-CLASSES = {"algorithm.interval": {"Constant": "Fixed"}}  # field -> old name of a class -> new one
+CLASSES = {  # field -> old name of a class -> new one
+    "algorithm.interval": {"Constant": "Fixed"},
+    "data": {"Parquet": "Prepared"},
+}
 
 
 def check_option(name: str) -> None:

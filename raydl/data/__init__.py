@@ -2,6 +2,7 @@
 
 dataset        Split, Dataset: samples as tensors; the stratified train / validation / test split
 sources        where data sets come from: published ones, made ones, the user's own
+prepared       data sets in files that are mapped, not read: larger than memory, or shared
 partitions     which samples each client holds
 participation  Uniform, Skewed: who takes part in which round
 augmentation   CropFlip: random changes of whole batches
@@ -26,10 +27,11 @@ from raydl.data.partitions.natural import Natural
 from raydl.data.partitions.partition import Partition, PartitionSpec
 from raydl.data.partitions.quantity import QuantitySkew
 from raydl.data.partitions.shards import Shards
+from raydl.data.prepared.write import prepare
 from raydl.data.sources.digits import Digits
 from raydl.data.sources.huggingface import HuggingFace
 from raydl.data.sources.image_folder import ImageFolder
-from raydl.data.sources.parquet import Parquet, prepare
+from raydl.data.sources.prepared import Prepared
 from raydl.data.sources.synthetic import Synthetic
 from raydl.data.sources.table import Table
 from raydl.data.sources.tensors import Tensors
@@ -51,10 +53,10 @@ __all__ = [
     "HuggingFace",
     "ImageFolder",
     "Natural",
-    "Parquet",
     "ParticipationSpec",
     "Partition",
     "PartitionSpec",
+    "Prepared",
     "QuantitySkew",
     "Shards",
     "Skewed",

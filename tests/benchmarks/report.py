@@ -30,6 +30,8 @@ def show(figures: dict[str, Any]) -> None:
             ("halving", _halving),
             ("efficiency", _efficiency),
             ("driver", _driver),
+            ("mapped", _mapped),
+            ("gathered", _gathered),
         ):
             if named in measured:
                 console.print(table(measured))
@@ -151,6 +153,29 @@ def _driver(measured: dict[str, Any]) -> Table:
     for row in measured["driver"]:
         each = (_milliseconds(row[name]) for name in ("thread", "cpu", "wall"))
         table.add_row(str(row["fan_in"]), *each, f"{row['feeds']:,}")
+    return table
+
+
+def _mapped(measured: dict[str, Any]) -> Table:
+    columns = ("", "cores", "ms a round", "fastest", "slowest", "× tensors")
+    table = _table(f"Samples in mapped files: {measured['title']}", *columns)
+    for row in measured["mapped"]:
+        each = (row["median"], min(row["seconds"]), max(row["seconds"]))
+        cores = f"{row['processes']} × {row['threads']}"
+        table.add_row(row["name"], cores, *map(_milliseconds, each), f"{row['ratio']:.2f}")
+    return table
+
+
+def _gathered(measured: dict[str, Any]) -> Table:
+    began, prepared, trained = (each / 1e6 for each in measured["anonymous"])
+    title = (
+        f"A minibatch of {measured['batch']} out of {measured['bytes'] / 1e9:.2g} GB; memory of its"
+        f" own: {began:.0f} MB, {prepared:.0f} when prepared, {trained:.0f} when gathered"
+    )
+    table = _table(title, "from", "ms", "fastest", "slowest")
+    for row in measured["gathered"]:
+        each = (median(row["seconds"]), min(row["seconds"]), max(row["seconds"]))
+        table.add_row(row["name"], *(f"{seconds * 1e3:.2f}" for seconds in each))
     return table
 
 

@@ -163,7 +163,7 @@ def test_on_the_command_line(tmp_path):
     done("run", *named, *asked, *small, "--rounds=9", "--storage", tmp_path, "--name=a")
     assert summary(tmp_path / "a")["test_accuracy"] > 0.6
     assert "clients: 7\n" in (tmp_path / "a/run.yaml").read_text()
-    assert "7 clients" in done("data", "show", *named, *asked, "--output", tmp_path)
+    assert "(N = 7)" in done("data", "show", *named, *asked, "--output", tmp_path)
     assert "data.target" in refused("run", "--data=Table", "--data.uri=x.csv")
 
 

@@ -19,11 +19,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import raydl
 from raydl import Checkpointing, Evaluation, Model, Run, SpecError
-from raydl.algorithms import LocalSGD
+from raydl.algorithms import FedAvg, LocalSGD
 from raydl.algorithms import ParameterServer as Served
 from raydl.assembly.assemble import assemble
 from raydl.core import tree
-from raydl.data import Digits
+from raydl.data import Digits, Prepared, prepare
 from raydl.optim import SGD
 from raydl.round import rounds
 from raydl.runtimes.actors.spec import Actors
@@ -398,6 +398,16 @@ def test_trials_of_several_processes(cluster, tmp_path):
     alone = raydl.run(replace(run, runtime=Sequential()))
     assert by_actors["fingerprint"] == alone.summary["fingerprint"]
     assert by_allreduce["val_loss"] == pytest.approx(by_actors["val_loss"], rel=1e-4)
+
+
+def test_trials_map_prepared_data(cluster, tmp_path):
+    prepare(Digits(), str(tmp_path / "digits"), 20_000)
+    plan, run = replace(ONE_BY_ONE, seeds=1), replace(BASE, data=Prepared(str(tmp_path / "digits")))
+    outcome = swept(tmp_path, {"algorithm.lr": {"grid": [0.1]}}, plan, run)
+    alone = raydl.run(replace(BASE, algorithm=FedAvg(lr=0.1), storage=str(tmp_path), name="alone"))
+    for row in (*outcome.trials, *outcome.winner):
+        assert row["outcome"] == "finished", row["reason"]
+        assert row["val_accuracy"] == alone.summary["val_accuracy"]
 
 
 def test_a_trial_reserves_what_its_processes_take():

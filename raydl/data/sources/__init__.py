@@ -4,5 +4,7 @@ digits     Digits: scikit-learn's digits
 vision     MNIST, FashionMNIST, CIFAR10, CIFAR100: published sets of images
 synthetic  Synthetic: images of any size and number that can be learned, made from a seed
 tensors    Tensors: the user's own
-parquet    prepare, Parquet: a data set on any file system, written once and read from there
+prepared   Prepared: any of them, written once to any file system and mapped from there
+decoded    what must be decoded: piece by piece, in this process or in many
+moments    mean and standard deviation of what comes in batches
 """

@@ -1,7 +1,7 @@
 """Images in a folder for each class."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -12,15 +12,17 @@ from torch import Tensor
 from torch.utils.data import Dataset as MapStyle
 
 from raydl.core.errors import SpecError, require
-from raydl.data.dataset import Dataset, Source, Split, check_fractions, split_official
+from raydl.data.dataset import Dataset, Split, check_fractions, split_official
 from raydl.data.reading import check_processes, read
+from raydl.data.sources.decoded import DecodedSource, Survey
+from raydl.data.sources.moments import Moments
 
-_AT_ONCE = 256  # images whose pixels are added up
+_AT_ONCE = 64  # images of a piece that is decoded apart, or whose pixels are counted
 _PARTS = (("train",), ("validation", "valid", "val"), ("test",))  # what their folders are called
 
 
 @dataclass(frozen=True)
-class ImageFolder(Source):
+class ImageFolder(DecodedSource):
     """Images of any format and size, in a folder for each class, such as root/cat/1.jpg.
 
     Classes are numbered in the order of their folders' names. Where ``root`` has a folder
@@ -59,21 +61,47 @@ class ImageFolder(Source):
         Raises:
             SpecError: if there are none, one cannot be read, or a part has classes of its own.
         """
-        root = Path(self.root).expanduser()
+        survey = self.survey()
+        paths = [*chain.from_iterable(survey.pieces)]
+        files = [*zip(paths, survey.targets.tolist(), strict=True)]
+        images, targets = read(_Images(files, self.size), self.processes)
+        assert isinstance(images, Tensor)
+        whole = Split(images, targets)
+        every = Dataset(survey.name, whole, whole.none(), whole.none(), survey.classes)
+        held_out = (self.validation, self.test, self.split_seed)
+        parts = split_official(every, survey.sizes, *held_out)
+        moments = Moments()
+        assert isinstance(parts.train.inputs, Tensor)
+        for some in parts.train.inputs.split(_AT_ONCE):
+            moments.add(some)
+        return moments.normalize(parts)
+
+    def survey(self) -> Survey:
+        """Lists the images, and numbers their classes.
+
+        Raises:
+            SpecError: if there are none, or a part has classes of its own.
+        """
+        root = Path(self.root).expanduser().absolute()
         require(root.is_dir(), "data.root", self.root, "a folder that is there")
         parted = (root / "train").is_dir()
         folders = [_find(root, names) for names in _PARTS] if parted else [root, None, None]
         classes = _class_folders(folders[0] or root)
         files = [[] if each is None else _list_images(each, classes) for each in folders]
-        images, targets = read(_Images([*chain.from_iterable(files)], self.size), self.processes)
-        assert isinstance(images, Tensor)
-        whole = Split(images, targets)
-        every = Dataset(root.name, whole, whole.none(), whole.none(), len(classes))
+        paths, targets = zip(*chain.from_iterable(files), strict=True)
+        pieces = [paths[at : at + _AT_ONCE] for at in range(0, len(paths), _AT_ONCE)]
         sizes = [len(each) for each in files]
-        parts = split_official(every, sizes, self.validation, self.test, self.split_seed)
-        assert isinstance(parts.train.inputs, Tensor)
-        mean, std = _scale(parts.train.inputs)
-        return replace(parts, mean=mean, std=std)
+        return Survey(root.name, torch.tensor(targets), len(classes), sizes, pieces)
+
+    def decode(self, piece: Sequence[Path]) -> Iterator[Tensor]:
+        """Reads some images, uint8 [B, size, size, 3]."""
+        images = []
+        for path in piece:
+            try:
+                images.append(_read_image(path, self.size))
+            except (OSError, ValueError, SyntaxError) as error:  # as Pillow's formats have it
+                raise SpecError(f"the image {path} cannot be read: {error}") from error
+        yield torch.from_numpy(np.stack(images))
 
 
 def _find(root: Path, names: Sequence[str]) -> Path | None:
@@ -129,21 +157,14 @@ class _Images(MapStyle[tuple[npt.NDArray[np.uint8], int]]):
         return len(self._files)
 
     def __getitem__(self, number: int) -> tuple[npt.NDArray[np.uint8], int]:
-        from torchvision.datasets.folder import pil_loader
-        from torchvision.transforms.v2 import functional
-
         path, target = self._files[number]
-        covering = functional.resize(pil_loader(str(path)), [self._size])
-        return np.asarray(functional.center_crop(covering, [self._size])), target
+        return _read_image(path, self._size), target
 
 
-def _scale(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the pixels of images [n, H, W, C], for each channel [C]."""
-    total = squares = torch.zeros(images.shape[-1], dtype=torch.float64)
-    for some in images.split(_AT_ONCE):
-        pixels = some.flatten(0, 2).double()  # sums of whole numbers: exact in any order
-        total, squares = total + pixels.sum(0), squares + pixels.square().sum(0)
-    pixels = images.shape[:-1].numel()
-    mean = total / pixels
-    std = (squares / pixels - mean.square()).clamp(min=0).sqrt()
-    return mean.float(), std.where(std > 0, 1.0).float()
+def _read_image(path: Path, size: int) -> npt.NDArray[np.uint8]:
+    """An image as uint8 [size, size, 3]."""
+    from torchvision.datasets.folder import pil_loader
+    from torchvision.transforms.v2 import functional
+
+    covering = functional.resize(pil_loader(str(path)), [size])
+    return np.asarray(functional.center_crop(covering, [size]))

@@ -1,29 +1,32 @@
 """Tables in CSV and Parquet files, whose columns have names."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from raydl.core.errors import SpecError, require, unknown
+from raydl.core.errors import SpecError, require
 from raydl.data.arrays import as_owners
-from raydl.data.dataset import Dataset, Source, Split, check_fractions, split_official
-from raydl.data.frames import check_complete, is_number
+from raydl.data.dataset import check_fractions
+from raydl.data.frames import is_number
+from raydl.data.sources.decoded import DecodedSource, Survey
+from raydl.data.sources.table_files import TableFile, check_columns, list_files
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _MOST_VALUES = 1000  # of a column of words, or of a target that is taken for classes
 
 
 @dataclass(frozen=True)
-class Table(Source):
-    """Rows of a CSV or Parquet file, on any file system that pyarrow opens.
+class Table(DecodedSource):
+    """Rows of CSV or Parquet files, on any file system that pyarrow opens.
 
     Columns of numbers become features as they are, float32, standardized by the mean and the
     standard deviation of the training rows. A column of words becomes a feature for each of its
@@ -32,7 +35,8 @@ class Table(Source):
     numbered in their order. Missing values are refused.
 
     Args:
-        uri: path of the file, or a URI such as s3://bucket/table.parquet.
+        uri: path of the file, or of a folder of files with the same columns; or a URI such as
+            s3://bucket/table.parquet.
         target: name of the column to predict; or a list of several, which are numbers.
         inputs: names of the columns to predict it from; all others by default.
         owner: name of the column that says whose a row is, its natural client.
@@ -70,42 +74,65 @@ class Table(Source):
     def _targets(self) -> tuple[str, ...]:
         return (self.target,) if isinstance(self.target, str) else self.target
 
-    def load(self) -> Dataset:
-        """Reads the file.
+    def survey(self) -> Survey:
+        """Reads the targets, the owners, and which words there are.
 
         Raises:
-            SpecError: if it cannot be read, has no such columns, or has missing values.
+            SpecError: if a file cannot be read, has no such columns, or has missing values.
         """
         import pandas as pd
 
-        frame = _read(self.uri, "data.uri")
-        inputs = self._inputs(frame)
-        owners = None if self.owner is None else _select(frame, [self.owner], "data.uri")
-        parts = [_select(frame, [*inputs, *self._targets], "data.uri")]
-        if self.test_uri is not None:
-            test = _read(self.test_uri, "data.test_uri")
-            parts.append(_select(test, [*inputs, *self._targets], "data.test_uri"))
+        files, sizes = list_files(self.uri, "data.uri"), [0, 0, 0]
+        official = [] if self.test_uri is None else list_files(self.test_uri, "data.test_uri")
+        schema = files[0].schema()
+        inputs = self._inputs(schema.names)
+        owner = [] if self.owner is None else [self.owner]
+        check_columns(schema, [*inputs, *self._targets, *owner], "data.uri")
+        kinds = {name: _kind(schema.field(name)) for name in inputs}
+        words = [name for name, kind in kinds.items() if kind == "words"]
+        parts = []
+        for part, file in ((0 if file in files else 2, file) for file in [*files, *official]):
+            check_columns(file.schema(), [*inputs, *self._targets], file.field)
+            columns = [*dict.fromkeys([*self._targets, *words, *(owner if part == 0 else ())])]
+            parts.append(file.read(columns))
+            sizes[part] += len(parts[-1])
+        require(sizes[0] > 0, "the number of rows in data.uri", sizes[0], "1 or more")
         rows = pd.concat(parts, ignore_index=True)
-        features, numbers = _features(rows[inputs])
+        owners = pd.concat(parts[: len(files)])  # others have none
         targets, classes = self._encode_targets(rows)
-        whole = Split(features, targets)
-        every = Dataset(
+        vocabulary = {name: _words(rows[name]) for name in words}
+        widths = [len(vocabulary.get(name, "1")) for name in inputs]
+        standard = [self.standardize and kind == "numbers" for kind in kinds.values()]
+        return Survey(
             name=PurePath(self.uri.partition("?")[0]).stem,
-            train=whole,
-            validation=whole.none(),
-            test=whole.none(),
+            targets=targets,
             classes=classes,
-            owners=None if owners is None else as_owners("data.owner", owners[self.owner]),
+            sizes=sizes,
+            pieces=[
+                _Piece(file, piece, inputs, vocabulary)
+                for file in [*files, *official]
+                for piece in file.pieces()
+            ],
+            owners=as_owners("data.owner", owners[self.owner]) if owner else None,
+            normalized=np.repeat(standard, widths),
         )
-        sizes = (len(frame), 0, len(rows) - len(frame))
-        dataset = split_official(every, sizes, self.validation, self.test, self.split_seed)
-        return _standardize(dataset, numbers) if self.standardize else dataset
 
-    def _inputs(self, frame: "pd.DataFrame") -> list[str]:
+    def decode(self, piece: "_Piece") -> Iterator[Tensor]:
+        """Reads the features of some rows, float32 [B, F]."""
+        for rows in piece.file.batches(piece.number, piece.inputs, [*piece.vocabulary]):
+            features = [
+                _one_hot(rows[name], piece.vocabulary[name])
+                if name in piece.vocabulary
+                else _numbers(rows[name])[:, None]
+                for name in piece.inputs
+            ]
+            yield torch.from_numpy(np.concatenate(features, axis=1))
+
+    def _inputs(self, columns: Sequence[str]) -> list[str]:
         """The columns that are inputs."""
         if self.inputs is not None:
             return [*self.inputs]
-        inputs = [name for name in map(str, frame) if name not in (*self._targets, self.owner)]
+        inputs = [name for name in columns if name not in (*self._targets, self.owner)]
         require(len(inputs) > 0, "data.inputs", inputs, "one column or more beside the target")
         return inputs
 
@@ -128,93 +155,61 @@ class Table(Source):
         return torch.from_numpy(codes.astype(np.int64)), len(values)
 
 
-def _read(uri: str, field: str) -> "pd.DataFrame":
-    """The rows of a file."""
-    from pyarrow import ArrowException, csv, parquet
+class _Piece(NamedTuple):
+    """What can be decoded apart.
 
-    from raydl.storage import Folder
+    Attributes:
+        file: that it is in.
+        number: one of the file's pieces.
+        inputs: names of the columns, in the order of the features.
+        vocabulary: of those that hold words, all of them, in their order.
+    """
 
-    readers: dict[str, Callable[..., Any]] = {
-        ".csv": lambda file: csv.read_csv(
-            file, convert_options=csv.ConvertOptions(strings_can_be_null=True)
-        ),
-        ".parquet": parquet.read_table,
-    }
-    place = Folder(uri, field)
-    suffix = PurePath(place.name).suffix.lower()
-    require(suffix in readers, field, uri, "a file .csv or .parquet")
-    try:
-        with Folder(place.parent, field).reading(place.name) as file:
-            frame: pd.DataFrame = readers[suffix](file).to_pandas()
-    except (OSError, ArrowException) as error:
-        raise SpecError(f"{field} is {uri!r}, which cannot be read: {error}") from error
-    require(len(frame) > 0, f"the number of rows in {field}", len(frame), "1 or more")
-    return frame
+    file: TableFile
+    number: int | None
+    inputs: list[str]
+    vocabulary: dict[str, npt.NDArray[Any]]
 
 
-def _select(frame: "pd.DataFrame", names: Sequence[str], field: str) -> "pd.DataFrame":
-    """Some columns, each of which must be there once, in all rows."""
-    for name in names:
-        if name not in frame:
-            raise unknown(f"column of {field}", name, map(str, frame.columns))
-    selected = frame[[*names]]
-    twice = len(selected.columns) > len(names)
-    require(not twice, f"the columns of {field}", [*selected.columns], "of different names")
-    check_complete(field, selected)
-    return selected
+def _kind(column: "pa.Field") -> Literal["words", "flags", "numbers"]:
+    """What a column of inputs holds."""
+    from pyarrow import types
+
+    held = column.type
+    if types.is_dictionary(held) or types.is_string(held) or types.is_large_string(held):
+        return "words"
+    if types.is_boolean(held):
+        return "flags"
+    if types.is_integer(held) or types.is_floating(held) or types.is_null(held):
+        return "numbers"  # or, of null, nothing at all
+    raise _unfit(column.name, held)
 
 
-def _features(columns: "pd.DataFrame") -> tuple[Tensor, npt.NDArray[np.bool_]]:
-    """Features, float32 [n, F], and which of them are numbers that can be standardized, [F]."""
-    from pandas.api import types
-
-    features, numbers = [], []
-    for name in columns:
-        column = columns[name]
-        if _holds_words(column):
-            features.append(_one_hot(column))
-        else:
-            features.append(_numbers(column)[:, None])
-        standard = not (_holds_words(column) or types.is_bool_dtype(column.dtype))
-        numbers += [standard] * features[-1].shape[1]
-    return torch.from_numpy(np.concatenate(features, axis=1)), np.array(numbers)
-
-
-def _holds_words(column: "pd.Series[Any]") -> bool:
-    import pandas as pd
-
-    categories = isinstance(column.dtype, pd.CategoricalDtype)
-    return categories or pd.api.types.is_string_dtype(column)
-
-
-def _one_hot(column: "pd.Series[Any]") -> npt.NDArray[np.float32]:
-    values, codes = np.unique(column.to_numpy(), return_inverse=True)
+def _words(column: "pd.Series[Any]") -> npt.NDArray[Any]:
+    """The words of a column, in their order."""
+    values = np.unique(column.to_numpy())
     if len(values) > _MOST_VALUES:
         raise SpecError(
             f"data.inputs has the column {column.name!r} of {len(values):,} different words, more "
             f"than {_MOST_VALUES:,}; leave it out, or give numbers in its place"
         )
-    features = np.zeros((len(codes), len(values)), np.float32)
-    features[np.arange(len(codes)), codes] = 1
+    return values
+
+
+def _one_hot(column: "pd.Series[Any]", words: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    features = np.zeros((len(column), len(words)), np.float32)
+    features[np.arange(len(column)), np.searchsorted(words, column.to_numpy())] = 1
     return features
 
 
 def _numbers(column: "pd.Series[Any]") -> npt.NDArray[np.float32]:
     if not is_number(column.dtype):
-        raise SpecError(
-            f"the column {column.name!r} of data.uri is of type {column.dtype}; it must hold "
-            "numbers or words: leave it out of data.inputs, or make numbers of it"
-        )
+        raise _unfit(str(column.name), column.dtype)
     return column.to_numpy().astype(np.float32)
 
 
-def _standardize(dataset: Dataset, numbers: npt.NDArray[np.bool_]) -> Dataset:
-    """The data set with the mean and the deviation of those features that are numbers."""
-    inputs = dataset.train.inputs
-    assert isinstance(inputs, Tensor)
-    chosen = torch.from_numpy(numbers)
-    std, mean = torch.std_mean(inputs.double(), 0, correction=0)
-    std = std.where(std > 0, 1.0)  # of a constant there is nothing to divide by
-    return replace(
-        dataset, mean=mean.where(chosen, 0.0).float(), std=std.where(chosen, 1.0).float()
+def _unfit(name: str, kind: Any) -> SpecError:
+    return SpecError(
+        f"the column {name!r} of data.uri is of type {kind}; it must hold numbers or words: leave "
+        "it out of data.inputs, or make numbers of it"
     )

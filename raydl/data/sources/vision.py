@@ -35,7 +35,7 @@ class TorchvisionSource(Source):
     std: ClassVar[tuple[float, ...]]
 
     def __post_init__(self) -> None:
-        remote = "a local folder; for data in a bucket use Parquet, which reads any file system"
+        remote = "a local folder; for data in a bucket use Prepared, which reads any file system"
         require("://" not in self.root, "data.root", self.root, remote)
         check_fractions(self.validation)
 

@@ -7,8 +7,9 @@ import numpy as np
 import ray
 import torch
 
+from raydl.core.errors import SpecError
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.ray_cluster.problem_store import attach_problem
+from raydl.runtimes.ray_cluster.problem_store import Arrays, attach_problem
 from raydl.runtimes.ray_cluster.transport import (
     PackedWire,
     fetch,
@@ -32,12 +33,17 @@ class BlockRow(NamedTuple):
 class BlockActor:
     """The actor: a `Worker` whose trees arrive and leave packed."""
 
-    def __init__(self, problem: Problem, arrays: dict[str, np.ndarray], **worker: Any) -> None:
-        self._worker = Worker(attach_problem(problem, arrays), **worker)
+    def __init__(self, problem: Problem, arrays: Arrays, **worker: Any) -> None:
+        self._refusal: SpecError | None = None
+        try:
+            self._worker = Worker(attach_problem(problem, arrays), **worker)
+        except SpecError as error:  # raised here, it would be the actor's death
+            self._refusal = error
         self._reduce = problem.algorithm.reduce
 
-    def ready(self) -> None:
-        """Returns when the worker is built, or raises what hindered it."""
+    def ready(self) -> SpecError | None:
+        """Returns when the worker is built: what its node lacks, or nothing."""
+        return self._refusal
 
     @ray.method(num_returns=2)
     def train(self, *call: Any) -> tuple[Any, dict[int, PackedWire]]:

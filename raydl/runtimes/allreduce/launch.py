@@ -138,8 +138,8 @@ def _process(config: dict[str, Any]) -> None:
     link = config["link"]
     if ray.get(link.failed.remote()):  # Ray Train starts the group again after any error
         return
-    problem = attach_problem(*ray.get(list(config["shared"])))
     try:
+        problem = attach_problem(*ray.get(list(config["shared"])))
         runtime = AllReduceProcess(problem, **config["options"])
         if runtime.is_leader:
 

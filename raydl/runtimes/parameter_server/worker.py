@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import ray
 from ray.exceptions import ObjectLostError, RayActorError
 
 from raydl.core.algorithm import Plan, Work
+from raydl.core.errors import SpecError
 from raydl.core.reduce import sole
 from raydl.core.tree import Tree
 from raydl.runtimes.parameter_server.layout import Sharding
 from raydl.runtimes.parameter_server.messages import Header, ShardProgress
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.ray_cluster.problem_store import attach_problem
+from raydl.runtimes.ray_cluster.problem_store import Arrays, attach_problem
 from raydl.runtimes.ray_cluster.transport import Wire, fetch, from_wire, inline_if_small, to_wire
 from raydl.runtimes.worker.block import BlockResult
 from raydl.runtimes.worker.evaluation import Score, Stretch
@@ -39,7 +39,7 @@ class ServerWorker:
 
     Args:
         problem: problem that is to be learned, without the samples.
-        arrays: the samples.
+        arrays: the samples, or where they lie.
         number: of the worker, the client whose samples it trains on.
         sharding: how the parameters are cut over the shards.
         worker: options of the `Worker`.
@@ -48,23 +48,28 @@ class ServerWorker:
     def __init__(
         self,
         problem: Problem,
-        arrays: dict[str, np.ndarray],
+        arrays: Arrays,
         number: int,
         sharding: Sharding,
         **worker: Any,
     ) -> None:
         # A shard reduces what several workers sent: this one's message goes there as it is.
         algorithm = problem.algorithm._replace(reduce=sole())
-        self._worker = Worker(
-            attach_problem(replace(problem, algorithm=algorithm), arrays), **worker
-        )
+        self._refusal: SpecError | None = None
+        try:
+            self._worker = Worker(
+                attach_problem(replace(problem, algorithm=algorithm), arrays), **worker
+            )
+        except SpecError as error:  # raised here, it would be the actor's death
+            self._refusal = error
         self._number, self._sharding = number, sharding
         self._states: dict[int, Tree] = {}
         self._finished: tuple[Work, BlockResult] | None = None  # but not pushed yet
         self._taken: int | None = None  # local steps, of a worker with a pace of its own
 
-    def ready(self) -> None:
-        """Returns when the worker is built, or raises what hindered it."""
+    def ready(self) -> SpecError | None:
+        """Returns when the worker is built: what its node lacks, or nothing."""
+        return self._refusal
 
     def train(self, servers: ShardHandles, plan: Plan, base: int | None) -> ShardProgress:
         """Pulls, trains and pushes until the shards send it home.

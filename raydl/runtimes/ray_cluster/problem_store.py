@@ -1,23 +1,29 @@
-"""A problem in Ray's object store: its samples lie there once for all of a node."""
+"""A problem in Ray's object store: its samples lie there once for all of a node.
+
+Samples in mapped files stay where they are: their place is sent, and each process maps them.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import ray
 from ray import cloudpickle
-from torch import nn
+from torch import Tensor, nn
 
 from raydl.core import tree
 from raydl.core.grad import parameters
 from raydl.core.module import Complete, complete, has_hooks, restore
 from raydl.core.stages import enter
 from raydl.data.dataset import Dataset, Split
+from raydl.data.prepared.mapping import Place
+from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.transport import as_tensor
 
 _PARTS = ("train", "validation", "test")
+Arrays: TypeAlias = dict[str, np.ndarray | Place]  # by split and name: samples, or where they lie
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,7 +42,7 @@ def store_dataset(dataset: Dataset) -> StoredDataset:
     if isinstance(dataset, StoredDataset):
         return dataset
     splits = {part: getattr(dataset, part)._asdict() for part in _PARTS}
-    arrays = {path: tensor.numpy() for path, tensor in tree.leaves(splits)}
+    arrays = {path: _array_or_place(each) for path, each in tree.leaves(splits)}
     return StoredDataset(**vars(dataset), arrays=ray.put(arrays))
 
 
@@ -45,11 +51,23 @@ def without_samples(dataset: StoredDataset) -> StoredDataset:
     return replace(dataset, **{part: getattr(dataset, part).none() for part in _PARTS})
 
 
-def with_samples(dataset: Dataset, arrays: dict[str, np.ndarray]) -> Dataset:
-    """The data set with the samples that `without_samples` took out; they lie in Ray's memory."""
-    splits = tree.from_leaves({path: as_tensor(array) for path, array in arrays.items()})
+def with_samples(dataset: Dataset, arrays: Arrays) -> Dataset:
+    """The data set with the samples that `without_samples` took out; they lie in Ray's memory.
+
+    Raises:
+        SpecError: if this node does not have the files of those that are mapped.
+    """
+    splits = tree.from_leaves({path: _samples(sent) for path, sent in arrays.items()})
     train, validation, test = (Split(**splits[part]) for part in _PARTS)
     return replace(dataset, train=train, validation=validation, test=test)
+
+
+def _array_or_place(samples: Tensor) -> np.ndarray | Place:
+    return samples.stored.place if isinstance(samples, Rows) else samples.numpy()
+
+
+def _samples(sent: np.ndarray | Place) -> Tensor:
+    return sent.open() if isinstance(sent, Place) else as_tensor(sent)
 
 
 def share_problem(problem: Problem) -> tuple[ray.ObjectRef[Any], ray.ObjectRef[Any]]:
@@ -78,7 +96,7 @@ class Remade(NamedTuple):
     tensors: Complete
 
 
-def attach_problem(problem: Problem, arrays: dict[str, np.ndarray]) -> Problem:
+def attach_problem(problem: Problem, arrays: Arrays) -> Problem:
     """The problem with its samples, see `with_samples`, and its module."""
     task = problem.task
     if isinstance(task.model, Remade):

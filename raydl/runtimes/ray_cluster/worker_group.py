@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from raydl.core.errors import Notice
+from raydl.core.errors import Notice, SpecError
 from raydl.core.stages import enter
 from raydl.runtimes.runtime import ClusterError
 
@@ -26,7 +26,8 @@ class WorkerGroup:
     node, or when somebody else has.
 
     Args:
-        start: starts the worker of a number; it must have a method ``ready``.
+        start: starts the worker of a number; it must have a method ``ready``, which returns what
+            hinders it, if anything does.
         workers: number of workers.
     """
 
@@ -58,16 +59,19 @@ class WorkerGroup:
 
         Raises:
             WorkerLostError: if that happens again and again.
+            SpecError: if its node lacks what the run needs.
         """
         number = self.starting.pop(ready)
         try:
-            ray.get(ready)
+            refusal: SpecError | None = ray.get(ready)
         except RayActorError as error:
             self._failed[number] += 1
             if self._failed[number] == _ATTEMPTS:
                 raise WorkerLostError(f"worker {number} is lost as it starts: {error}") from None
             self.replace(number, self.actors[number])
             return None
+        if refusal is not None:
+            raise refusal
         self._failed[number] = 0
         self._tell()
         return number
@@ -76,7 +80,8 @@ class WorkerGroup:
         """The workers that can train; waits until there are so many.
 
         Raises:
-            WorkerLostError: see `started`.
+            WorkerLostError: see `admit`.
+            SpecError: likewise.
         """
         told = False
         if self.up < least:
