@@ -295,6 +295,6 @@ def test_as_a_process(workplace):
     assert (stopped.code, stopped.out) == (2, "")
     assert stopped.err == (
         "raydl: unknown command 'runn'; did you mean 'run'? "
-        "Allowed: --help, data prepare, data show, doctor, plan, plot, predict, run, show, study "
-        "list, study run, sweep\n"
+        "Allowed: --help, data check, data prepare, data show, doctor, plan, plot, predict, run, "
+        "show, study list, study run, sweep\n"
     )

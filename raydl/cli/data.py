@@ -74,7 +74,7 @@ def write(argv: list[str]) -> int:
     else:
         raise SpecError(
             f"--ray decodes samples on a cluster, but {title(spec.data)} has none to decode; leave "
-            "it out, or choose ImageFolder or Tabular"
+            "it out, or choose ImageFolder or Table"
         )
     print(f"{uri}\nread it with: raydl run --data Prepared --data.uri {shlex.quote(uri)}")
     return 0
