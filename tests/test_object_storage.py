@@ -173,7 +173,7 @@ def test_a_bucket_that_is_missing_is_named(store, uri):
 def test_the_command_finds_its_runs_there(spec, uri):
     done("run", *SMALL, "--rounds", 1, "--storage", spec.storage, "--name", "b")
     assert "no run.yaml in s3://bucket/none" in refused("show", uri("bucket/none"))
-    assert "test accuracy" in done("show", "b", "--storage", spec.storage)
+    assert "(1)" in done("show", "b", "--storage", spec.storage)
     assert "round 2/2" in done(
         "run", "--resume", f"{spec.storage.replace('?', '/b?')}", "--rounds", 2
     )
