@@ -36,7 +36,6 @@ MISTAKES = {
     "run --model MLP --model.hidden 8": ("model.hidden is '8'", "Sequence"),
     "run --data Prepared": ("required: data.uri",),
     "run --data Parquet --data.uri file": ("data Parquet is called Prepared now",),
-    "data prepare": ("needs a folder: raydl data prepare URI --data",),
     "data prepare folder --ray": ("--ray decodes samples", "Digits has none to decode"),
     "data check": ("needs a folder: raydl data check URI",),
     "data check file --rounds 3": ("takes a folder alone, not --rounds 3",),

@@ -38,7 +38,8 @@ def test_a_runtime_gives_the_same_numbers(runtime, prepared):
         problem = federation(algorithm, model, dataset, augmentation=CropFlip(), block_size=3)
         opened = runtime(problem)
         history = train(problem, opened, 3)
-        scores = [opened.evaluate(final(problem, history), part)() for part in ("train", "test")]
+        params, spec = final(problem, history), problem.task.spec
+        scores = [opened.evaluate(params, part)().metrics(spec) for part in ("train", "test")]
         ends.append((fingerprints(history), scores))
     assert ends[0] == ends[1]
 
@@ -82,7 +83,7 @@ def test_sequences_are_mapped_with_their_targets(tmp_path):
 def test_of_mapped_samples_the_place_is_sent(prepared):
     problem = federation(keeping(Plan(16, epochs=1)), dataset=prepared.load())
     without, arrays = ray.get([*share_problem(problem)])
-    places = [arrays[f"{part}.inputs"] for part in ("train", "validation", "test")]
+    places = [arrays[f"{part}/inputs"] for part in ("train", "validation", "test")]
     assert [type(each) for each in places] == [Place] * 3
     assert sum(len(pickle.dumps(each)) for each in places) < 1500
     attached = attach_problem(without, arrays).dataset
