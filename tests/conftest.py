@@ -23,7 +23,7 @@ settings.load_profile("repeatable")
 SLOW = {
     *("benchmarks", "clusters", "tuning"),
     *("test_collectives", "test_ddp", "test_memory", "test_shared_zoo"),
-    *("test_examples", "test_interrupt", "test_object_storage"),
+    *("test_examples", "test_interrupt", "test_mapped", "test_object_storage"),
 }
 ON_RAY = re.compile("actors|parameter_server|server")  # how a parameter of a test begins
 
@@ -46,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def parameters_of(item: pytest.Item) -> list[object]:
     """The parameters of a test, if it has any."""
     return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no pictures, most of a small run's time, unless a test is marked ``pictures``."""
+    if request.node.get_closest_marker("pictures") is None:
+        for module in ("raydl.training_loop", "raydl.callbacks.tensorboard"):
+            monkeypatch.setattr(f"{module}.has_plots", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -199,7 +199,7 @@ def test_own_objects_and_functions_are_told_by_name_and_attributes(
         ((1, np.int64(2)), [1, 2]),
         ({"a": Path("b")}, {"a": "b"}),
     ],
-    ids=str,
+    ids=["class", "built-in", "function", "ufunc", "numpy", "path", "dtype", "tuple", "dict"],
 )
 def test_options_of_a_model_in_yaml(act, told):
     mapping = options.to_mapping(Run(model=Model(net, {"act": act})))["model"]

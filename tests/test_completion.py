@@ -82,7 +82,7 @@ def test_bash_takes_the_script_and_completes(bash):
         ("./raydl", "run", "--algorithm", "FedP"): ["FedProx"],
         ("./raydl", "run", "--algorithm", "=", "FedP"): ["FedProx"],
         ("./raydl", "run", "--print_c"): ["--print_config"],
-        ("./raydl", "data", ""): ["show", "prepare"],
+        ("./raydl", "data", ""): ["show", "prepare", "check"],
     }.items():
         *found, registered = bash("-c", ask, "bash", *words).splitlines()
         assert found == expected

@@ -114,6 +114,7 @@ class Uploads(Callback):
             self._store.refusals = self._refusals
 
 
+@pytest.mark.pictures
 def test_a_run_in_a_bucket_and_its_resumption(spec, fingerprint):
     first = run(replace(spec, rounds=2))
     folder = Folder(first.path)

@@ -197,6 +197,7 @@ def test_a_run_without_a_name_gets_one(tmp_path):
     assert only.name.startswith("FedAvg-Digits-20")
 
 
+@pytest.mark.pictures
 def test_a_run_on_a_remote_file_system(history, spec, memory, tmp_path):
     remote = run(replace(spec, storage=memory))
     assert remote.path == f"{memory}/whole"

@@ -186,7 +186,8 @@ class Algorithm(NamedTuple):
         client: the local training.
         reduce: how the cohort's updates become one.
         server: (state, reduced) -> (state, metrics). Torch's global generators are seeded for the
-            round, as they are for ``broadcast``.
+            round, as they are for ``broadcast``. Of servers that each hold a part of the
+            parameters, those metrics are reported on which all agree.
         hook: for an algorithm whose only client is a group of processes that share each of its
             minibatches: what is done to the gradients that they exchange. A runtime without such
             a group trains the client in one process.

@@ -92,7 +92,10 @@ def _exchange(shards: int, vector: Tensor) -> Callable[[], Any]:
     start = sharding.cut({"params": params})
     loads = zip(actors, start, strict=True)
     ray.get(
-        [each.load.remote(Snapshot(ShardProgress(0, 0), to_wire(part), [])) for each, part in loads]
+        [
+            each.load.remote(Snapshot(ShardProgress(0, 0), to_wire(part), [], {}))
+            for each, part in loads
+        ]
     )
     ray.get([each.open.remote(ShardProgress(10**9, 10**9), 0, [0], fresh=True) for each in actors])
     done = [0]

@@ -50,6 +50,7 @@ class Diary(Callback):
         self.pages.append(f"error {error}")
 
 
+@pytest.mark.pictures
 def test_what_is_told_and_when(spec):
     diary = Diary()
     raydl.run(replace(spec, rounds=2), callback=diary)
@@ -82,6 +83,7 @@ def raising(number):
     return tell
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("number", [1, 3, 5])
 def test_one_that_raises_ends_the_run_in_order(spec, number):
     whole = raydl.run(replace(spec, name="whole"))

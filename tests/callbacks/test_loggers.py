@@ -28,6 +28,7 @@ def logged(spec: Run, word: str) -> Run:
     return replace(spec, log=word)
 
 
+@pytest.mark.pictures
 def test_none(spec):
     folder = Path(raydl.run(spec).path)
     names = {each.name for each in folder.iterdir()}

@@ -31,7 +31,7 @@ ADDING = Algorithm(
 
 async def opened(consistency, workers=3, goal=100):
     shard = Shard(0, ADDING, 0, Sharding(PARAMS, 1).shards[0], [1] * workers, consistency)
-    await shard.load(Snapshot(ShardProgress(0, 0), to_wire({"params": PARAMS}), []))
+    await shard.load(Snapshot(ShardProgress(0, 0), to_wire({"params": PARAMS}), [], {}))
     await shard.open(ShardProgress(goal, 10**9), 0, list(range(workers)), fresh=True)
     return shard
 

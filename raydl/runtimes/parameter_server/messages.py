@@ -41,8 +41,16 @@ class ShardProgress(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A shard as it was: its part of the server's state, and what it took in this round."""
+    """A shard as it was.
+
+    Attributes:
+        progress: how far it was.
+        state: its part of the server's state.
+        rows: what it took in this round.
+        metrics: what the server reported in this round's last step.
+    """
 
     progress: ShardProgress
     state: "Wire"
     rows: list[dict[str, float]]
+    metrics: dict[str, float]

@@ -100,7 +100,8 @@ class ShardedServerRuntime(ServerRuntime):
                 break
         else:
             raise WorkerLostError(f"a round could not be ended in {_ATTEMPTS} attempts")
-        clients = _columns(self._shards.gather(), barrier=barrier)
+        rows, reported = self._shards.gather()
+        clients = _columns(rows, barrier=barrier)
         state = self._shards.state
         with forked():  # of what the shards sent, the driver needs the size alone
             traffic = star_traffic(algorithm, algorithm.broadcast(state), clients)
@@ -109,7 +110,11 @@ class ShardedServerRuntime(ServerRuntime):
             lost=self.lost - lost,
             late=int((clients["staleness"] > 0).sum()) if barrier else 0,
         )
-        return RoundResult(state, clients, traffic, _training_seconds(clients, barrier=barrier), {})
+        metrics = {
+            name: torch.tensor(value, dtype=torch.float64) for name, value in reported.items()
+        }
+        seconds = _training_seconds(clients, barrier=barrier)
+        return RoundResult(state, clients, traffic, seconds, metrics)
 
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Scores on the workers, before they begin with the next round."""

@@ -74,6 +74,7 @@ class Shard:
     async def load(self, snapshot: Snapshot) -> None:
         """Takes up a part of a server's state."""
         self._progress, self._rows = snapshot.progress, snapshot.rows
+        self._metrics = snapshot.metrics
         self._state = tree.map(torch.clone, from_wire(snapshot.state))
         self._reply: Any = None
         self._layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
@@ -96,7 +97,7 @@ class Shard:
         self._goal, self._next, self._open = goal, ticket, True
         self._early.clear()
         if fresh:
-            self._rows = []
+            self._rows, self._metrics = [], {}
         for gone in self._clocks.keys() - set(workers):
             del self._clocks[gone]
         for worker in workers:
@@ -228,7 +229,9 @@ class Shard:
         self._rows += chain.from_iterable(push.rows for push in self._gathered)
         if finite:
             self._seed(self._progress.version, "server")
-            self._state, _ = self._algorithm.server(self._state, reduce.result(accumulator))
+            reduced = reduce.result(accumulator)
+            self._state, metrics = self._algorithm.server(self._state, reduced)
+            self._metrics = {name: float(value) for name, value in metrics.items()}
         self._gathered, self._reply = [], None
         self._progress = self._progress._replace(version=self._progress.version + 1)
         if self._snapshots is not None and self._progress.version % self._every == 0:
@@ -264,4 +267,4 @@ class Shard:
         return self._reply
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self._progress, to_wire(self._state), list(self._rows))
+        return Snapshot(self._progress, to_wire(self._state), list(self._rows), self._metrics)

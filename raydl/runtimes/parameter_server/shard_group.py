@@ -79,7 +79,7 @@ class ShardGroup:
     def load(self, state: Tree, version: int) -> None:
         """Cuts a server's state over the shards."""
         start = ShardProgress(version, 0)
-        self._begin = [Snapshot(start, to_wire(part), []) for part in self._sharding.cut(state)]
+        self._begin = [Snapshot(start, to_wire(part), [], {}) for part in self._sharding.cut(state)]
         pairs = zip(self.servers.shards, self._begin, strict=True)
         ray.get([shard.load.remote(snapshot) for shard, snapshot in pairs])
 
@@ -103,16 +103,22 @@ class ShardGroup:
             last = ray.get(sequencer.last.remote(worker))
         self._tell("leave", worker, last)
 
-    def gather(self) -> list[dict[str, float]]:
-        """Takes up the state that they hold now; the rows of the round's pushes."""
+    def gather(self) -> tuple[list[dict[str, float]], dict[str, float]]:
+        """Takes up the state that they hold now.
+
+        Returns:
+            The rows of the round's pushes; and the server's metrics that are the same on all
+            shards: others are of a shard's part of the parameters, not of the model.
+        """
         ended = ray.get([shard.gather.remote() for shard in self.servers.shards])
         parts = [tree.map(torch.clone, from_wire(each.state)) for each in ended]
         self._begin = [
-            each._replace(state=to_wire(part), rows=[])
+            each._replace(state=to_wire(part), rows=[], metrics={})
             for each, part in zip(ended, parts, strict=True)
         ]
         self.state = self._sharding.join(parts)
-        return max((each.rows for each in ended), key=len)
+        agreed = set.intersection(*(set(each.metrics.items()) for each in ended))
+        return max((each.rows for each in ended), key=len), dict(sorted(agreed))
 
     def restore_lost(self, known: ShardProgress) -> ShardProgress:
         """How far they are, after those of them that were lost are there again.
