@@ -1,9 +1,8 @@
 """The training loop of a run in one process: rounds, and all that is done between them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -23,11 +22,13 @@ from raydl.run_folder import checkpoint
 from raydl.run_folder.model import Which, load_from, read_parameters, remake
 from raydl.run_folder.outcome import headline, outcome
 from raydl.run_folder.patience import out_of_patience
+from raydl.run_folder.pictures import CURVES, PREDICTIONS, draw_predictions, write_picture
 from raydl.run_folder.record import Record, Row, read_rows, score_columns, table_of
 from raydl.run_folder.resumption import run_yaml
 from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
+from raydl.runtimes.worker.evaluation import Score
 from raydl.signals import Interrupted, Stop
 from raydl.storage import Folder, find_folder
 
@@ -240,7 +241,8 @@ class TrainingLoop:
         last = self._record.rows[-1]
         if self._run.evaluation.test != "never":
             enter("scoring the test set")
-        test = self._test(params)
+        scores = self._test(params)
+        test = score_columns(self._problem.task.spec, scores)
         last |= test
         summary = {
             "fingerprint": tree.fingerprint(params),
@@ -252,22 +254,23 @@ class TrainingLoop:
             **self._measure.summary(),
         }
         self._record.summarize(summary)
-        self._draw()
+        self._draw(scores)
         whole = complete(self._problem.task.model, params).state
         return History(table_of(self._record.rows), summary, self._folder.uri, whole)
 
-    def _draw(self) -> None:
-        """Draws the curves so far, where that can be done."""
+    def _draw(self, scores: Mapping[str, Score] = {}) -> None:  # noqa: B006  # never written to
+        """Draws the curves so far, and what there is to see of scores, where that can be done."""
         if not (self._runtime.is_leader and has_plots()):
             return
         from raydl.run_folder.curves import plot_run
 
         enter("drawing the curves")
         about = heading(self._run, self._problem.dataset.name)
-        figure = plot_run(table_of(self._record.rows), self._measure, about)
-        with BytesIO() as content:
-            figure.savefig(content, format="png")
-            self._folder.write("curves.png", content.getvalue())
+        curves = plot_run(table_of(self._record.rows), self._measure, about)
+        write_picture(self._folder, CURVES, curves)
+        for split, score in scores.items():
+            task, title = self._problem.task.spec, f"{about}: {split}"
+            draw_predictions(self._folder, PREDICTIONS, task, score, title)
 
     def _check_frozen(self, saved: checkpoint.Checkpoint) -> None:
         """Raises a SpecError if the model's frozen parameters are not those of the run so far."""
@@ -284,13 +287,12 @@ class TrainingLoop:
         if row is None or params is None:
             return {}
         if row["round"] != self._record.rows[-1]["round"]:
-            last = self._test(params)
+            last = score_columns(self._problem.task.spec, self._test(params))
         scores = {name: row[name] for name in ("round", self._best.column)} | last
         return {f"best_{name}": value for name, value in scores.items()}
 
-    def _test(self, params: Params) -> Row:
+    def _test(self, params: Params) -> dict[str, Score]:
         """What parameters score on the test set; nothing if it is not to be looked at."""
         if self._run.evaluation.test == "never":
             return {}
-        score = self._runtime.evaluate(params, "test")()
-        return score_columns(self._problem.task.spec, {"test": score})
+        return {"test": self._runtime.evaluate(params, "test")()}

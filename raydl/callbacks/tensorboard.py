@@ -6,13 +6,17 @@ The events lie in the run's folder itself, since TensorBoard names a run by thei
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from raydl.callbacks.logger import Logger, chart, charts, settings_of
 from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
 from raydl.core.extras import has_plots
+from raydl.run_folder.pictures import PREDICTIONS
 from raydl.run_folder.record import Row
 from raydl.storage import Folder
 
@@ -41,6 +45,13 @@ class Board:
         """Adds values by their charts."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
+
+    def picture(self, name: str, content: bytes, step: int) -> None:
+        """Adds a picture, given as PNG."""
+        from PIL.Image import open as opened
+
+        pixels = np.asarray(opened(BytesIO(content)).convert("RGB"))
+        self.writer.add_image(name, pixels, step, dataformats="HWC")
 
     def hparams(self, settings: Mapping[str, Any], metrics: Iterable[str]) -> None:
         """Adds the settings as hyperparameters, and which columns show what they led to.
@@ -105,6 +116,9 @@ class TensorBoard(Logger):
             last = {str(name): each for name, each in history.table.iloc[-1].dropna().items()}
             scores = {chart(name): last[name] for name in last if name.startswith("test_")}
             self._board.scalars(scores, history.summary["rounds"])
+            if self.folder.has(PREDICTIONS):
+                picture = self.folder.read(PREDICTIONS)
+                self._board.picture("predictions/test", picture, history.summary["rounds"])
 
     def close(self, error: BaseException | None = None) -> None:
         """Ends the events."""

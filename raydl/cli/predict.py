@@ -15,10 +15,12 @@ from raydl.config.given import title
 from raydl.config.parser import parsing
 from raydl.core.compat import actions
 from raydl.core.errors import SpecError
+from raydl.core.extras import has_plots
 from raydl.data.checks import check_dataset
 from raydl.data.dataset import Source
 from raydl.data.own import load_dataset
 from raydl.run_folder.model import Which
+from raydl.run_folder.pictures import draw_predictions
 from raydl.run_folder.prediction import read_trained, write_predictions
 from raydl.run_folder.record import score_columns
 from raydl.run_folder.resumption import find_run, only_in_python, read_settings
@@ -64,12 +66,19 @@ def main(argv: list[str]) -> int:
         return 1
     name = "val" if asked.split == "validation" else asked.split
     found = {"samples": score.samples, **score_columns(trained.task.spec, {name: score})}
+    drawn = None
+    if has_plots():
+        about = f"{folder.name}, {asked.which}, on {dataset.name}: {asked.split}"
+        picture = f"{file.name.removesuffix('.parquet')}.png"
+        drawn = draw_predictions(into, picture, trained.task.spec, score, about)
     if "--json" in argv:
-        print(json.dumps(found | {"output": file.uri}, indent=2))
+        print(json.dumps(found | {"output": file.uri, "figure": drawn}, indent=2))
         return 0
     console = Console()
     console.print(table({"": found}))
-    console.print(f"\n{file.uri}", highlight=False, soft_wrap=True)
+    console.print(highlight=False)
+    for uri in filter(None, [file.uri, drawn]):
+        console.print(uri, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 THRESHOLDS = 200
 BINS = 15
+ERRORS = 10.0 ** (torch.arange(-120, 121, dtype=torch.float64) / 20)  # 1e-6 to 1e6, 20 a decade
 
 
 def confusion(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
@@ -78,6 +79,15 @@ def above(probabilities: Tensor, positive: Tensor) -> Tensor:
         counts = counts.view(labels, THRESHOLDS)
         sums.append(counts.flip(1).cumsum(1).flip(1))
     return torch.stack(sums).double()
+
+
+def within(errors: Tensor) -> Tensor:
+    """How many absolute errors, [P, ...], are up to each of `ERRORS`, and in all: float64 [E + 1].
+
+    A NaN is within nothing.
+    """
+    places = torch.bucketize(errors.abs().flatten().double().cpu(), ERRORS)
+    return torch.bincount(places, minlength=len(ERRORS) + 1).cumsum(0).double()
 
 
 def area_under_curve(above: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from raydl.core.errors import SpecError, require
 from raydl.core.task import Inputs, TaskSpec
 from raydl.tasks import counting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LabelMetric: TypeAlias = Literal["auc", "calibration_error", "per_label"]
 
@@ -101,6 +104,12 @@ class MultiLabel(TaskSpec):
             each = (2 * right / (told + due)).tolist()
             given |= {f"f1_of_{number}": value for number, value in enumerate(each)}
         return given
+
+    def figure(self, statistics: Mapping[str, Tensor], title: str) -> "Figure":
+        """Precision and recall of each label."""
+        from raydl.tasks.figures import plot_labels
+
+        return plot_labels(statistics["agreement"].numpy(), title)
 
     def predictions(self, outputs: Tensor) -> dict[str, Tensor]:
         """Which labels are told, and the probability of each."""

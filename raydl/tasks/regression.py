@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,10 @@ from torch.nn.functional import huber_loss
 
 from raydl.core.errors import SpecError, require
 from raydl.core.task import Inputs, TaskSpec
+from raydl.tasks import counting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Regression(TaskSpec):
         return {"mae": _errors(outputs, targets).abs().mean(-1)}
 
     def statistics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Samples, and of each number the sums of the target, its square and the squared error."""
+        """Samples; by number the sums of target, its square, squared error; and errors by size."""
         errors, targets = _errors(outputs, targets).double(), targets.double()
         targets = targets.reshape(errors.shape)
         return {
@@ -74,6 +78,7 @@ class Regression(TaskSpec):
             "target": targets.sum(0),
             "target_squared": targets.square().sum(0),
             "error_squared": errors.square().sum(0),
+            "within": counting.within(errors),
         }
 
     def summarize(
@@ -86,6 +91,12 @@ class Regression(TaskSpec):
         varies = variation > 0
         explained = 1 - squared[varies] / variation[varies]
         return {"rmse": sqrt(float((squared / samples).mean())), "r2": float(explained.mean())}
+
+    def figure(self, statistics: Mapping[str, Tensor], title: str) -> "Figure":
+        """The share of predictions within each error."""
+        from raydl.tasks.figures import plot_errors
+
+        return plot_errors(statistics["within"].numpy(), title)
 
 
 def _errors(outputs: Tensor, targets: Tensor) -> Tensor:
