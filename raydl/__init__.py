@@ -7,8 +7,8 @@ says of samples; ``raydl.rounds`` is the loop under it, which needs no Ray.
 
 from typing import TYPE_CHECKING
 
+from raydl.core.environment.lazy import lazily
 from raydl.core.errors import SpecError
-from raydl.core.lazy import lazily
 
 if TYPE_CHECKING:
     from raydl.callbacks.callback import Callback

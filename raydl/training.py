@@ -14,18 +14,19 @@ from torch import nn
 from raydl.assembly.assemble import Assembled, assemble, count_clients, usual_model
 from raydl.callbacks.callback import Callback, CallbackLike, Several, as_callbacks
 from raydl.callbacks.display import displayed
-from raydl.callbacks.loggers import loggers
+from raydl.callbacks.loggers.named import loggers
 from raydl.caller import untouched
 from raydl.config.given import title
 from raydl.config.run import Run
+from raydl.core.environment.stages import RunStage, enter, heard_by
 from raydl.core.errors import Notice, require
-from raydl.core.stages import RunStage, enter, heard_by
 from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
 from raydl.round import NonFiniteError
 from raydl.run_folder import checkpoint
 from raydl.run_folder.patience import out_of_patience
 from raydl.run_folder.record import Row, read_rows, table_of
+from raydl.run_folder.results.wording import Measure
 from raydl.run_folder.resumption import (
     check_same,
     remove_if_nothing_is_done,
@@ -33,7 +34,6 @@ from raydl.run_folder.resumption import (
     stored_settings,
 )
 from raydl.run_folder.start import read_start
-from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import ClientStateLostError, ClusterError, CohortRuntime, ServerRuntime
 from raydl.signals import Interrupted, Stop, stoppable

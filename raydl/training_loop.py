@@ -12,20 +12,20 @@ from torch import nn
 from raydl.config.dials import heading
 from raydl.config.run import Run
 from raydl.core import tree
+from raydl.core.environment.extras import check_plots, has_plots
+from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError
-from raydl.core.extras import check_plots, has_plots
 from raydl.core.module import complete, frozen_parameters
-from raydl.core.stages import enter
 from raydl.core.tree import Params
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
 from raydl.run_folder.model import Which, load_from, read_parameters, remake
-from raydl.run_folder.outcome import headline, outcome
 from raydl.run_folder.patience import out_of_patience
-from raydl.run_folder.pictures import CURVES, PREDICTIONS, draw_predictions, write_picture
 from raydl.run_folder.record import Record, Row, read_rows, score_columns, table_of
+from raydl.run_folder.results.outcome import headline, outcome
+from raydl.run_folder.results.pictures import CURVES, PREDICTIONS, draw_predictions, write_picture
+from raydl.run_folder.results.wording import Measure
 from raydl.run_folder.resumption import run_yaml
-from raydl.run_folder.wording import Measure
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, RuntimeState, ServerRuntime
 from raydl.runtimes.worker.evaluation import Score
@@ -93,7 +93,7 @@ class History(NamedTuple):
             SpecError: if the packages of the extra ``plots`` are missing.
         """
         check_plots("History.plot")
-        from raydl.run_folder.curves import plot_run
+        from raydl.run_folder.results.curves import plot_run
 
         name = self.path.rpartition("/")[2].partition("?")[0]
         return plot_run(self.table, Measure.from_summary(self.summary), name)
@@ -258,11 +258,11 @@ class TrainingLoop:
         whole = complete(self._problem.task.model, params).state
         return History(table_of(self._record.rows), summary, self._folder.uri, whole)
 
-    def _draw(self, scores: Mapping[str, Score] = {}) -> None:  # noqa: B006  # never written to
+    def _draw(self, scores: Mapping[str, Score] = {}) -> None:  # never written to
         """Draws the curves so far, and what there is to see of scores, where that can be done."""
         if not (self._runtime.is_leader and has_plots()):
             return
-        from raydl.run_folder.curves import plot_run
+        from raydl.run_folder.results.curves import plot_run
 
         enter("drawing the curves")
         about = heading(self._run, self._problem.dataset.name)

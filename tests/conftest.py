@@ -52,7 +52,7 @@ def parameters_of(item: pytest.Item) -> list[object]:
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no pictures, most of a small run's time, unless a test is marked ``pictures``."""
     if request.node.get_closest_marker("pictures") is None:
-        for module in ("raydl.training_loop", "raydl.callbacks.tensorboard"):
+        for module in ("raydl.training_loop", "raydl.callbacks.loggers.tensorboard"):
             monkeypatch.setattr(f"{module}.has_plots", lambda: False)
 
 

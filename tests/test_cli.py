@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import raydl as package
-from raydl.cli.commands import COMMANDS
+from raydl.cli.usage import COMMANDS
 from raydl.config import options
 from tests.command import SMALL, done, raydl, refused, summary
 

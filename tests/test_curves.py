@@ -6,8 +6,8 @@ import pytest
 
 from raydl.config.dials import dials
 from raydl.data import ClassesPerClient, Dirichlet, Skewed
-from raydl.run_folder.curves import mean_and_spread, plot_run, plot_runs
-from raydl.run_folder.wording import Measure
+from raydl.run_folder.results.curves import mean_and_spread, plot_run, plot_runs
+from raydl.run_folder.results.wording import Measure
 
 
 def line(across, up):

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from raydl import Run
-from raydl.cli import doctor
+from raydl.cli.commands import doctor
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.auto import Auto
 from tests.command import done, raydl

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from raydl import Run, SpecError, run
-from raydl.core.extras import check_plots
+from raydl.core.environment.extras import check_plots
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -149,6 +150,8 @@ def test_the_command_scores_what_the_run_scored(digits, which):
     said = json.loads(done("predict", digits, "--which", which, "--json"))
     assert said["test_loss"] == pytest.approx(scored[f"{prefix}test_loss"], rel=1e-12)
     assert said["output"] == f"{digits}/predictions/Digits-{which}-test.parquet"
+    assert said["figure"] == f"{digits}/predictions/Digits-{which}-test.png"
+    assert Path(said["figure"]).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_row_for_each_sample(digits, tmp_path):

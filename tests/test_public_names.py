@@ -51,6 +51,16 @@ PACKAGES = {
 }
 
 
+CATALOGUES = {"raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"}  # one thing a file
+MOST = 10  # modules of a folder of machinery: more than that nobody finds
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES.keys() - CATALOGUES))
+def test_a_folder_of_machinery_is_small(package):
+    modules = [each.stem for each in PACKAGES[package].parent.glob("[!_]*.py")]
+    assert len(modules) <= MOST
+
+
 def test_every_package_that_has_public_names_is_here():
     with_names = {name for name, file in PACKAGES.items() if "\n__all__ = " in file.read_text()}
     assert with_names == PUBLIC.keys()

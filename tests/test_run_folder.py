@@ -66,6 +66,7 @@ def test_files(folder):
         "events",
         "metrics.csv",
         "metrics.parquet",
+        "predictions.png",
         "run.yaml",
         "summary.json",
     ]
@@ -105,8 +106,9 @@ def test_metrics_as_csv_are_those_of_parquet(folder):
     pd.testing.assert_frame_equal(table, pd.read_parquet(folder / "metrics.parquet"))
 
 
-def test_curves_are_drawn(folder):
-    assert (folder / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+@pytest.mark.parametrize("name", ["curves", "predictions"])
+def test_pictures_are_drawn(folder, name):
+    assert (folder / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_a_history_is_read_back_and_told_in_short(history):
@@ -158,8 +160,9 @@ def test_tensorboard_reads_the_events(history, folder, spec):
         scalars = board.Scalars(tag)
         assert [each.step for each in scalars] == [1, 2, 3, 4, 5]
         np.testing.assert_allclose([each.value for each in scalars], history.table[column])
-    assert tags["images"] == ["data/partition"]
-    assert board.Images("data/partition")[0].encoded_image_string[:4] == b"\x89PNG"
+    assert tags["images"] == ["data/partition", "predictions/test"]
+    for name in tags["images"]:
+        assert board.Images(name)[0].encoded_image_string[:4] == b"\x89PNG"
     plugins = board.summary_metadata
     assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= plugins.keys()
     content = plugins["_hparams_/session_start_info"].plugin_data.content

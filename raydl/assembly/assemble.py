@@ -13,11 +13,11 @@ from raydl.assembly.start import freeze, take_over
 from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
 from raydl.core.algorithm import RunLength
+from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError
 from raydl.core.grad import call, parameters
 from raydl.core.module import Complete
 from raydl.core.rng import forked, seed_draws
-from raydl.core.stages import enter
 from raydl.core.task import Inputs, Task, TaskSpec
 from raydl.core.tree import Params
 from raydl.data.batches import two_samples

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from raydl.core.errors import SpecError
+from raydl.core.fields.patterns import matching
 from raydl.core.module import Complete, restore
-from raydl.core.patterns import matching
 from raydl.core.tree import Params
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raydl.assembly.attributes import attributes, attributes_kept, same
-from raydl.core import compat
+from raydl.core.environment import compat
 from raydl.core.errors import SpecError, first_sentence, require
 from raydl.core.grad import Batch, call, means, parameters
 from raydl.core.module import Bound, ModuleError, frozen_parameters, submodule

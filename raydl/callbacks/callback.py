@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from raydl.config.run import Run
+from raydl.core.environment.stages import RunStage
 from raydl.core.errors import Notice, SpecError, brief
-from raydl.core.stages import RunStage
 from raydl.run_folder.record import Row
 from raydl.runtimes.problem import Problem
 from raydl.storage import Folder

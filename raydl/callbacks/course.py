@@ -12,9 +12,9 @@ from raydl.config.choices import name_of
 from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
 from raydl.config.run import Run
-from raydl.core.stages import RunStage
+from raydl.core.environment.stages import RunStage
 from raydl.run_folder.record import Row, read_rows
-from raydl.run_folder.wording import Measure, duration, size
+from raydl.run_folder.results.wording import Measure, duration, size
 from raydl.runtimes.problem import Problem
 from raydl.storage import Folder
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from raydl.callbacks.callback import Callback
 from raydl.callbacks.course import Course
 from raydl.config.run import Run
-from raydl.core.stages import RunStage
+from raydl.core.environment.stages import RunStage
 from raydl.run_folder.record import Row
 from raydl.runtimes.problem import Problem
 from raydl.storage import Folder

@@ -14,9 +14,9 @@ from rich.text import Text
 from raydl.callbacks.callback import Callback
 from raydl.callbacks.course import Course
 from raydl.config.run import Run
-from raydl.core.stages import RunStage
+from raydl.core.environment.stages import RunStage
 from raydl.run_folder.record import Row
-from raydl.run_folder.wording import duration
+from raydl.run_folder.results.wording import duration
 from raydl.runtimes.problem import Problem
 from raydl.storage import Folder
 

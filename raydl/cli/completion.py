@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from raydl.cli.commands import COMMANDS, Command
+from raydl.cli.usage import COMMANDS, Command
 from raydl.config.inventory.contents import inventory
 from raydl.config.inventory.help import words_of_a_run
 from raydl.config.names import OUTER

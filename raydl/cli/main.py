@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
-from raydl.cli.commands import COMMANDS, HELP, help_of, overview
 from raydl.cli.completion import complete, script
+from raydl.cli.usage import COMMANDS, HELP, help_of, overview
 from raydl.core.errors import SpecError, unknown
 
 

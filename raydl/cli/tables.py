@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from raydl.run_folder.wording import Measure
+from raydl.run_folder.results.wording import Measure
 
 
 def table(summaries: dict[str, dict[str, Any]]) -> Table:

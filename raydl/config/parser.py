@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from raydl.config.choices import inner
 from raydl.config.run import FROM_DATA, Model, own_options
-from raydl.core.compat import actions
+from raydl.core.environment.compat import actions
 from raydl.core.errors import SpecError
 
 

@@ -16,8 +16,8 @@ from raydl.config import choices
 from raydl.config.given import choice
 from raydl.core.algorithm import AlgorithmSpec
 from raydl.core.errors import SpecError, brief, require, unknown
-from raydl.core.kinds import plain
-from raydl.core.patterns import as_patterns
+from raydl.core.fields.kinds import plain
+from raydl.core.fields.patterns import as_patterns
 from raydl.core.spec import Spec
 from raydl.core.task import Precision, TaskSpec
 from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform

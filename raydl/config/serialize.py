@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from raydl.config.choices import CHOICES, name_of
 from raydl.config.given import isroutine, kind_of
 from raydl.config.run import Model
-from raydl.core import kinds
 from raydl.core.errors import SpecError, brief
+from raydl.core.fields import kinds
 
 _PLAIN: tuple[type[Any], ...] = (bool, int, float, str)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from raydl.core import compat
+from raydl.core.environment import compat
 from raydl.core.tree import Params
 
 

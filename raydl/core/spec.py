@@ -11,7 +11,7 @@ from inspect import isclass
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
 from raydl.core.errors import SpecError, brief, unknown
-from raydl.core.kinds import UnfitError, in_words, kind_of
+from raydl.core.fields.kinds import UnfitError, in_words, kind_of
 
 Bring: TypeAlias = Callable[[str, Any], Any]  # (field, what was given) -> the value
 

@@ -8,9 +8,7 @@ participation  Uniform, Skewed: who takes part in which round
 augmentation   CropFlip: random changes of whole batches
 transforms     Transforms: those of torchvision
 batches        the clients' samples as minibatches
-arrays         arrays, lists and columns as tensors
-frames         pandas' tables as arrays
-reading        the samples of a torch Dataset, read once
+forms          arrays, tables and data sets that are read sample by sample, brought to tensors
 own            own sources, partitions and participations that are functions, and what they give
 checks         what is wrong with what own ones give
 figures        how labels, sizes and participation fall over the clients, counted and drawn

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from raydl.core.compat import are_transforms_active
+from raydl.core.environment.compat import are_transforms_active
 from raydl.core.errors import require
 from raydl.models.tokens import check_tokens
 

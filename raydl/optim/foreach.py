@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from raydl.core import compat
+from raydl.core.environment import compat
 
 TensorList: TypeAlias = Sequence[Tensor]
 Factor: TypeAlias = float | Tensor  # a number or a tensor [] for all, or [n], one for each of n

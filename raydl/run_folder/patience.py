@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raydl.run_folder.wording import Measure
+from raydl.run_folder.results.wording import Measure
 
 
 def out_of_patience(

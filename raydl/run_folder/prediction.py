@@ -16,8 +16,8 @@ from raydl.core.errors import require
 from raydl.core.grad import apply
 from raydl.core.rng import forked, seed_draws
 from raydl.core.task import Inputs, Task
-from raydl.data.arrays import as_inputs
 from raydl.data.dataset import Dataset, Split
+from raydl.data.forms.arrays import as_inputs
 from raydl.data.sources.tensors import as_stored
 from raydl.run_folder.model import Which, load_from
 from raydl.run_folder.resumption import find_run, read_sample, read_settings

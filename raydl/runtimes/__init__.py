@@ -16,7 +16,7 @@ it; ``asynchrony``, servers that do not wait for all.
 
 from typing import TYPE_CHECKING
 
-from raydl.core.lazy import lazily
+from raydl.core.environment.lazy import lazily
 
 if TYPE_CHECKING:
     from raydl.runtimes.actors.spec import Actors

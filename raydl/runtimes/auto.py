@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from raydl.core.algorithm import Work
+from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import parameters
 from raydl.core.spec import Spec
-from raydl.core.stages import enter
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem

@@ -10,9 +10,9 @@ from rich.console import Console
 import raydl
 from raydl import Run
 from raydl.callbacks import Live, Notebook, RunStage
-from raydl.core.stages import enter, heard_by
-from raydl.run_folder.outcome import outcome
-from raydl.run_folder.wording import Measure, duration, size, title
+from raydl.core.environment.stages import enter, heard_by
+from raydl.run_folder.results.outcome import outcome
+from raydl.run_folder.results.wording import Measure, duration, size, title
 
 SMALL = {"clients": 20, "runtime": "sequential", "log": "none", "name": "a"}
 

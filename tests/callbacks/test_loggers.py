@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import raydl
 from raydl import Run, SpecError
-from raydl.callbacks.logger import charts
+from raydl.callbacks.loggers.logger import charts
 from tests.command import refused
 
 
@@ -33,7 +33,8 @@ def test_none(spec):
     folder = Path(raydl.run(spec).path)
     names = {each.name for each in folder.iterdir()}
     assert names == {
-        *("best", "checkpoints", "curves.png", "metrics.parquet", "run.yaml", "summary.json"),
+        *("best", "checkpoints", "curves.png", "metrics.parquet", "predictions.png", "run.yaml"),
+        "summary.json",
     }
 
 
@@ -104,7 +105,7 @@ def test_wandb(spec, monkeypatch):
 
 @pytest.mark.parametrize("word", ["mlflow", "wandb"])
 def test_a_missing_package_is_refused_before_any_work(spec, word, monkeypatch):
-    monkeypatch.setattr("raydl.core.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("raydl.core.environment.extras.find_spec", lambda name: None)
     with pytest.raises(SpecError, match=rf"--log {word} is given.*'raydl\[{word}\]'"):
         raydl.run(logged(spec, word))
     assert not Path(spec.storage).exists()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from raydl import Run
-from raydl.cli import doctor
+from raydl.cli.commands import doctor
 from raydl.runtimes.actors.spec import Actors
 from tests.clusters.head import head
 

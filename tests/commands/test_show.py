@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raydl.run_folder.comparison import StoredRun, by_kind, labels
+from raydl.run_folder.results.comparison import StoredRun, by_kind, labels
 from raydl.storage import Folder
 from tests.command import SMALL, done, refused, summary
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from raydl.core import compat
+from raydl.core.environment import compat
 
 
 def test_a_tensors_version_counts_what_is_written_to_it():

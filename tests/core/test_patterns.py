@@ -1,7 +1,7 @@
 import pytest
 
 from raydl.core.errors import SpecError
-from raydl.core.patterns import as_patterns, matching
+from raydl.core.fields.patterns import as_patterns, matching
 
 NAMES = ["body.0.weight", "body.0.bias", "body.1.weight", "head.weight", "head.bias"]
 

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from raydl.core.errors import SpecError
 from raydl.data import Tensors
-from raydl.data.arrays import as_inputs, as_owners, as_targets
+from raydl.data.forms.arrays import as_inputs, as_owners, as_targets
 
 FRAME = pd.DataFrame(
     {"age": [30, 40, 50], "height": [1.5, 1.75, 2.0], "smokes": [True, False, True]}

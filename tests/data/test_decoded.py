@@ -73,7 +73,7 @@ def test_several_files_are_one_table(tables):
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_cluster_writes_the_same_files(source, tmp_path):
-    from raydl.runtimes.ray_cluster.decoding import decode_on_cluster
+    from raydl.assembly.decoding import decode_on_cluster
 
     here, there = tmp_path / "here", tmp_path / "there"
     prepare(source, str(here), 1000)
@@ -85,7 +85,7 @@ def test_a_cluster_writes_the_same_files(source, tmp_path):
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_a_cluster_cannot_decode_is_told(images, tmp_path):
-    from raydl.runtimes.ray_cluster.decoding import decode_on_cluster
+    from raydl.assembly.decoding import decode_on_cluster
 
     broken = images / "ant/broken.png"
     broken.write_bytes(b"no image")

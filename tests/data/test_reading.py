@@ -11,8 +11,8 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 from raydl import Run
 from raydl.core.errors import SpecError
 from raydl.data import TorchDataset
+from raydl.data.forms.reading import read
 from raydl.data.own import load_dataset
-from raydl.data.reading import read
 
 X = torch.rand(150, 3, 4, 5, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(150) % 3

@@ -13,9 +13,9 @@ from raydl.data import Synthetic
 from raydl.tasks import Classification, NextToken, Regression, Segmentation
 from tests.odd import Plane
 from tuning.metric import ACCURACY, Metric, finite
-from tuning.sweep.agreement import common_metric
-from tuning.sweep.figures import _colors, _line, _scale
-from tuning.sweep.table import best_of, in_words
+from tuning.sweep.results.agreement import common_metric
+from tuning.sweep.results.figures import _colors, _line, _scale
+from tuning.sweep.results.table import best_of, in_words
 
 RMSE = Metric.of(Regression())
 RUN = Run(data=Synthetic(samples=40, test=4))

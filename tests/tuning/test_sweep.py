@@ -42,8 +42,8 @@ from tuning.sweep.command import main
 from tuning.sweep.lineage import Stage, newest
 from tuning.sweep.progress import LiveTable
 from tuning.sweep.resources import check_room, reserve, side_by_side
+from tuning.sweep.results.table import stages_of
 from tuning.sweep.space import Space
-from tuning.sweep.table import stages_of
 from tuning.sweep.trial import home_of
 
 BASE = Run(

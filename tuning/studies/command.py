@@ -8,8 +8,8 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from raydl.config.parser import parsing
+from raydl.core.environment.extras import check_plots
 from raydl.core.errors import SpecError, unknown
-from raydl.core.extras import check_plots
 from raydl.signals import Interrupted
 from tuning.studies.registry import STUDIES
 from tuning.studies.study import Scale, Setting, carry_out

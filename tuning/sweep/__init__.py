@@ -15,23 +15,23 @@ from rich.console import Console
 from raydl import Run
 from raydl.assembly.assemble import assemble
 from raydl.config import options
+from raydl.core.environment.extras import check_plots
 from raydl.core.errors import SpecError, require
-from raydl.core.extras import check_plots
 from raydl.runtimes.ray_cluster.cluster import connected, may_grow, total_resources
 from raydl.runtimes.ray_cluster.problem_store import StoredDataset, store_dataset
 from raydl.signals import Interrupted, Stop, stoppable
 from raydl.storage import Folder
 from tuning.metric import Metric
 from tuning.output import TableRow
-from tuning.sweep.agreement import common_metric
 from tuning.sweep.config import SweepConfig
 from tuning.sweep.lineage import Stage
 from tuning.sweep.progress import LiveTable
-from tuning.sweep.report import Outcome, score_on_test, write
 from tuning.sweep.resources import check_room, claims, side_by_side
+from tuning.sweep.results.agreement import common_metric
+from tuning.sweep.results.report import Outcome, score_on_test, write
+from tuning.sweep.results.table import TrialTable, best_of, stages_of
 from tuning.sweep.schedulers import check_exchangeable, scheduler
 from tuning.sweep.space import Settings, Space
-from tuning.sweep.table import TrialTable, best_of, stages_of
 from tuning.sweep.tuner import search
 
 __all__ = ["Outcome", "SweepConfig", "sweep"]

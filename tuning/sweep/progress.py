@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tuning.metric import Metric
 from tuning.output import TableRow
-from tuning.sweep.table import best_of, in_words
+from tuning.sweep.results.table import best_of, in_words
 
 _SHOWN = 10  # trials, the best first
 

@@ -27,9 +27,9 @@ from tuning.sweep import lineage
 from tuning.sweep.config import SweepConfig
 from tuning.sweep.lineage import Stage
 from tuning.sweep.resources import reserve
+from tuning.sweep.results.table import TrialTable, stages_of
 from tuning.sweep.schedulers import SETTINGS, rungs, scheduler, seeded, unit_of
 from tuning.sweep.space import Settings
-from tuning.sweep.table import TrialTable, stages_of
 from tuning.sweep.trial import SCORE, Job, do, home_of
 
 _SCRATCH = "tune"  # of the sweep's folder, while Tune is at work

@@ -13,10 +13,10 @@ from raydl.config.inventory.contents import Choice, Component, Inventory, Option
 from raydl.config.parser import add_options, new_parser, options_of
 from raydl.config.run import Run, usual_runtime
 from raydl.config.serialize import plain
-from raydl.core import kinds
+from raydl.core.fields import kinds
 
 COMMANDS = {  # what describes their own options; by name, for it is above this module
-    "predict": ("raydl.cli.predict:Prediction",),
+    "predict": ("raydl.cli.commands.predict:Prediction",),
     "plan": ("raydl.planning.forecast:Circumstances", "raydl.planning.outline:Outline"),
     "sweep": ("tuning.sweep.config:SweepConfig",),
     "study run": ("tuning.studies.command:run",),

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 from torch.utils.data import Dataset as MapStyle
 
+from raydl.core.environment.extras import check_huggingface
 from raydl.core.errors import SpecError, brief, require, unknown
-from raydl.core.extras import check_huggingface
-from raydl.data.arrays import as_owners, or_none
 from raydl.data.dataset import Dataset, Source, check_fractions, split_official
-from raydl.data.reading import check_processes, read
+from raydl.data.forms.arrays import as_owners, or_none
+from raydl.data.forms.reading import check_processes, read
 from raydl.data.sources.tensors import Tensors
 
 _PARTS = ("train", "validation", "test")  # of a DatasetDict

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as MapStyle
 
 from raydl.core.errors import SpecError, require
 from raydl.data.dataset import Dataset, Split, check_fractions, split_official
-from raydl.data.reading import check_processes, read
+from raydl.data.forms.reading import check_processes, read
 from raydl.data.sources.decoded import DecodedSource, Survey
 from raydl.data.sources.moments import Moments
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from raydl.core.errors import SpecError, require
-from raydl.data.arrays import as_owners
 from raydl.data.dataset import check_fractions
-from raydl.data.frames import is_number
+from raydl.data.forms.arrays import as_owners
+from raydl.data.forms.frames import is_number
 from raydl.data.sources.decoded import DecodedSource, Survey
 from raydl.data.sources.table_files import TableFile, check_columns, list_files
 

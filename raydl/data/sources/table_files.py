@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from raydl.core.errors import SpecError, require, unknown
-from raydl.data.frames import check_complete
+from raydl.data.forms.frames import check_complete
 
 if TYPE_CHECKING:
     import pandas as pd

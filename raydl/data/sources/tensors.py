@@ -9,8 +9,8 @@ from torch import Tensor
 from raydl.core import tree
 from raydl.core.errors import SpecError, require
 from raydl.core.task import Inputs
-from raydl.data.arrays import PerChannel, as_inputs, as_owners, as_scale, as_targets, or_none
 from raydl.data.dataset import PADDING, Dataset, Source, Split, check_fractions, split_stratified
+from raydl.data.forms.arrays import PerChannel, as_inputs, as_owners, as_scale, as_targets, or_none
 
 _TOKENS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
 

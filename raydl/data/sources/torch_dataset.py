@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, IterableDataset
 
 from raydl.core.errors import SpecError, brief, require
-from raydl.data.arrays import PerChannel, as_owners, as_scale, or_none
 from raydl.data.dataset import Dataset, Source, check_fractions, split_official
-from raydl.data.reading import check_processes, read
+from raydl.data.forms.arrays import PerChannel, as_owners, as_scale, or_none
+from raydl.data.forms.reading import check_processes, read
 from raydl.data.sources.tensors import Tensors
 
 

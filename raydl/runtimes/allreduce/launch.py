@@ -20,7 +20,7 @@ import torch.distributed as dist
 from ray import cloudpickle
 from ray.exceptions import RayError
 
-from raydl.core.stages import enter
+from raydl.core.environment.stages import enter
 from raydl.runtimes.allreduce.driver_link import DriverLink
 from raydl.runtimes.allreduce.runtime import AllReduceProcess
 from raydl.runtimes.problem import Problem

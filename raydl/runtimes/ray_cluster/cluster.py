@@ -13,8 +13,8 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError
-from raydl.core.stages import enter
 from raydl.runtimes.ray_cluster.compat import this_node
 from raydl.runtimes.ray_cluster.liveness import watched
 

@@ -13,9 +13,9 @@ from ray import cloudpickle
 from torch import Tensor, nn
 
 from raydl.core import tree
+from raydl.core.environment.stages import enter
 from raydl.core.grad import parameters
 from raydl.core.module import Complete, complete, has_hooks, restore
-from raydl.core.stages import enter
 from raydl.data.dataset import Dataset, Split
 from raydl.data.prepared.mapping import Place
 from raydl.data.prepared.rows import Rows

@@ -7,8 +7,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from raydl.core.environment.stages import enter
 from raydl.core.errors import Notice, SpecError
-from raydl.core.stages import enter
 from raydl.runtimes.runtime import ClusterError
 
 _ATTEMPTS = 3  # of a worker to start, one after the other

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from raydl.core import tree
-from raydl.core.compat import BATCH_NORMS, RUNNING_NORMS
+from raydl.core.environment.compat import BATCH_NORMS, RUNNING_NORMS
 from raydl.core.errors import SpecError, first_sentence
 from raydl.core.grad import Batch, Gradients, eager, functional, parameters
 from raydl.core.module import submodule

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from raydl.cli.arguments import take_option
 from raydl.core.errors import SpecError, unknown
-from raydl.run_folder.comparison import StoredRun, by_kind, differing, runs_of
+from raydl.run_folder.results.comparison import StoredRun, by_kind, differing, runs_of
+from raydl.run_folder.results.wording import Measure, title
 from raydl.run_folder.resumption import find_run
-from raydl.run_folder.wording import Measure, title
 from raydl.storage import Folder
 
 _COSTS = ("train_loss", "rounds", "wall_seconds", "bytes_up")

@@ -13,16 +13,16 @@ from raydl.cli.tables import table
 from raydl.config import options
 from raydl.config.given import title
 from raydl.config.parser import parsing
-from raydl.core.compat import actions
+from raydl.core.environment.compat import actions
+from raydl.core.environment.extras import has_plots
 from raydl.core.errors import SpecError
-from raydl.core.extras import has_plots
 from raydl.data.checks import check_dataset
 from raydl.data.dataset import Source
 from raydl.data.own import load_dataset
 from raydl.run_folder.model import Which
-from raydl.run_folder.pictures import draw_predictions
 from raydl.run_folder.prediction import read_trained, write_predictions
 from raydl.run_folder.record import score_columns
+from raydl.run_folder.results.pictures import draw_predictions
 from raydl.run_folder.resumption import find_run, only_in_python, read_settings
 from raydl.storage import Folder, StorageError
 

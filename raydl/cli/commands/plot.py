@@ -5,12 +5,12 @@ from pathlib import Path
 from rich.console import Console
 
 from raydl.cli.arguments import take_option
+from raydl.core.environment.extras import check_plots
 from raydl.core.errors import SpecError, require, unknown
-from raydl.core.extras import check_plots
-from raydl.run_folder.comparison import StoredRun, by_kind, labels
-from raydl.run_folder.curves import plot_runs
+from raydl.run_folder.results.comparison import StoredRun, by_kind, labels
+from raydl.run_folder.results.curves import plot_runs
+from raydl.run_folder.results.wording import title
 from raydl.run_folder.resumption import find_run
-from raydl.run_folder.wording import title
 
 _ACROSS = ("round", "samples", "epochs", "bytes_up", "bytes_down", "simulated_seconds")
 _ALSO_ACROSS = ("wall_seconds", "local_steps", "messages")

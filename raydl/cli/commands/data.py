@@ -14,8 +14,8 @@ from raydl.config import options
 from raydl.config.dials import dials
 from raydl.config.given import title
 from raydl.config.run import Run
+from raydl.core.environment.extras import check_plots
 from raydl.core.errors import SpecError
-from raydl.core.extras import check_plots
 from raydl.data import label_counts, plot_participation, plot_partition, prepare
 from raydl.data.own import load_dataset
 from raydl.data.prepared.verify import verify
@@ -66,8 +66,8 @@ def write(argv: list[str]) -> int:
     if not on_ray:
         prepare(spec.data, uri)
     elif isinstance(spec.data, DecodedSource):
+        from raydl.assembly.decoding import decode_on_cluster
         from raydl.runtimes.ray_cluster.cluster import connected
-        from raydl.runtimes.ray_cluster.decoding import decode_on_cluster
 
         with connected(getattr(spec.runtime, "address", None), os.cpu_count() or 1):
             prepare(spec.data, uri, decode=decode_on_cluster)

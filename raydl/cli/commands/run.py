@@ -16,7 +16,7 @@ from raydl.config.options import to_mapping
 from raydl.config.run import Run
 from raydl.core.errors import Notice
 from raydl.round import NonFiniteError
-from raydl.run_folder.outcome import outcome
+from raydl.run_folder.results.outcome import outcome
 from raydl.runtimes.ray_cluster.liveness import exiting
 from raydl.runtimes.runtime import ClusterError
 from raydl.signals import Interrupted

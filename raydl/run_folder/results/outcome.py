@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from raydl.run_folder.wording import Measure, duration, size, title
+from raydl.run_folder.results.wording import Measure, duration, size, title
 
 _SPARE = {  # told only where there was any
     "dropped": "updates that were not finite",

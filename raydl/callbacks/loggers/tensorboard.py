@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raydl.callbacks.logger import Logger, chart, charts, settings_of
+from raydl.callbacks.loggers.logger import Logger, chart, charts, settings_of
 from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
-from raydl.core.extras import has_plots
-from raydl.run_folder.pictures import PREDICTIONS
+from raydl.core.environment.extras import has_plots
 from raydl.run_folder.record import Row
+from raydl.run_folder.results.pictures import PREDICTIONS
 from raydl.storage import Folder
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from raydl.config import options
 from raydl.config.dials import heading
 from raydl.core.errors import SpecError
 from raydl.run_folder.record import read_rows, table_of
+from raydl.run_folder.results.wording import Measure
 from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME, read_settings
-from raydl.run_folder.wording import Measure
 from raydl.storage import Folder
 
 _USUAL = {"clients": 100, "rounds": 30, "evaluation.every": 1}  # of runs that left them open

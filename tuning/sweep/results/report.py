@@ -11,9 +11,9 @@ from raydl.config import options
 from raydl.storage import Folder
 from tuning.metric import Metric
 from tuning.output import TableRow, markdown
-from tuning.sweep.figures import draw
+from tuning.sweep.results.figures import draw
+from tuning.sweep.results.table import stages_of
 from tuning.sweep.space import Space
-from tuning.sweep.table import stages_of
 
 _COLUMNS = ["round", "local_steps", "bytes_up", "wall_seconds"]
 
@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     """What a sweep came to.
 
     Attributes:
-        trials: a row each; see `tuning.sweep.table.TrialTable`.
+        trials: a row each; see `tuning.sweep.results.table.TrialTable`.
         best: the row of the finished trial that did best in validation; None if none finished.
         winner: the rows of its runs with several seeds, scored on the test set.
         path: of the sweep's folder.

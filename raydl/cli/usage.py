@@ -37,7 +37,7 @@ _RESUME = {
 
 COMMANDS = {
     "run": Command(
-        "raydl.cli.run:main",
+        "raydl.cli.commands.run:main",
         "[OPTION ...]",
         "train; without options, 100 clients on scikit-learn's digits",
         "Trains a model by a distributed or federated algorithm. Every option has a default; "
@@ -53,7 +53,7 @@ COMMANDS = {
         of_a_run=True,
     ),
     "show": Command(
-        "raydl.cli.show:main",
+        "raydl.cli.commands.show:main",
         "[RUN ...] [--sort COLUMN]",
         "what runs came to, a row for each",
         "Lays runs side by side: what they came to, and the settings in which they differ; below "
@@ -67,7 +67,7 @@ COMMANDS = {
         },
     ),
     "plot": Command(
-        "raydl.cli.plot:main",
+        "raydl.cli.commands.plot:main",
         "RUN ... [--x COLUMN] [--y COLUMN] [--out FILE]",
         "draw runs over rounds, samples, bytes or seconds",
         "Draws a line for each run; of runs that differ in their seeds alone, the mean and a band "
@@ -81,7 +81,7 @@ COMMANDS = {
         },
     ),
     "predict": Command(
-        "raydl.cli.predict:main",
+        "raydl.cli.commands.predict:main",
         "RUN [OPTION ...]",
         "what a run's model says of each sample, as Parquet, and its score",
         "Writes a row for each sample of a split: its target, and of a classifier the predicted "
@@ -95,7 +95,7 @@ COMMANDS = {
         of_a_run=True,
     ),
     "plan": Command(
-        "raydl.cli.plan:main",
+        "raydl.cli.commands.plan:main",
         "[OPTION ...]",
         "what a run will send, how long that takes, what it costs",
         "What a run will send, how long that takes, what it costs, and with how many workers it "
@@ -112,7 +112,7 @@ COMMANDS = {
         of_a_run=True,
     ),
     "data show": Command(
-        "raydl.cli.data:show",
+        "raydl.cli.commands.data:show",
         "[OPTION ...]",
         "how labels and sizes fall over the clients, as a table and a PNG",
         "Of the options of raydl run, --data, --partition, --participation, --clients and --seed "
@@ -121,7 +121,7 @@ COMMANDS = {
         of_a_run=True,
     ),
     "data prepare": Command(
-        "raydl.cli.data:write",
+        "raydl.cli.commands.data:write",
         "URI [OPTION ...]",
         "write a data set to files that are mapped, for --data Prepared",
         "URI is the folder to be written: a path, or a URI such as s3://bucket/folder. Of the "
@@ -133,7 +133,7 @@ COMMANDS = {
         of_a_run=True,
     ),
     "data check": Command(
-        "raydl.cli.data:check",
+        "raydl.cli.commands.data:check",
         "URI",
         "compare every byte of a prepared folder with what was written",
         "A run looks at the sizes and the ends of the files as it begins; this reads them whole. "
@@ -164,7 +164,7 @@ COMMANDS = {
         "`raydl study list` names the studies.",
     ),
     "doctor": Command(
-        "raydl.cli.doctor:main",
+        "raydl.cli.commands.doctor:main",
         "[OPTION ...]",
         "whether installation, cluster, storage and data are in order",
         "Examines whether a run with these options finds what it needs; of the options of raydl "

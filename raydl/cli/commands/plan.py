@@ -11,9 +11,9 @@ from rich.console import Console
 from raydl.cli.arguments import key_of, parse_run, split_options
 from raydl.cli.tables import table
 from raydl.config.parser import parsing
-from raydl.core.compat import actions
+from raydl.core.environment.compat import actions
+from raydl.core.environment.extras import check_plots
 from raydl.core.errors import SpecError, require, unknown
-from raydl.core.extras import check_plots
 from raydl.planning.forecast import Circumstances, Figures
 from raydl.planning.outline import Outline, of_outline
 from raydl.planning.run import of_run

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from raydl.core.errors import SpecError, brief, first_sentence, require
 from raydl.core.rng import forked, seed_draws
 from raydl.core.task import Inputs
-from raydl.data.arrays import as_inputs, as_targets
+from raydl.data.forms.arrays import as_inputs, as_targets
 
 _BATCH = 64  # samples that one process reads at a time
 _PATIENCE = 2.0  # seconds of one process; what takes longer is read by several

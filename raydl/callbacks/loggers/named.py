@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from raydl.callbacks.logger import Logger
+from raydl.callbacks.loggers.logger import Logger
 from raydl.config.run import Run
 
 _CLASSES = {"csv": "CSV", "tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "WandB"}
@@ -14,6 +14,5 @@ def loggers(run: Run) -> list[Logger]:
     Raises:
         SpecError: if a package is missing.
     """
-    return [
-        getattr(import_module(f"raydl.callbacks.{word}"), _CLASSES[word])() for word in run.loggers
-    ]
+    classes = ((import_module(f"raydl.callbacks.loggers.{each}"), each) for each in run.loggers)
+    return [getattr(module, _CLASSES[word])() for module, word in classes]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from raydl.callbacks.tensorboard import Board
+from raydl.callbacks.loggers.tensorboard import Board
 from raydl.storage import Folder
 from tuning.metric import Metric, finite
 from tuning.output import TableRow

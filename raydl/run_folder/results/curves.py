@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from raydl import drawing
-from raydl.run_folder.wording import SPLITS, UNITS, Measure
-from raydl.run_folder.wording import title as in_words
+from raydl.run_folder.results.wording import SPLITS, UNITS, Measure
+from raydl.run_folder.results.wording import title as in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from raydl.callbacks.callback import Callback
 from raydl.config import options
 from raydl.config.run import Run
 from raydl.run_folder.record import Row
+from raydl.run_folder.results.wording import SPLITS, Measure
 from raydl.run_folder.resumption import CHANGEABLE_ON_RESUME
-from raydl.run_folder.wording import SPLITS, Measure
 from raydl.runtimes.problem import Problem
 from raydl.storage import Folder
 

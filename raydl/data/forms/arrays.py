@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from raydl.core.errors import SpecError, brief
 from raydl.core.task import Inputs
-from raydl.data import frames
 from raydl.data.dataset import PADDING
+from raydl.data.forms import frames
 
 PerChannel: TypeAlias = tuple[float, ...]  # a number for each channel or feature, or one for all
 

@@ -6,7 +6,7 @@ from inspect import isclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
-from raydl.core.compat import is_protocol
+from raydl.core.environment.compat import is_protocol
 
 Kind: TypeAlias = Callable[[Any], Any]  # what was given -> the value; raises UnfitError
 

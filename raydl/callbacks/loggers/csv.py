@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from raydl.callbacks.logger import Logger
+from raydl.callbacks.loggers.logger import Logger
 from raydl.run_folder.record import Row, read_rows, table_of
 
 if TYPE_CHECKING:

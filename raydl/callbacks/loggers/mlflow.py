@@ -5,9 +5,9 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from raydl.callbacks.logger import Logger, charts, settings_of
+from raydl.callbacks.loggers.logger import Logger, charts, settings_of
 from raydl.config.dials import learning_rate
-from raydl.core.extras import check_extra
+from raydl.core.environment.extras import check_extra
 from raydl.run_folder.record import Row
 from raydl.signals import Interrupted
 
