@@ -4,7 +4,9 @@ import re
 import runpy
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -60,3 +62,13 @@ def test_a_parameter_server_by_hand_and_the_librarys(printed):
     reached = [float(each) for each in re.findall(r"test accuracy (\S+) %", said)]
     assert len(reached) == 2
     assert min(reached) > 85
+
+
+def test_the_notebook(tmp_path):
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    resources = {"metadata": {"path": tmp_path}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    outputs = [each for cell in notebook.cells for each in cell.get("outputs", ())]
+    (told,) = (each.text for each in outputs if each.output_type == "stream")
+    assert float(re.match(r"right: ([\d.]+)% of 359 images", told)[1]) > 85
+    assert sum("image/png" in each.get("data", ()) for each in outputs) == 2

@@ -11,8 +11,13 @@ class SpecError(ValueError):
     """Something was asked for that cannot be run.
 
     The message names what was given, what is allowed and what to do. It is raised before any work
-    starts; the command line prints it without a traceback and exits with 2.
+    starts; the command line prints it without a traceback and exits with 2, and a notebook shows
+    it without one.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a traceback's place."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class Notice(UserWarning):
