@@ -15,7 +15,7 @@ from operator import itemgetter
 
 import raydl
 from raydl.core import tree
-from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, Client, Plan, RunLength
+from raydl.core.algorithm import UNKNOWN_SCOPE, Algorithm, Client, Plan, Scope
 from raydl.core.reduce import mean
 from raydl.runtimes.local.spec import Sequential
 
@@ -30,7 +30,7 @@ class SignSGD:
 
     lr: float = 0.003
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with this rate, whatever the length of the run."""
 
         def step(gradient, local, batch):

@@ -276,7 +276,7 @@ def own_module(tmp_path, monkeypatch):
         "@dataclass(frozen=True)\n"
         "class Own:\n"
         "    strength: float = 1.0\n"
-        "    def build(self, budget): return FedAvg(lr=self.strength).build()\n"
+        "    def build(self, scope): return FedAvg(lr=self.strength).build()\n"
         "class Net(nn.Sequential):\n"
         "    def __init__(self, classes, width: int = 4, act=nn.ReLU):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(64, width), act(),\n"

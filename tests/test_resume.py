@@ -33,7 +33,7 @@ class Keeping:
 
     lr: float = 0.1
 
-    def build(self, budget) -> Algorithm:
+    def build(self, scope) -> Algorithm:
         return keeping(Plan(batch_size=16), self.lr)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 import raydl
 from raydl import Model, Run, SpecError
 from raydl.algorithms import FedAvg
-from raydl.core.algorithm import UNKNOWN_LENGTH, Plan, Work
+from raydl.core.algorithm import UNKNOWN_SCOPE, Plan, Work
 from raydl.data import Split, Tensors
 from raydl.data.batches import ClientData, two_samples
 from raydl.data.checks import check_augmentation, check_dataset
@@ -50,7 +50,7 @@ class Lazy(Several):
 def problem(**options):
     with seeded():
         model = Several(DATA.shape, DATA.classes)
-    algorithm = FedAvg(batch_size=4, epochs=1).build(UNKNOWN_LENGTH)
+    algorithm = FedAvg(batch_size=4, epochs=1).build(UNKNOWN_SCOPE)
     return federation(algorithm, model, DATA, clients=6, **options)
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from raydl.algorithms import FedAsync, FedAvg, FedSGD, LocalSGD
-from raydl.core.algorithm import Plan, RunLength
+from raydl.core.algorithm import Plan, Scope
 from raydl.optim import SGD
 from raydl.optim.schedule import Constant
 from raydl.runtimes.asynchrony.consistency import Asynchronous, StaleSynchronous, Synchronous
@@ -20,7 +20,7 @@ EQUAL = {  # every client takes as many steps
     "FedAvg": FedAvg(steps=3, batch_size=16).build(),
     "FedSGD": FedSGD(lr=0.3).build(),
     "FedAsync": FedAsync(steps=3, batch_size=16, mixing=0.5).build(),
-    "LocalSGD": WORKERS.build(RunLength()),
+    "LocalSGD": WORKERS.build(Scope()),
     "keeping": keeping(Plan(16, steps=3), lr=0.05),
 }
 ALGORITHMS = EQUAL | {"FedAvg by epochs": FedAvg(epochs=1, batch_size=16).build()}

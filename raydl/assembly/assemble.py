@@ -12,7 +12,7 @@ from raydl.assembly.compatibility import check_client, check_minibatches, check_
 from raydl.assembly.start import freeze, take_over
 from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
-from raydl.core.algorithm import RunLength
+from raydl.core.algorithm import Scope
 from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError
 from raydl.core.grad import call, parameters
@@ -79,7 +79,7 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
         take_over(module, model.from_, start, model.fresh)
     task, hidden = try_out(Task(module, spec, run.precision, run.microbatch), dataset, run.seed)
     _check_shards(run, partition)
-    algorithm = run.algorithm.build(budget(run, dataset))
+    algorithm = run.algorithm.build(scope_of(run, dataset, partition))
     check_processes(run.runtime, algorithm, task, hidden)
     problem = Problem(
         algorithm=algorithm,
@@ -123,12 +123,13 @@ def count_clients(run: Run, dataset: Dataset) -> Run:
     return replace(run, clients=natural(dataset.owners.numpy()))
 
 
-def budget(run: Run, dataset: Dataset) -> RunLength:
-    """How long the run is to be, for an algorithm that plans ahead."""
+def scope_of(run: Run, dataset: Dataset, partition: Partition) -> Scope:
+    """What the run's algorithm is built for."""
     updates = run.runtime.updates(len(next(run.cohorts())), run.population)
     epoch = len(dataset.train.targets) / updates
     samples = None if run.epochs is None else run.epochs * epoch
-    return RunLength(run.last_round, samples, epoch, updates)
+    sizes = torch.from_numpy(partition.sizes)
+    return Scope(run.last_round, samples, epoch, updates, sizes)
 
 
 def task_of(run: Run, dataset: Dataset) -> TaskSpec:

@@ -209,8 +209,10 @@ class Algorithm(NamedTuple):
     elementwise: bool = False
 
 
-class RunLength(NamedTuple):
-    """How long a run is to be, as far as that is known before it begins.
+class Scope(NamedTuple):
+    """What an algorithm is built for: how long the run is to be, and who there is to train.
+
+    Whatever is not known before the run begins is None.
 
     Attributes:
         rounds: at most; None if the samples alone decide.
@@ -219,21 +221,28 @@ class RunLength(NamedTuple):
         epoch: samples of a client, if the training set falls to a cohort; None if that is open.
         updates: that make a step of the server, and are what is meant by a cohort here; None if
             those are one of each client that takes part.
+        sizes: samples of each of the N clients, int64 [N].
     """
 
     rounds: int | None = None
     samples: float | None = None
     epoch: float | None = None
     updates: int | None = None
+    sizes: Tensor | None = None
+
+    @property
+    def clients(self) -> int | None:
+        """Number of clients there are (N), of which a cohort takes part in a round."""
+        return None if self.sizes is None else len(self.sizes)
 
 
-UNKNOWN_LENGTH = RunLength()  # of a run that ends when it is told to
+UNKNOWN_SCOPE = Scope()  # of a run by whoever calls it, until they have enough
 
 
 class AlgorithmSpec(Spec, ABC, field="algorithm"):
     """The hyperparameters of an algorithm: a frozen dataclass that builds the value.
 
-    An own one need not be a subclass: an object with ``build(budget)`` is one.
+    An own one need not be a subclass: an object with ``build(scope)`` is one.
 
     Attributes:
         usual_runtime: word of ``--runtime`` for a run that names none.
@@ -247,5 +256,5 @@ class AlgorithmSpec(Spec, ABC, field="algorithm"):
         return None
 
     @abstractmethod
-    def build(self, budget: RunLength) -> Algorithm:
-        """The algorithm with these hyperparameters, for a run of such a length."""
+    def build(self, scope: Scope) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a scope."""

@@ -7,7 +7,7 @@ from torch import nn
 from raydl import Model, Run
 from raydl.algorithms import DataParallel
 from raydl.assembly.assemble import assemble
-from raydl.core.algorithm import Plan, RunLength, Work
+from raydl.core.algorithm import Plan, Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID, Digits
@@ -21,7 +21,7 @@ SAMPLES = len(digits().train.targets)
 
 
 def run(spec, epochs=2.0, rounds=3, **options):
-    algorithm = spec.build(RunLength(samples=epochs * SAMPLES, epoch=SAMPLES))
+    algorithm = spec.build(Scope(samples=epochs * SAMPLES, epoch=SAMPLES))
     problem = federation(algorithm, partition=IID(), clients=1, **options)
     history = train(problem, LocalRuntime(problem), rounds, fraction=1.0)
     return problem, history

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from raydl.algorithms import HierarchicalLocalSGD, LocalSGD
-from raydl.core.algorithm import Plan, RunLength, Work
+from raydl.core.algorithm import Plan, Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID
@@ -26,7 +26,7 @@ WORKERS, BATCH, TOTAL = 4, 20, 24
 
 def trained(spec, batched=False):
     """The problem and its parameters after ``TOTAL`` steps of each worker."""
-    algorithm = spec.build(RunLength(samples=TOTAL * BATCH))
+    algorithm = spec.build(Scope(samples=TOTAL * BATCH))
     problem = federation(algorithm, partition=IID(), clients=WORKERS)
     state = algorithm.init(parameters(problem.task.model))
     loop = rounds(

@@ -26,7 +26,7 @@ from raydl.assembly.assemble import assemble
 from raydl.caller import untouched
 from raydl.config.choices import CHOICES
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, RunLength, Update, Work
+from raydl.core.algorithm import Algorithm, Scope, Update, Work
 from raydl.core.grad import parameters
 from raydl.core.module import complete
 from raydl.core.reduce import sole
@@ -124,7 +124,7 @@ SPECS = {
 
 
 BUILT = {
-    name: spec.build(RunLength(rounds=ROUNDS, samples=1e3, epoch=1e3, updates=4))
+    name: spec.build(Scope(rounds=ROUNDS, samples=1e3, epoch=1e3, updates=4))
     for name, spec in SPECS.items()
 }
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]

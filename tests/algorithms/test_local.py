@@ -13,7 +13,7 @@ from torch import nn
 from raydl.algorithms import DiLoCo, LocalSGD, SlowMo
 from raydl.algorithms.distributed import intervals
 from raydl.core import tree
-from raydl.core.algorithm import Plan, RunLength, Work
+from raydl.core.algorithm import Plan, Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID, CropFlip
@@ -31,7 +31,7 @@ BATCH = 20
 
 def workers(spec, model=None, **options):
     """The problem that a method's workers share for ``TOTAL`` steps each."""
-    algorithm = spec.build(RunLength(samples=TOTAL * spec.batch_size))
+    algorithm = spec.build(Scope(samples=TOTAL * spec.batch_size))
     return federation(algorithm, model, partition=IID(), clients=spec.workers, **options)
 
 
@@ -200,7 +200,7 @@ def test_what_becomes_of_the_momentum_matters():
 
 
 def test_an_optimizer_that_finds_nothing_to_adapt_is_refused():
-    algorithm = LocalSGD(2, LARS(), batch_size=BATCH).build(RunLength(samples=TOTAL * BATCH))
+    algorithm = LocalSGD(2, LARS(), batch_size=BATCH).build(Scope(samples=TOTAL * BATCH))
     with pytest.raises(SpecError, match="LARS"):
         algorithm.init({"scale": torch.ones(3), "shift": torch.zeros(3)})
 

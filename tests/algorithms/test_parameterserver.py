@@ -9,7 +9,7 @@ from torch import nn
 
 from raydl.algorithms import EASGD, ParameterServer
 from raydl.core import tree
-from raydl.core.algorithm import Plan, RunLength, Work
+from raydl.core.algorithm import Plan, Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID
@@ -24,7 +24,7 @@ BATCH, STEPS = 20, 12
 
 
 def workers(spec):
-    algorithm = spec.build(RunLength(samples=STEPS * BATCH))
+    algorithm = spec.build(Scope(samples=STEPS * BATCH))
     return federation(algorithm, partition=IID(), clients=spec.workers)
 
 
@@ -127,9 +127,7 @@ def test_a_round_of_several_exchanges_is_as_many_rounds():
 
 
 def test_the_schedule_follows_the_workers_steps_even_if_some_pushes_are_missing():
-    algorithm = ParameterServer(4, SGD(lr=1.0), Cosine(), 10, exchanges=1).build(
-        RunLength(rounds=8)
-    )
+    algorithm = ParameterServer(4, SGD(lr=1.0), Cosine(), 10, exchanges=1).build(Scope(rounds=8))
     state = algorithm.init({"w": torch.zeros(2)})
     push = {"grads": {"w": torch.ones(2)}, "buffers": {}, "pushes": torch.tensor(2.0)}
     rates = []

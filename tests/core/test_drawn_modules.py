@@ -7,7 +7,7 @@ from torch import nn
 
 from raydl.algorithms import LocalSGD
 from raydl.assembly.trial import try_out
-from raydl.core.algorithm import RunLength, Work
+from raydl.core.algorithm import Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.core.task import Task
@@ -106,7 +106,7 @@ def test_a_few_steps_are_torchs(layers, tied, frozen, momentum, decay):
     algorithm = LocalSGD(1, spec, schedule.Constant(), batch_size=6, steps=3)
     parts = IID().assign(DATA.train.targets.numpy(), 1, 0)
     task = try_out(Task(made(), Classification()), DATA).task
-    problem = Problem(algorithm.build(RunLength(epoch=24)), task, DATA, parts)
+    problem = Problem(algorithm.build(Scope(epoch=24)), task, DATA, parts)
     plan = problem.algorithm.plan(problem.algorithm.init(parameters(task.model)))
 
     model = made().train()

@@ -6,7 +6,7 @@ from torch import nn
 
 from raydl.algorithms import LocalSGD
 from raydl.assembly.trial import try_out
-from raydl.core.algorithm import RunLength, Work
+from raydl.core.algorithm import Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.core.task import Task
@@ -51,7 +51,7 @@ def problem_of(name: str, algorithm) -> Problem:
     dataset = data(ZOO[name][0])
     task = try_out(Task(made(name), Classification()), dataset).task
     parts = IID().assign(dataset.train.targets.numpy(), 1, 0)
-    return Problem(algorithm.build(RunLength(epoch=24)), task, dataset, parts)
+    return Problem(algorithm.build(Scope(epoch=24)), task, dataset, parts)
 
 
 def by_torch(name: str, problem: Problem, optimizer) -> nn.Module:

@@ -8,7 +8,7 @@ from torch import nn
 
 from raydl.algorithms import FedAvg
 from raydl.assembly.trial import try_out
-from raydl.core.algorithm import RunLength, Work
+from raydl.core.algorithm import Scope, Work
 from raydl.core.errors import SpecError
 from raydl.core.task import Task
 from raydl.data import Tensors
@@ -140,7 +140,7 @@ def problem(model, clients=12):
     """Clients who count upwards, from where they like, and predict what comes next."""
     whole = (torch.arange(T + 1) + torch.arange(96)[:, None]) % V
     dataset = Tensors(whole[:, :-1], whole[:, 1:], validation=0, test=0).load()
-    algorithm = FedAvg(lr=LR, epochs=1, batch_size=4).build(RunLength())
+    algorithm = FedAvg(lr=LR, epochs=1, batch_size=4).build(Scope())
     task = try_out(Task(model, NextToken()), dataset).task
     return federation(algorithm, task.model, dataset, clients=clients)
 

@@ -13,7 +13,7 @@ import raydl
 from raydl import Checkpointing, Model, Run
 from raydl.algorithms import DataParallel, FedAvg
 from raydl.algorithms.distributed.hooks import BF16, PowerSGD
-from raydl.core.algorithm import RunLength
+from raydl.core.algorithm import Scope
 from raydl.core.errors import SpecError
 from raydl.core.grad import parameters
 from raydl.data import Digits
@@ -177,8 +177,8 @@ def test_sigkill_of_the_driver(cluster_address, tmp_path):
 class NoSum(FedAvg):
     """One whose updates are put together in a way that an all-reduce cannot."""
 
-    def build(self, *budget):
-        algorithm = super().build(*budget)
+    def build(self, *scope):
+        algorithm = super().build(*scope)
         return algorithm._replace(reduce=algorithm.reduce._replace(additive=False))
 
 
@@ -204,7 +204,7 @@ def test_what_cannot_be_is_refused_before_ray_starts(tmp_path, monkeypatch):
 
 def begin_differently(rank, rendezvous):
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
-    problem = federation(ALGORITHM.build(RunLength(rounds=1)), clients=1)
+    problem = federation(ALGORITHM.build(Scope(rounds=1)), clients=1)
     process = Process(problem)
     params = parameters(problem.task.model)
     state = problem.algorithm.init({name: leaf + rank for name, leaf in params.items()})

@@ -21,7 +21,7 @@ from raydl.algorithms import EASGD, FedAvg, ParameterServer
 from raydl.assembly.assemble import assemble
 from raydl.communication import collectives
 from raydl.core import tree
-from raydl.core.algorithm import Plan, RunLength, Update, Work
+from raydl.core.algorithm import Plan, Scope, Update, Work
 from raydl.core.errors import Notice, SpecError
 from raydl.core.grad import parameters
 from raydl.data import IID, Synthetic
@@ -60,9 +60,7 @@ def loop(problem, runtime, start=0, state=None):
 
 
 def workers(spec, **options):
-    return federation(
-        spec.build(RunLength(rounds=3)), partition=IID(), clients=spec.workers, **options
-    )
+    return federation(spec.build(Scope(rounds=3)), partition=IID(), clients=spec.workers, **options)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from raydl.algorithms.distributed.hooks import AnyHook, Plain
 from raydl.algorithms.distributed.localsgd import LocalSGD
-from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, AlgorithmSpec, RunLength
+from raydl.core.algorithm import UNKNOWN_SCOPE, Algorithm, AlgorithmSpec, Scope
 from raydl.core.errors import SpecError, require
 from raydl.optim import SGD, AnyOptimizer, schedule
 from raydl.optim.scaling import Scaling, scale_rate
@@ -52,8 +52,8 @@ class DataParallel(AlgorithmSpec):
         require(known, "algorithm.steps", self.steps, "1 or larger, or null for an epoch")
         scale_rate(self.optimizer.lr, self.batch_size, self.base_batch, self.scaling)
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
-        """The algorithm with these hyperparameters, for a run of such a length.
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a scope.
 
         Raises:
             SpecError: if a round is to be an epoch, or the rate follows the run's length, and
@@ -61,10 +61,10 @@ class DataParallel(AlgorithmSpec):
         """
         steps = self.steps
         if steps is None:
-            if budget.epoch is None:
+            if scope.epoch is None:
                 raise SpecError("algorithm.steps is an epoch, whose length is open; give a number")
-            steps = ceil(budget.epoch / min(self.batch_size, budget.epoch))
+            steps = ceil(scope.epoch / min(self.batch_size, scope.epoch))
         lr = scale_rate(self.optimizer.lr, self.batch_size, self.base_batch, self.scaling)
         optimizer = replace(self.optimizer, lr=lr)  # type: ignore[call-arg]  # a field of every optimizer
         alone = LocalSGD(1, optimizer, self.schedule, self.batch_size, steps)
-        return alone.build(budget)._replace(hook=self.hook)
+        return alone.build(scope)._replace(hook=self.hook)

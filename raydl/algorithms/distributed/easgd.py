@@ -20,7 +20,7 @@ import torch
 from raydl.algorithms.distributed.parameterserver import exchanges_of
 from raydl.core import tree
 from raydl.core.algorithm import (
-    UNKNOWN_LENGTH,
+    UNKNOWN_SCOPE,
     Algorithm,
     AlgorithmSpec,
     Client,
@@ -28,7 +28,7 @@ from raydl.core.algorithm import (
     LocalState,
     Message,
     Plan,
-    RunLength,
+    Scope,
     ServerState,
 )
 from raydl.core.errors import require
@@ -73,13 +73,13 @@ class EASGD(AlgorithmSpec):
         allowed = "above 0 and below 1, or null"
         require(rate is None or 0 < rate < 1, "algorithm.moving_rate", rate, allowed)
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
-        """The algorithm with these hyperparameters, for a run of such a length.
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a scope.
 
         Raises:
             SpecError: if a round is to be an epoch, and nobody knows how long that is.
         """
-        exchanges = exchanges_of(self.exchanges, budget, self.batch_size * self.steps)
+        exchanges = exchanges_of(self.exchanges, scope, self.batch_size * self.steps)
         plan = Plan(self.batch_size, steps=self.steps, server_steps=exchanges)
         rate = 0.9 / self.workers if self.moving_rate is None else self.moving_rate
         rule = self.optimizer.rule()

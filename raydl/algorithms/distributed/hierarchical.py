@@ -13,7 +13,7 @@ import torch
 
 from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.core import tree
-from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, Reduced, RunLength, ServerState
+from raydl.core.algorithm import UNKNOWN_SCOPE, Algorithm, Reduced, Scope, ServerState
 from raydl.core.errors import require
 from raydl.core.grad import Metrics
 from raydl.core.reduce import grouped
@@ -38,13 +38,13 @@ class HierarchicalLocalSGD(LocalSGD):
         require(equal, "algorithm.groups", self.groups, f"a divisor of the {self.workers} workers")
         require(self.every >= 1, "algorithm.every", self.every, "1 or larger")
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
-        """The algorithm with these hyperparameters, for a run of such a length.
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a scope.
 
         Raises:
             SpecError: if the local steps or the rate follow the run's length, and it is open.
         """
-        own = super().build(budget)  # of each group
+        own = super().build(scope)  # of each group
         names = [str(number) for number in range(self.groups)]
 
         def group(worker: int) -> int:

@@ -33,7 +33,7 @@ from raydl.core.algorithm import (
     Message,
     Plan,
     Reduced,
-    RunLength,
+    Scope,
     ServerState,
 )
 from raydl.core.grad import Batch, Gradient, Metrics
@@ -139,17 +139,17 @@ def local_method(
     )
 
 
-def total_steps(budget: RunLength, batch_size: int, steps: int | None) -> int | None:
+def total_steps(scope: Scope, batch_size: int, steps: int | None) -> int | None:
     """The steps that each worker takes over a run.
 
     Args:
-        budget: how long the run is.
+        scope: how long the run is.
         batch_size: samples of a minibatch.
         steps: of every round, if they are the same.
     """
-    if budget.samples is not None:
-        return max(1, ceil(budget.samples / batch_size))
-    return None if steps is None or budget.rounds is None else budget.rounds * steps
+    if scope.samples is not None:
+        return max(1, ceil(scope.samples / batch_size))
+    return None if steps is None or scope.rounds is None else scope.rounds * steps
 
 
 def _worker(inner: UpdateRule, rate: RateSchedule, at_sync: AtSync) -> Client:

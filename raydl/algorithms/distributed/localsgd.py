@@ -15,7 +15,7 @@ from raydl.algorithms.distributed.local import (
     local_method,
     total_steps,
 )
-from raydl.core.algorithm import UNKNOWN_LENGTH, Algorithm, AlgorithmSpec, RunLength
+from raydl.core.algorithm import UNKNOWN_SCOPE, Algorithm, AlgorithmSpec, Scope
 from raydl.core.errors import SpecError, require
 from raydl.optim import SGD, AnyOptimizer, schedule
 from raydl.optim.schedule import AnySchedule
@@ -53,14 +53,14 @@ class LocalSGD(AlgorithmSpec):
         """The step that the server makes of the workers' mean movement."""
         return average()
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
-        """The algorithm with these hyperparameters, for a run of such a length.
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a scope.
 
         Raises:
             SpecError: if the local steps or the rate follow the run's length, and it is open.
         """
         constant = self.interval == intervals.Fixed()
-        total = total_steps(budget, self.batch_size, self.steps if constant else None)
+        total = total_steps(scope, self.batch_size, self.steps if constant else None)
         follows = {"interval": not constant, "schedule": self.schedule != schedule.Constant()}
         if total is None and any(follows.values()):
             raise SpecError(

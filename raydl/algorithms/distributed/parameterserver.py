@@ -26,7 +26,7 @@ from raydl.algorithms.distributed.local import RateSchedule, total_steps
 from raydl.algorithms.movement import untrained
 from raydl.core import tree
 from raydl.core.algorithm import (
-    UNKNOWN_LENGTH,
+    UNKNOWN_SCOPE,
     Algorithm,
     AlgorithmSpec,
     Broadcast,
@@ -36,7 +36,7 @@ from raydl.core.algorithm import (
     Message,
     Plan,
     Reduced,
-    RunLength,
+    Scope,
     ServerState,
 )
 from raydl.core.errors import SpecError, require
@@ -76,15 +76,15 @@ class ParameterServer(AlgorithmSpec):
         known = self.exchanges is None or self.exchanges >= 1
         require(known, "algorithm.exchanges", self.exchanges, f"{_POSITIVE}, or null for an epoch")
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
-        """The algorithm with these hyperparameters, for a run of such a length.
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
+        """The algorithm with these hyperparameters, for a run of such a scope.
 
         Raises:
             SpecError: if a round is to be an epoch, or the rate follows the run's length, and
                 neither is known.
         """
-        exchanges = exchanges_of(self.exchanges, budget, self.batch_size * self.steps)
-        total = total_steps(budget, self.batch_size, exchanges * self.steps)
+        exchanges = exchanges_of(self.exchanges, scope, self.batch_size * self.steps)
+        total = total_steps(scope, self.batch_size, exchanges * self.steps)
         if total is None and self.schedule != schedule.Constant():
             raise SpecError(
                 "algorithm.schedule follows the length of the run, which is open; give it as "
@@ -94,7 +94,7 @@ class ParameterServer(AlgorithmSpec):
         return _algorithm(
             self.optimizer.rule(),
             lambda step: self.optimizer.lr * factor(step),
-            budget.updates or self.workers,
+            scope.updates or self.workers,
             Plan(self.batch_size, steps=self.steps, server_steps=exchanges),
         )
 
@@ -102,12 +102,12 @@ class ParameterServer(AlgorithmSpec):
 _POSITIVE = "1 or larger"
 
 
-def exchanges_of(given: int | None, budget: RunLength, samples: int) -> int:
+def exchanges_of(given: int | None, scope: Scope, samples: int) -> int:
     """The exchanges of a round: as many as are given, or as make an epoch.
 
     Args:
         given: the number; None for an epoch.
-        budget: how long the run is.
+        scope: how long the run is.
         samples: that a worker trains on from one exchange to the next.
 
     Raises:
@@ -115,9 +115,9 @@ def exchanges_of(given: int | None, budget: RunLength, samples: int) -> int:
     """
     if given is not None:
         return given
-    if budget.epoch is None:
+    if scope.epoch is None:
         raise SpecError("algorithm.exchanges is an epoch, whose length is open; give a number")
-    return ceil(budget.epoch / samples)
+    return ceil(scope.epoch / samples)
 
 
 def _algorithm(rule: UpdateRule, rate: RateSchedule, updates: int, plan: Plan) -> Algorithm:

@@ -18,14 +18,14 @@ from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedprox import proximal
 from raydl.core import tree
 from raydl.core.algorithm import (
-    UNKNOWN_LENGTH,
+    UNKNOWN_SCOPE,
     Algorithm,
     AlgorithmSpec,
     ClientState,
     LocalState,
     Message,
     Reduced,
-    RunLength,
+    Scope,
 )
 from raydl.core.errors import require
 from raydl.core.reduce import mean
@@ -64,9 +64,9 @@ class FedAsync(AlgorithmSpec):
         require(0 <= self.mu < inf, "algorithm.mu", self.mu, "0 or larger")
         self._local()
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with these hyperparameters."""
-        fedavg = self._local().build(budget)
+        fedavg = self._local().build(scope)
         client = proximal(fedavg.client, self.mu)
         return fedavg._replace(
             client=client._replace(final=_final),

@@ -17,7 +17,7 @@ from operator import itemgetter
 from raydl.algorithms.movement import discount, movement, untrained
 from raydl.core import tree
 from raydl.core.algorithm import (
-    UNKNOWN_LENGTH,
+    UNKNOWN_SCOPE,
     Algorithm,
     AlgorithmSpec,
     Client,
@@ -26,7 +26,7 @@ from raydl.core.algorithm import (
     Message,
     Plan,
     Reduced,
-    RunLength,
+    Scope,
     ServerState,
 )
 from raydl.core.errors import require
@@ -72,7 +72,7 @@ class FedAvg(AlgorithmSpec):
             require(value is None or value >= 1, f"algorithm.{name}", value, "1 or larger, or null")
         sgd(self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay)
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with these hyperparameters."""
         plan = Plan(self.batch_size, self.epochs, self.steps, drop_last=self.drop_last)
         return Algorithm(

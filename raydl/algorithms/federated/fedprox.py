@@ -14,12 +14,12 @@ from math import inf
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.core import tree
 from raydl.core.algorithm import (
-    UNKNOWN_LENGTH,
+    UNKNOWN_SCOPE,
     Algorithm,
     Client,
     ClientState,
     LocalState,
-    RunLength,
+    Scope,
 )
 from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient, Gradients, Metrics
@@ -40,9 +40,9 @@ class FedProx(FedAvg):
         super().__post_init__()
         require(0 <= self.mu < inf, "algorithm.mu", self.mu, "0 or larger")
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with these hyperparameters."""
-        fedavg = super().build(budget)
+        fedavg = super().build(scope)
         return fedavg._replace(client=proximal(fedavg.client, self.mu))
 
 

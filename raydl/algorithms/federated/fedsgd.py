@@ -15,7 +15,7 @@ from typing import Literal
 
 from raydl.core import tree
 from raydl.core.algorithm import (
-    UNKNOWN_LENGTH,
+    UNKNOWN_SCOPE,
     Algorithm,
     AlgorithmSpec,
     Client,
@@ -23,7 +23,7 @@ from raydl.core.algorithm import (
     Message,
     Plan,
     Reduced,
-    RunLength,
+    Scope,
     ServerState,
 )
 from raydl.core.errors import require
@@ -48,7 +48,7 @@ class FedSGD(AlgorithmSpec):
     def __post_init__(self) -> None:
         require(self.lr > 0, "algorithm.lr", self.lr, "above 0")
 
-    def build(self, budget: RunLength = UNKNOWN_LENGTH) -> Algorithm:
+    def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with these hyperparameters."""
         plan = Plan(batch_size=None, epochs=1)
         by_gradients = self.send == "gradients"
