@@ -1,6 +1,7 @@
 """The algorithms, one paper a file.
 
-federated    clients that come and go: FedSGD, FedAvg, FedProx, FedAsync
+federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA
 distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
@@ -14,17 +15,30 @@ from raydl.algorithms.distributed.parameterserver import ParameterServer
 from raydl.algorithms.distributed.slowmo import SlowMo
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
+from raydl.algorithms.federated.fedexp import FedExP
+from raydl.algorithms.federated.fednova import FedNova
+from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedYogi
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
+from raydl.algorithms.federated.fedvarp import FedVARP
+from raydl.algorithms.federated.mifa import MIFA
 
 __all__ = [
     "EASGD",
+    "MIFA",
     "DataParallel",
     "DiLoCo",
+    "FedAdagrad",
+    "FedAdam",
     "FedAsync",
     "FedAvg",
+    "FedAvgM",
+    "FedExP",
+    "FedNova",
     "FedProx",
     "FedSGD",
+    "FedVARP",
+    "FedYogi",
     "HierarchicalLocalSGD",
     "LocalSGD",
     "ParameterServer",
