@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from math import prod
+from typing import NamedTuple
 
 import torch
 
@@ -79,22 +80,49 @@ def read_tensors(folder: Folder, file: str, sha256: str) -> Params:
             digest.update(content)
             return content
 
-        header = json.loads(take(int.from_bytes(take(8), "little")))
-        header.pop("__metadata__", None)
+        places = _parse(take(int.from_bytes(take(8), "little")), file)
         start = stream.tell()
-        for name, about in sorted(header.items(), key=lambda each: each[1]["data_offsets"]):
-            dtype, shape, (begin, stop) = (about[key] for key in ("dtype", "shape", "data_offsets"))
-            whole = prod(shape) * _DTYPES[dtype].itemsize == stop - begin
-            if not whole or start + begin != stream.tell() or start + stop > size:
-                raise ValueError(f"{name} is not where the header of {file} says")
-            leaf = torch.empty(shape, dtype=_DTYPES[dtype])
+        for each in places:
+            if start + each.begin != stream.tell() or start + each.stop > size:
+                raise ValueError(f"{each.name} is not where the header of {file} says")
+            tensors[each.name] = leaf = torch.empty(each.shape, dtype=each.dtype)
             for part in _pieces(tree.as_bytes(leaf)):
                 stream.readinto(part)
                 digest.update(part)
-            tensors[name] = leaf
     if digest.hexdigest() != sha256:
         raise ValueError(f"the checksum of {file} is not {sha256}")
     return tensors
+
+
+class _Place(NamedTuple):
+    """Where a tensor lies: bytes [begin, stop) behind the header."""
+
+    begin: int
+    stop: int
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+def _parse(header: bytes, file: str) -> list[_Place]:
+    """The tensors of a file, in the order in which they lie there."""
+    try:
+        found = json.loads(header)
+        found.pop("__metadata__", None)
+        places = sorted(
+            _Place(*about["data_offsets"], name, _DTYPES[about["dtype"]], tuple(about["shape"]))
+            for name, about in found.items()
+        )
+        sound = all(
+            min(each.shape, default=0) >= 0
+            and prod(each.shape) * each.dtype.itemsize == each.stop - each.begin
+            for each in places
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} has no header: {error}") from error
+    if not sound:
+        raise ValueError(f"the tensors of {file} have other sizes than its header says")
+    return places
 
 
 def _pieces(content: torch.Tensor) -> Iterator[memoryview]:

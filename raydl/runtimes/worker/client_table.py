@@ -58,8 +58,8 @@ class ClientTable:
             return
         if self._count:
             check_client_state(self._written().row(0), states.row(0), AMONG)
-        known = self._find(states.clients) >= 0
-        fresh = states.clients[~known].unique()
+        new = states.clients[self._find(states.clients) < 0].tolist()
+        fresh = torch.tensor([*dict.fromkeys(new)], dtype=torch.int64)
         total = self._count + len(fresh)
         if not self._count or total > len(self._clients) or self._lent() is not None:
             self._move(states.columns, max(total, min(2 * len(self._clients), 2 * total)))
