@@ -74,6 +74,14 @@ MORE: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "FedProx": [{"mu": 0.5, "momentum": 0.5}],
+    "FedNova": [
+        {"mu": 0.5},
+        {"lr": 0.05, "momentum": 0.5, "steps": None, "epochs": 2, "server_lr": 0.7},
+        {"lr": 0.05, "momentum": 0.5, "nesterov": True, "weight_decay": 1e-3},
+    ],
+    "FedAvgM": [{"server_momentum": 0.5, "server_nesterov": True, "momentum": 0.5}],
+    "FedExP": [{"epsilon": 0.1, "server_lr": 0.5}],
+    "FedVARP": [{"server_lr": 0.7, "momentum": 0.5}],
     "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
     "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
     "LocalSGD": [
@@ -125,7 +133,7 @@ SPECS = {
 
 
 BUILT = {
-    name: spec.build(Scope(rounds=ROUNDS, samples=1e3, epoch=1e3, updates=4))
+    name: spec.build(Scope(ROUNDS, 1e3, 1e3, 4, torch.full((CLIENTS,), 100)))
     for name, spec in SPECS.items()
 }
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]
