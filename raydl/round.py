@@ -7,19 +7,19 @@ clients keep.
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
+from itertools import count
 from time import perf_counter
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.grad import Metrics
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Tree
+from raydl.data.participations.selector import Cohort, Moment, Selector, stream
 from raydl.runtimes.runtime import (
     CohortRuntime,
     RoundResult,
@@ -51,6 +51,7 @@ class Round(NamedTuple):
             slowest client + aggregation, of every exchange; or of virtual time, where the runtime
             keeps such.
         metrics: what the server reports.
+        selection: state of what chooses the cohorts, after the round; ``{}`` of a mere stream.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Round(NamedTuple):
     wall_seconds: float
     simulated_seconds: float
     metrics: Metrics
+    selection: Tree = {}  # noqa: RUF012  # never written to
 
     @property
     def samples(self) -> int:
@@ -86,9 +88,10 @@ def rounds(
     algorithm: Algorithm,
     runtime: CohortRuntime | ServerRuntime,
     state: Tree,
-    cohorts: Iterator[npt.NDArray[np.int64]],
+    cohorts: Iterator[Cohort] | Selector,
     start: int = 0,
     on_nonfinite: Literal["fail", "drop"] = "fail",
+    selection: Tree | None = None,
 ) -> Iterator[Round]:
     """Runs an algorithm, round by round, for as long as it is asked to.
 
@@ -96,33 +99,97 @@ def rounds(
         algorithm: what to run.
         runtime: where to run it.
         state: state of the server, ``algorithm.init(params)`` for a new run.
-        cohorts: the clients of round 0, 1, ...: int64 [cohort] each, from the first round on.
-        start: rounds already done; so many cohorts are skipped.
+        cohorts: the clients of round 0, 1, ...: int64 [cohort] each, from the first round on; or
+            what chooses them as the rounds go on.
+        start: rounds already done; so many cohorts of a stream are skipped.
         on_nonfinite: whether an update with a NaN or an infinity ends the run or is left out.
+        selection: state of what chooses the cohorts, ``Round.selection`` of the last round that is
+            done; None for a new run.
 
     Yields:
         The rounds from ``start + 1`` on.
 
     Raises:
         NonFiniteError: naming the clients, if ``on_nonfinite`` is ``"fail"``.
+        SpecError: if the selector asks for what algorithm or runtime do not give.
     """
+    selector = cohorts if isinstance(cohorts, Selector) else stream(cohorts)
+    selection = selector.init() if selection is None else selection
     advance = runtime.advance if isinstance(runtime, ServerRuntime) else partial(_advance, runtime)
-    for number, cohort in enumerate(islice(cohorts, start, None), start):
+    for number in count(start):
         began = perf_counter()
+        moment, asked = _poll(algorithm, runtime, state, selector, selection, number)
+        cohort = selector.choose(selection, moment)
+        if cohort is None:
+            return
+        if selector.opens is not None:
+            runtime.wait(selector.opens(selection, moment))
         work = Work(number, tuple(cohort.tolist()), algorithm.plan(state))
         done = advance(algorithm, state, work)
         if on_nonfinite == "fail":
             _check_finite(number + 1, done.clients)
         state = done.state
+        selection = selector.told(selection, moment, _repeatable(runtime, done.clients))
         yield Round(
             number=number + 1,
             state=state,
             clients=done.clients,
-            **done.traffic._asdict(),
+            **asked.traffic_with(done.traffic)._asdict(),
             wall_seconds=perf_counter() - began,
-            simulated_seconds=done.seconds,
+            simulated_seconds=asked.seconds + done.seconds,
             metrics=done.metrics,
+            selection=selection,
         )
+
+
+class _Asked(NamedTuple):
+    """What it took to ask clients for their losses, before a round."""
+
+    messages: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    seconds: float = 0.0
+
+    def traffic_with(self, round_: Traffic) -> Traffic:
+        """That of the round, and of asking."""
+        return round_._replace(
+            messages=round_.messages + self.messages,
+            bytes_down=round_.bytes_down + self.bytes_down,
+            bytes_up=round_.bytes_up + self.bytes_up,
+        )
+
+
+def _poll(
+    algorithm: Algorithm,
+    runtime: CohortRuntime | ServerRuntime,
+    state: Tree,
+    selector: Selector,
+    selection: Tree,
+    number: int,
+) -> tuple[Moment, _Asked]:
+    """The moment before a round, with the answers of those who are polled: a loss each."""
+    moment = Moment(number, runtime.now)
+    if selector.poll is None:
+        return moment, _Asked()
+    params = algorithm.params(state)
+    answers = runtime.survey(params, selector.poll(selection, moment))
+    losses = answers["loss"]
+    asked = _Asked(
+        2 * len(losses),
+        tree.nbytes(params) * len(losses),
+        tree.nbytes(losses),
+        float(answers["seconds"].max()),
+    )
+    return moment._replace(answers=answers), asked
+
+
+def _repeatable(
+    runtime: CohortRuntime | ServerRuntime, clients: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The clients' columns without what was measured on a clock."""
+    if runtime.now is not None:
+        return clients
+    return {name: each for name, each in clients.items() if name != "seconds"}
 
 
 def _advance(runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Work) -> RoundResult:
