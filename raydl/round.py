@@ -5,7 +5,7 @@ next round depends on is in the `Round`'s state, the number of the round, and wh
 clients keep.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
 from time import perf_counter
@@ -42,8 +42,9 @@ class Round(NamedTuple):
         clients: columns of `BlockResult` over the updates: one of each client of the cohort, or as
             many as the round has server steps.
         messages: messages sent in the round, down and up.
-        bytes_down: the broadcast's bytes, times the cohort.
-        bytes_up: the bytes of all the clients' messages.
+        bytes_down: the broadcast's bytes, times the cohort; and the parameters', times those who
+            were asked for their losses before the cohort was chosen.
+        bytes_up: the bytes of all the clients' messages, and of those losses.
         lost: updates that were lost, see `raydl.runtimes.runtime.Traffic`.
         late: updates that came too late for their step, and were thrown away.
         wall_seconds: seconds of the whole round, as it ran.
@@ -118,8 +119,8 @@ def rounds(
     advance = runtime.advance if isinstance(runtime, ServerRuntime) else partial(_advance, runtime)
     for number in count(start):
         began = perf_counter()
-        moment, asked = _poll(algorithm, runtime, state, selector, selection, number)
-        cohort = selector.choose(selection, moment)
+        asked = _poll(algorithm, runtime, state, selector, selection, number)
+        moment, cohort = asked.moment, selector.choose(selection, asked.moment)
         if cohort is None:
             return
         if selector.opens is not None:
@@ -134,7 +135,7 @@ def rounds(
             number=number + 1,
             state=state,
             clients=done.clients,
-            **asked.traffic_with(done.traffic)._asdict(),
+            **_total([asked.traffic, done.traffic])._asdict(),
             wall_seconds=perf_counter() - began,
             simulated_seconds=asked.seconds + done.seconds,
             metrics=done.metrics,
@@ -143,20 +144,11 @@ def rounds(
 
 
 class _Asked(NamedTuple):
-    """What it took to ask clients for their losses, before a round."""
+    """A moment with the answers of those who were polled, and what it took to ask them."""
 
-    messages: int = 0
-    bytes_down: int = 0
-    bytes_up: int = 0
+    moment: Moment
+    traffic: Traffic = Traffic(0, 0, 0)
     seconds: float = 0.0
-
-    def traffic_with(self, round_: Traffic) -> Traffic:
-        """That of the round, and of asking."""
-        return round_._replace(
-            messages=round_.messages + self.messages,
-            bytes_down=round_.bytes_down + self.bytes_down,
-            bytes_up=round_.bytes_up + self.bytes_up,
-        )
 
 
 def _poll(
@@ -166,21 +158,16 @@ def _poll(
     selector: Selector,
     selection: Tree,
     number: int,
-) -> tuple[Moment, _Asked]:
-    """The moment before a round, with the answers of those who are polled: a loss each."""
+) -> _Asked:
+    """Asks those whom the selector wants to hear of before a round; each answers with its loss."""
     moment = Moment(number, runtime.now)
     if selector.poll is None:
-        return moment, _Asked()
+        return _Asked(moment)
     params = algorithm.params(state)
     answers = runtime.survey(params, selector.poll(selection, moment))
-    losses = answers["loss"]
-    asked = _Asked(
-        2 * len(losses),
-        tree.nbytes(params) * len(losses),
-        tree.nbytes(losses),
-        float(answers["seconds"].max()),
-    )
-    return moment._replace(answers=answers), asked
+    clients, up = len(answers["loss"]), tree.nbytes(answers["loss"])
+    traffic = Traffic(2 * clients, clients * tree.nbytes(params), up)
+    return _Asked(moment._replace(answers=answers), traffic, float(answers["seconds"].max()))
 
 
 def _repeatable(
@@ -202,10 +189,14 @@ def _advance(runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Wo
     return RoundResult(
         state,
         {name: torch.cat([each.clients[name] for each in done]) for name in done[0].clients},
-        Traffic(*map(sum, zip(*(each.traffic for each in done), strict=True))),
+        _total([each.traffic for each in done]),
         sum(each.seconds for each in done),
         done[-1].metrics,
     )
+
+
+def _total(traffic: Sequence[Traffic]) -> Traffic:
+    return Traffic(*map(sum, zip(*traffic, strict=True)))
 
 
 def server_step(

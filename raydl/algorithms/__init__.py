@@ -1,6 +1,6 @@
 """The algorithms, one paper a file.
 
-federated    clients that come and go: FedSGD, FedAvg, FedProx, FedAsync
+federated    clients that come and go: FedSGD, FedAvg and what became of it
 distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
@@ -16,6 +16,7 @@ from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
+from raydl.algorithms.federated.horvitzthompson import HorvitzThompson
 
 __all__ = [
     "EASGD",
@@ -26,6 +27,7 @@ __all__ = [
     "FedProx",
     "FedSGD",
     "HierarchicalLocalSGD",
+    "HorvitzThompson",
     "LocalSGD",
     "ParameterServer",
     "SlowMo",

@@ -64,5 +64,4 @@ class _Hours(Presence):
 
     def next_arrival(self, second: float) -> float:
         """When the next one comes."""
-        away = (self._come - second) % _DAY
         return second + float(((self._come - second) % _DAY).min())

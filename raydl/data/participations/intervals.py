@@ -59,7 +59,8 @@ class Intervals(Availability):
             device, begin, end = wrong[0].tolist()
             raise SpecError(
                 f"participation.uri is {self.uri!r}, where device {device:g} is there from "
-                f"{begin:g} to {end:g} s; an interval begins at 0 or later and lasts a millisecond or longer"
+                f"{begin:g} to {end:g} s; an interval begins at 0 or later, and ends a millisecond "
+                "after that or more"
             )
         return Trace(rows, clients)
 

@@ -8,7 +8,7 @@ never has a say: seconds are only those of virtual time.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from raydl.core.tree import Tree
 
 Cohort: TypeAlias = npt.NDArray[np.int64]  # distinct client ids, int64 [cohort]
 Columns: TypeAlias = Mapping[str, Tensor]  # of clients, by name: float64 [clients] each
+
+_T = TypeVar("_T")
 
 
 class Moment(NamedTuple):
@@ -103,15 +105,15 @@ def counted(selector: Selector, clients: int) -> Selector:
         reached[columns["client"].long()] = True
         return {"reached": reached, "own": selector.told(state["own"], moment, columns)}
 
-    def inside(function: Callable[[Tree, Moment], object] | None) -> Callable[..., object] | None:
-        return None if function is None else lambda state, moment: function(state["own"], moment)
+    def inside(function: Callable[[Tree, Moment], _T]) -> Callable[[Tree, Moment], _T]:
+        return lambda state, moment: function(state["own"], moment)
 
     return selector._replace(
         init=lambda: {"reached": torch.zeros(clients, dtype=torch.bool), "own": selector.init()},
         choose=inside(selector.choose),
         told=told,
-        poll=inside(selector.poll),
-        opens=inside(selector.opens),
+        poll=selector.poll and inside(selector.poll),
+        opens=selector.opens and inside(selector.opens),
     )
 
 

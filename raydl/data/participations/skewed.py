@@ -72,17 +72,15 @@ class Skewed(ParticipationSpec):
         """Clients drawn by their probabilities, in the order drawn; if by themselves, in theirs."""
         rng = np.random.default_rng(seed)
         weights, size = self.probabilities(clients, seed), cohort_size(self.fraction, clients)
-        each = poisson_probabilities(weights, size) if self.sampling == "poisson" else None
+        each = poisson_probabilities(weights, size)
         while True:
             if self.sampling == "successive":
                 yield rng.choice(clients, size, replace=False, p=weights)
             elif self.sampling == "replacement":
                 drawn = rng.choice(clients, size, p=weights)
                 yield drawn[np.sort(np.unique(drawn, return_index=True)[1])]
-            else:
-                present = np.flatnonzero(rng.random(clients) < each)
-                if len(present):
-                    yield present
+            elif (present := rng.random(clients) < each).any():
+                yield np.flatnonzero(present)
 
 
 def successive_inclusion(
@@ -112,7 +110,8 @@ def successive_inclusion(
 def replacement_inclusion(weights: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
     """πₖ of so many draws with replacement, float64 [clients]: 1 − (1 − pₖ)ᵐ."""
     with np.errstate(divide="ignore"):  # of a client that alone is drawn
-        return -np.expm1(size * np.log1p(-np.minimum(weights, 1.0)))
+        never: npt.NDArray[np.float64] = size * np.log1p(-np.minimum(weights, 1.0))
+    return -np.expm1(never)
 
 
 def poisson_probabilities(weights: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
