@@ -46,7 +46,7 @@ class PowerOfChoice(SelectorSpec):
     fraction: float = 0.1
     candidates: int = 15
     variant: Literal["pow-d", "cpow-d", "rpow-d"] = "pow-d"
-    batch_size: int = 50
+    batch_size: int = 10
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)
