@@ -95,12 +95,15 @@ def check_client(problem: Problem, state: Tree) -> Metrics:
         seed_draws(problem.seed, "trial", host=True)
         received = client.receive(problem.algorithm.broadcast(state), 0)
         kept = client.initial_state(received)
+        reported: Metrics = {}
         for _ in range(2):
             local = client.init(received, kept)
-            local, metrics = client.step(gradient, local, two_samples(problem.dataset))
+            for step in client.steps:
+                local, metrics = step(gradient, local, two_samples(problem.dataset))
+                reported |= metrics
             before, (_, kept) = kept, client.final(received, local)
             check_client_state(before, kept)
-    return metrics
+    return reported
 
 
 def check_selection(run: Run, selector: Selector, reported: Metrics) -> None:
