@@ -62,10 +62,10 @@ class Intervals(Availability):
                 f"{begin:g} to {end:g} s; an interval begins at 0 or later, and ends a millisecond "
                 "after that or more"
             )
-        return Trace(rows, clients)
+        return Recorded(rows, clients)
 
 
-class Trace(Presence):
+class Recorded(Presence):
     """The presence of devices in intervals, which repeat once the last of them has ended.
 
     Args:
