@@ -1,7 +1,7 @@
 """The algorithms, one paper a file.
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
-             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, HorvitzThompson
 distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
@@ -23,6 +23,7 @@ from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedY
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
 from raydl.algorithms.federated.fedvarp import FedVARP
+from raydl.algorithms.federated.horvitzthompson import HorvitzThompson
 from raydl.algorithms.federated.mifa import MIFA
 from raydl.algorithms.federated.mimelite import MimeLite
 from raydl.algorithms.federated.qfedavg import QFedAvg
@@ -48,6 +49,7 @@ __all__ = [
     "FedVARP",
     "FedYogi",
     "HierarchicalLocalSGD",
+    "HorvitzThompson",
     "LocalSGD",
     "MimeLite",
     "ParameterServer",

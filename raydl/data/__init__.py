@@ -4,7 +4,7 @@ dataset        Split, Dataset: samples as tensors; the stratified train / valida
 sources        where data sets come from: published ones, made ones, the user's own
 prepared       data sets in files that are mapped, not read: larger than memory, or shared
 partitions     which samples each client holds
-participation  Uniform, Skewed: who takes part in which round
+participations who takes part in which round: by chance, by losses, by the time of day
 augmentation   CropFlip: random changes of whole batches
 transforms     Transforms: those of torchvision
 batches        the clients' samples as minibatches
@@ -17,7 +17,15 @@ figures        how labels, sizes and participation fall over the clients, counte
 from raydl.data.augmentation import CropFlip
 from raydl.data.dataset import Dataset, Source, Split, split_stratified
 from raydl.data.figures import label_counts, plot_participation, plot_partition
-from raydl.data.participation import ParticipationSpec, Skewed, Uniform
+from raydl.data.participations.daily import Daily
+from raydl.data.participations.intervals import Intervals
+from raydl.data.participations.lossproportional import LossProportional
+from raydl.data.participations.oort import Oort
+from raydl.data.participations.participation import ParticipationSpec
+from raydl.data.participations.powerofchoice import PowerOfChoice
+from raydl.data.participations.selector import Moment, Selector, SelectorSpec
+from raydl.data.participations.skewed import Skewed
+from raydl.data.participations.uniform import Uniform
 from raydl.data.partitions.dirichlet import Dirichlet
 from raydl.data.partitions.iid import IID
 from raydl.data.partitions.labels import ClassesPerClient
@@ -44,18 +52,26 @@ __all__ = [
     "MNIST",
     "ClassesPerClient",
     "CropFlip",
+    "Daily",
     "Dataset",
     "Digits",
     "Dirichlet",
     "FashionMNIST",
     "HuggingFace",
     "ImageFolder",
+    "Intervals",
+    "LossProportional",
+    "Moment",
     "Natural",
+    "Oort",
     "ParticipationSpec",
     "Partition",
     "PartitionSpec",
+    "PowerOfChoice",
     "Prepared",
     "QuantitySkew",
+    "Selector",
+    "SelectorSpec",
     "Shards",
     "Skewed",
     "Source",

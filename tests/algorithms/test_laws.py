@@ -83,6 +83,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "FedExP": [{"epsilon": 0.1, "server_lr": 0.5}],
     "FedVARP": [{"server_lr": 0.7, "momentum": 0.5}],
     "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
+    "HorvitzThompson": [{"normalized": True, "server_lr": 0.7}],
     "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
     "LocalSGD": [
         {"optimizer": MOMENTUM, "interval": each}
@@ -132,10 +133,15 @@ SPECS = {
 }
 
 
-BUILT = {
-    name: spec.build(Scope(ROUNDS, 1e3, 1e3, 4, torch.full((CLIENTS,), 100)))
-    for name, spec in SPECS.items()
-}
+SCOPE = Scope(
+    rounds=ROUNDS,
+    samples=1e3,
+    epoch=1e3,
+    updates=4,
+    sizes=torch.full((CLIENTS,), 9),
+    inclusion=lambda: torch.full((CLIENTS,), 0.6),
+)
+BUILT = {name: spec.build(SCOPE) for name, spec in SPECS.items()}
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]
 ELEMENTWISE = [name for name, each in BUILT.items() if each.elementwise]
 WITH_DISCOUNT = [name for name, each in BUILT.items() if each.discount is not None]
