@@ -17,6 +17,7 @@ PUBLIC = {
     "raydl.algorithms": """
         EASGD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM FedExP FedNova FedProx
         FedSGD FedVARP FedYogi HierarchicalLocalSGD LocalSGD MIFA ParameterServer SlowMo
+        StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """

@@ -2,7 +2,8 @@
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
              FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA
-distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
+distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD;
+             StreamingDiLoCo
 movement     the message of those whose clients send how far they moved
 """
 
@@ -13,6 +14,7 @@ from raydl.algorithms.distributed.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.algorithms.distributed.parameterserver import ParameterServer
 from raydl.algorithms.distributed.slowmo import SlowMo
+from raydl.algorithms.distributed.streamingdiloco import StreamingDiLoCo
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedexp import FedExP
@@ -43,4 +45,5 @@ __all__ = [
     "LocalSGD",
     "ParameterServer",
     "SlowMo",
+    "StreamingDiLoCo",
 ]
