@@ -28,9 +28,9 @@ from raydl.data.checks import (
     check_partition,
 )
 from raydl.data.dataset import Dataset, SampleShape
+from raydl.data.gathered import Gathered
 from raydl.data.own import load_dataset
 from raydl.data.partitions.partition import Partition
-from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
 from raydl.tasks.usual import check_targets, usual_task
@@ -105,8 +105,8 @@ def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
     targets = dataset.train.targets
-    # Mapped sequences are as large as the inputs, and read only by who looks into them.
-    labels: Any = targets if isinstance(targets, Rows) else targets.numpy()
+    # Sequences that are not in memory are as large as the inputs, and read by who looks into them.
+    labels: Any = targets if isinstance(targets, Gathered) else targets.numpy()
     partition = run.partition.assign(labels, run.population, run.seed, owners)
     check_partition(partition, run.population, len(labels))
     return partition
@@ -156,6 +156,8 @@ def usual_model(run: Run, dataset: Dataset) -> Model:
             f"the samples of {dataset.name} are dictionaries with {', '.join(dataset.shape)}, for "
             "which no model is usual; give --model one that takes them as keyword arguments"
         )
+    if dataset.train.inputs.dtype == torch.int64 and len(dataset.shape) == 1:
+        return Model("CharLSTM", {"last": dataset.train.targets.ndim == 1})
     return Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
 
 
