@@ -20,9 +20,9 @@ PUBLIC = {
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
-        HuggingFace ImageFolder Natural
-        ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards Skewed Source Split
+        CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet
+        FashionMNIST HuggingFace ImageFolder Leaf Mixed Natural Pachinko ParticipationSpec Partition
+        PartitionSpec PowerLaw Prepared QuantitySkew Shakespeare Shards Skewed Source Split
         Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
         plot_partition prepare split_stratified
     """,
@@ -51,7 +51,12 @@ PACKAGES = {
 }
 
 
-CATALOGUES = {"raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"}  # one thing a file
+CATALOGUES = {
+    "raydl.data.partitions",
+    "raydl.data.sources",
+    "raydl.optim",
+    "tuning.studies.cifar100",
+}  # one thing a file
 MOST = 10  # modules of a folder of machinery: more than that nobody finds
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
@@ -156,9 +156,17 @@ def usual_model(run: Run, dataset: Dataset) -> Model:
             f"the samples of {dataset.name} are dictionaries with {', '.join(dataset.shape)}, for "
             "which no model is usual; give --model one that takes them as keyword arguments"
         )
-    if dataset.train.inputs.dtype == torch.int64 and len(dataset.shape) == 1:
+    if _predicts_tokens(dataset):
         return Model("CharLSTM", {"last": dataset.train.targets.ndim == 1})
     return Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _predicts_tokens(dataset: Dataset) -> bool:
+    """Whether samples are sequences of tokens, and classes such tokens, too."""
+    inputs, classes = dataset.train.inputs, dataset.classes
+    if not isinstance(inputs, Tensor) or inputs.dtype != torch.int64 or inputs.ndim != 2:
+        return False
+    return classes is not None and int(inputs.max()) < classes
 
 
 def _check_shards(run: Run, partition: Partition) -> None:

@@ -38,7 +38,9 @@ def check_dataset(dataset: Dataset) -> None:
     ):
         if owners is not None:
             given, due = tuple(owners.shape), (len(split.targets),)
-            what = "the shape of data's " + ("owners" if split is dataset.train else f"{name} owners")
+            what = "the shape of data's " + (
+                "owners" if split is dataset.train else f"{name} owners"
+            )
             require(given == due, what, given, f"{due}: one for each {name} sample")
 
 

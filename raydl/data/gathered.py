@@ -1,4 +1,4 @@
-"""Samples that are put together as they are asked for: what a split may hold in a tensor's place."""
+"""Samples that are put together as they are asked for, and stand in a split like a tensor."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence

@@ -57,16 +57,16 @@ class Pachinko(PartitionSpec):
         of_class = superclass_of(classes, self.superclasses, "Pachinko")
         rng = np.random.default_rng(seed)
         counts = np.zeros((clients, len(classes)), np.int64)
-        for own, size in zip(counts, even_sizes(len(labels), clients), strict=True):
+        for client, size in enumerate(even_sizes(len(labels), clients)):
             coarse = rng.dirichlet(np.full(of_class.max() + 1, self.alpha))
             fine = np.empty(len(classes))
             for each in range(of_class.max() + 1):
                 inside = of_class == each
                 fine[inside] = rng.dirichlet(np.full(inside.sum(), self.beta))
-            while (missing := size - own.sum()) > 0:
+            while (missing := size - counts[client].sum()) > 0:
                 drawn = rng.choice(len(classes), missing, p=_joint(coarse, fine, of_class, left))
                 taken = np.bincount(_until_one_is_out(drawn, left), minlength=len(classes))
-                own += taken
+                counts[client] += taken
                 left -= taken
         return deal_samples(labels, counts, rng)
 

@@ -70,6 +70,6 @@ class PowerLaw(PartitionSpec):
 def _divide(total: int, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """A number in whole parts in proportion to weights: those of the largest rests rounded up."""
     quotas = total * weights / weights.sum()
-    parts = quotas.astype(np.int64)
+    parts: npt.NDArray[np.int64] = quotas.astype(np.int64)
     parts[np.argsort(parts - quotas, kind="stable")[: total - parts.sum()]] += 1
     return parts

@@ -1,6 +1,7 @@
 """Superclasses: classes that are alike, such as the 20 of CIFAR-100's 100."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +9,14 @@ import numpy.typing as npt
 from raydl.core.errors import SpecError, require
 
 # The coarse label of each fine one, as the published files have them.
-CIFAR100 = (
-    (4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11)
-    + (6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5)
-    + (5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17)
-    + (10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13)
-    + (16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13)
+CIFAR100 = tuple(
+    chain(
+        (4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11),
+        (6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5),
+        (5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17),
+        (10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13),
+        (16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13),
+    )
 )
 
 
@@ -40,7 +43,11 @@ def superclass_of(
     """
     given = CIFAR100 if superclasses is None else superclasses
     if classes[0] < 0 or classes[-1] >= len(given) or (superclasses is None and len(classes) < 100):
-        why = "which are CIFAR-100's by default" if superclasses is None else f"given for {len(given)}"
+        why = (
+            "which are CIFAR-100's by default"
+            if superclasses is None
+            else f"given for {len(given)}"
+        )
         raise SpecError(
             f"partition is {partition}, which needs a superclass of each class, {why}, but the "
             f"data has {len(classes)} classes up to {classes[-1]}; set partition.superclasses to "

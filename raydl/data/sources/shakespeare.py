@@ -83,15 +83,9 @@ class Shakespeare(Source):
         own = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         starts = np.repeat(np.cumsum(letters) - letters, sizes) + own * self._stride
         text = Text(np.concatenate(tokens))
-        owners = (parts.train_owners, parts.validation_owners, parts.test_owners)
-        return Dataset(
-            "Shakespeare",
-            *(self._split(text, starts[each]) for each in parts[:3]),
-            alphabet.SIZE,
-            None,
-            None,
-            *map(torch.from_numpy, owners),
-        )
+        train, validation, test = (self._split(text, starts[each]) for each in parts[:3])
+        owners = map(torch.from_numpy, parts[3:])
+        return Dataset("Shakespeare", train, validation, test, alphabet.SIZE, None, None, *owners)
 
     @property
     def _stride(self) -> int:

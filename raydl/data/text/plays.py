@@ -54,8 +54,7 @@ def read_roles(root: Path) -> dict[Role, str]:
     if not files:
         there = "does not exist" if not root.exists() else "has no *.txt and no *.md"
         raise SpecError(
-            f"data.root is {str(root)!r}, which {there}; it must be a folder with the text of "
-            "plays"
+            f"data.root is {str(root)!r}, which {there}; it must be a folder with the text of plays"
         )
     lines: dict[Role, list[str]] = {}
     for file in files:
@@ -110,9 +109,11 @@ def _markdown_speeches(text: str) -> Iterator[Speech]:
 def _said(speech: str) -> Iterator[str]:
     """The lines of a speech without stage directions and marks of italics."""
     for line in map(str.strip, speech.split("\n")):
-        if line and not _DIRECTION.fullmatch(line):
-            if plain := re.sub("[_*]", "", line):
-                yield plain
+        if not _DIRECTION.fullmatch(line) and (plain := re.sub("[_*]", "", line)):
+            yield plain
 
 
-_FORMS: Mapping[str, Callable[[str], Iterator[Speech]]] = {".txt": _plain_speeches, ".md": _markdown_speeches}
+_FORMS: Mapping[str, Callable[[str], Iterator[Speech]]] = {
+    ".txt": _plain_speeches,
+    ".md": _markdown_speeches,
+}

@@ -63,7 +63,5 @@ def _first(sizes: npt.NDArray[np.int64], held: float) -> npt.NDArray[np.int64]:
     return np.minimum(sizes, np.maximum(1, share.astype(np.int64)))
 
 
-def _ranges(
-    starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return ranges(starts, lengths) if len(starts) else starts

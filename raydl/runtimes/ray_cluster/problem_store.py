@@ -81,8 +81,8 @@ def share_problem(problem: Problem) -> tuple[ray.ObjectRef[Any], ray.ObjectRef[A
     """References to a problem without its samples, and to the samples: for `attach_problem`."""
     enter("sending the data to the workers")
     dataset = store_dataset(problem.dataset)
-    nobodys = {name: None for name in ("owners", "validation_owners", "test_owners")}
-    without = replace(problem, dataset=replace(without_samples(dataset), **nobodys))
+    nobodys = replace(dataset, owners=None, validation_owners=None, test_owners=None)
+    without = replace(problem, dataset=without_samples(nobodys))
     if problem.make is None:
         return ray.put(without), dataset.arrays
     if not has_hooks(problem.task.model):
