@@ -16,9 +16,11 @@ from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
+from raydl.algorithms.federated.scaffold import SCAFFOLD
 
 __all__ = [
     "EASGD",
+    "SCAFFOLD",
     "DataParallel",
     "DiLoCo",
     "FedAsync",

@@ -91,6 +91,7 @@ def check_client(problem: Problem, state: Tree) -> None:
         kept = client.initial_state(received)
         for _ in range(2):
             local = client.init(received, kept)
-            local, _ = client.step(gradient, local, two_samples(problem.dataset))
+            for step in client.steps:
+                local, _ = step(gradient, local, two_samples(problem.dataset))
             before, (_, kept) = kept, client.final(received, local)
             check_client_state(before, kept)

@@ -146,7 +146,7 @@ class ClientData:
         return int(self.partition.sizes[client])
 
     def batches(self, work: Work, client: int) -> Iterator[Batch]:
-        """One client's minibatches of a round, none padded."""
+        """One client's minibatches of a phase, none padded."""
         draws = None
         for step, indices in enumerate(self._minibatches(work, client)):
             draws = self._augmentation_draws(work, client, step) or draws
@@ -154,7 +154,7 @@ class ClientData:
             yield Batch(self.prepare(self._augment_all(inputs, draws)), targets)
 
     def stacked(self, work: Work) -> Iterator[tuple[Batch, Tensor]]:
-        """The clients' minibatches side by side, padded to the largest.
+        """The clients' minibatches of a phase side by side, padded to the largest.
 
         Yields:
             A batch of leaves [clients, B, ...] and, as bool [clients], who still takes a step.
@@ -189,7 +189,8 @@ class ClientData:
         """The training samples of a client's minibatches, int64 [B] each."""
         own, plan = self.partition[client], work.plan
         if plan.start_step is None:
-            orders = passes(len(own), generator(self.seed, work.step, client, "order"))
+            draws_order = generator(self.seed, work.step, client, *work.phase, "order")
+            orders = passes(len(own), draws_order)
         else:
             begun = plan.start_step * plan.batch(len(own)) // max(1, len(own))
             draws = (generator(self.seed, number, client, "order") for number in count(begun))

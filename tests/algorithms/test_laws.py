@@ -124,7 +124,7 @@ SPECS = {
 
 
 BUILT = {
-    name: spec.build(Scope(rounds=ROUNDS, samples=1e3, epoch=1e3, updates=4))
+    name: spec.build(Scope(ROUNDS, 1e3, 1e3, 4, torch.full((CLIENTS,), 100)))
     for name, spec in SPECS.items()
 }
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]

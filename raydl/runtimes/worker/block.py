@@ -1,6 +1,6 @@
 """One block of clients, trained and reduced to one accumulator: eagerly, or as one vmap."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Reduce, Update, Work
+from raydl.core.algorithm import Algorithm, LocalStep, Reduce, Update, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import Gradient
 from raydl.core.tree import Tree
@@ -70,19 +70,22 @@ class BlockTrainer(NamedTuple):
             local = self.algorithm.client.init(received, start)
             row = {"samples": 0.0, "steps": 0.0}
             sums: dict[str, Tensor] = {}
-            for step, batch in enumerate(self.data.batches(work, client)):
-                if path := work.seed_path(client, step):
-                    self.seed(*path, "dropout")
-                local, metrics = self.algorithm.client.step(self.gradient, local, batch)
-                size = len(batch.targets)
-                row["samples"] += size
-                row["steps"] += 1
-                for name, value in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + value * size
+            over: dict[str, int] = {}
+            for phase, step in self._phases(work):
+                for number, batch in enumerate(self.data.batches(phase, client)):
+                    if path := phase.seed_path(client, number):
+                        self.seed(*path, "dropout")
+                    local, metrics = step(self.gradient, local, batch)
+                    size = len(batch.targets)
+                    row["samples"] += size
+                    row["steps"] += 1
+                    for name, value in metrics.items():
+                        sums[name] = sums.get(name, 0.0) + value * size
+                        over[name] = over.get(name, 0) + size
             self.seed(*turn, "final")
             message, keep = self.algorithm.client.final(received, local)
             check_client_state(start, keep)
-            row |= {name: float(total) / row["samples"] for name, total in sums.items()}
+            row |= {name: float(total) / over[name] for name, total in sums.items()}
             row |= {"client": client, "bytes_up": tree.nbytes(message)}
             row["finite"] = float(tree.is_finite(message))
             if row["finite"]:
@@ -115,21 +118,24 @@ class BlockTrainer(NamedTuple):
         local = _vmap(lambda _, view, start: self.algorithm.client.init(view, start), dims)(
             each, received, together
         )
-        step = _vmap(partial(self.algorithm.client.step, self.gradient))
         samples = torch.zeros(len(each), dtype=torch.float64)
         steps = torch.zeros_like(samples)
         sums: dict[str, Tensor] = {}
-        for number, (batch, active) in enumerate(self.data.stacked(work)):
-            if path := work.seed_path(work.clients[0], number):
-                self.seed(*path, "dropout")
-            stepped, metrics = step(local, batch)
-            local = stepped if active.all() else _where(active, stepped, local)
-            assert batch.weights is not None
-            sizes = batch.weights.sum(1).double().cpu()
-            samples += sizes
-            steps += active.cpu()
-            for name, value in metrics.items():
-                sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
+        over: dict[str, Tensor] = {}
+        for phase, one in self._phases(work):
+            step = _vmap(partial(one, self.gradient))
+            for number, (batch, active) in enumerate(self.data.stacked(phase)):
+                if path := phase.seed_path(work.clients[0], number):
+                    self.seed(*path, "dropout")
+                stepped, metrics = step(local, batch)
+                local = stepped if active.all() else _where(active, stepped, local)
+                assert batch.weights is not None
+                sizes = batch.weights.sum(1).double().cpu()
+                samples += sizes
+                steps += active.cpu()
+                for name, value in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
+                    over[name] = over.get(name, 0.0) + sizes
         self.seed(*turn, "final")
         final = _vmap(lambda _, view, local: self.algorithm.client.final(view, local), dims)
         messages, keeps = final(each, received, local)
@@ -144,7 +150,7 @@ class BlockTrainer(NamedTuple):
             for position, client in enumerate(work.clients)
             if finite[position] and not tree.is_empty(keeps)
         }
-        columns = {name: total / samples for name, total in sums.items()} | {
+        columns = {name: total / over[name] for name, total in sums.items()} | {
             "client": torch.tensor(work.clients, dtype=torch.float64),
             "samples": samples,
             "steps": steps,
@@ -153,6 +159,10 @@ class BlockTrainer(NamedTuple):
             "seconds": torch.full_like(samples, (perf_counter() - started) / len(each)),
         }
         return BlockResult(accumulator, states_now, columns)
+
+    def _phases(self, work: Work) -> Iterator[tuple[Work, LocalStep]]:
+        """The work and the step of each phase."""
+        return zip(work.phases(), self.algorithm.client.steps, strict=True)
 
     def _initial_state(self, broadcast: Tree, states: Mapping[int, Tree], client: int) -> Tree:
         return (
