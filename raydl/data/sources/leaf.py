@@ -142,14 +142,14 @@ def _check_lists(whose: str, inputs: Any, targets: Any) -> None:
 
 def _as_array(whose: str, inputs: Sequence[Any]) -> npt.NDArray[Any]:
     """Samples as `_User` has them."""
+    if all(isinstance(each, str) for each in inputs) and len({*map(len, inputs)}) == 1:
+        return alphabet.encode("".join(inputs), whose).reshape(len(inputs), -1)
     try:
-        lengths = {len(each) for each in inputs}
-        if len(lengths) == 1 and all(isinstance(each, str) for each in inputs):
-            return alphabet.encode("".join(inputs), whose).reshape(len(inputs), -1)
-        if len(lengths) == 1:
-            return np.array(inputs, np.float32).reshape(len(inputs), -1)
+        numbers = np.array(inputs, np.float32)
+        if numbers.ndim == 2:
+            return numbers
     except (TypeError, ValueError):
-        pass  # no lists, or of no numbers
+        pass  # no numbers, or not as many in each
     raise SpecError(
         f"{whose} has samples such as {brief(inputs[0])}; all must be strings of one length, or "
         "lists of as many numbers. Of LEAF's data sets these are Shakespeare, FEMNIST and Synthetic"

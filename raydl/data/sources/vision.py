@@ -3,7 +3,7 @@
 Means and standard deviations are those of the training pixels, over all images, channel by channel.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -126,6 +126,11 @@ class EMNIST(TorchvisionSource):
     mean = (0.0,)
     std = (1.0,)
 
+    @property
+    def classes(self) -> int:  # type: ignore[override]
+        """How many there are in the part."""
+        return _EMNIST_CLASSES[self.part]
+
     def load(self) -> Dataset:
         """Reads the data under ``root``, downloaded first if need be.
 
@@ -137,7 +142,7 @@ class EMNIST(TorchvisionSource):
         for each in (read.train.inputs, read.validation.inputs):
             assert isinstance(each, Tensor)
             moments.add(each)
-        return moments.normalize(replace(read, classes=_EMNIST_CLASSES[self.part]))
+        return moments.normalize(read)
 
     def _options(self) -> dict[str, Any]:
         return {"split": self.part}
