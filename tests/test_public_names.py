@@ -21,11 +21,12 @@ PUBLIC = {
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Daily Dataset Digits Dirichlet
-        FashionMNIST HuggingFace ImageFolder Intervals LossProportional Moment Natural Oort
-        ParticipationSpec Partition PartitionSpec PowerOfChoice Prepared QuantitySkew Selector
-        SelectorSpec Shards Skewed Source Split Synthetic Table Tensors TorchDataset Transforms
-        Uniform label_counts plot_participation plot_partition prepare split_stratified
+        CIFAR10 CIFAR100 ClassesPerClient CropFlip Daily Dataset Digits Dirichlet EMNIST
+        FashionMNIST HuggingFace IID ImageFolder Intervals Leaf LossProportional MNIST Mixed
+        Moment Natural Oort Pachinko ParticipationSpec Partition PartitionSpec PowerLaw
+        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed Source
+        Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
+        plot_participation plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
@@ -53,7 +54,7 @@ PACKAGES = {
 
 
 CATALOGUES = {  # one thing a file
-    "raydl.data.participations",
+    *("raydl.data.participations", "raydl.data.partitions"),
     *("raydl.algorithms.distributed", "raydl.algorithms.federated"),
     *("raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"),
 }

@@ -1,7 +1,7 @@
 """Numbers of 4 bits, a sign and three bits of exponent: two of them in a byte.
 
-x ≈ ± s 2^(c − 7) of a code c from 1 to 7, or 0 of the code 0, whichever is nearest; s is the largest
-magnitude of the tensor. So a tensor of n numbers takes n / 2 bytes and 4 for s.
+x ≈ ± s 2^(c − 7) of a code c from 1 to 7, or 0 of the code 0, whichever is nearest; s is the
+largest magnitude of the tensor. So a tensor of n numbers takes n / 2 bytes and 4 for s.
 """
 
 from typing import TypeAlias
@@ -40,7 +40,8 @@ def _pack(flat: Tensor, scale: Tensor) -> Tensor:
     codes = torch.stack([sizes > least for least in _BETWEEN]).sum(0)
     codes = (codes + 8 * (flat < 0)).to(torch.uint8)
     pairs = torch.nn.functional.pad(codes, (0, codes.shape[0] % 2)).unflatten(0, (-1, 2))
-    return pairs[:, 0] + 16 * pairs[:, 1]
+    packed: Tensor = pairs[:, 0] + 16 * pairs[:, 1]
+    return packed
 
 
 def _unpack(packed: Tensor, scale: Tensor) -> Tensor:
