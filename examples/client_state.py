@@ -39,20 +39,22 @@ class OwnScaffold:
             params=lambda state: state["x"],
             plan=lambda state: Plan(batch_size=10, steps=self.steps),
             broadcast=lambda state: state,
-            client=Client(self.begin, self.step, self.end, lambda sent: tree.zeros_like(sent["c"])),
+            client=Client(
+                self._begin, self._step, self._end, lambda sent: tree.zeros_like(sent["c"])
+            ),
             reduce=mean(by_samples=False),
             server=server,
         )
 
-    def begin(self, sent, kept):
+    def _begin(self, sent, kept):
         return {"w": sent["x"], "correction": tree.sub(sent["c"], kept)}
 
-    def step(self, gradient, local, batch):
+    def _step(self, gradient, local, batch):
         grads, _, metrics = gradient(local["w"], batch)
         direction = tree.add(grads, local["correction"])
         return local | {"w": tree.sub(local["w"], tree.scale(direction, self.lr))}, metrics
 
-    def end(self, sent, local):
+    def _end(self, sent, local):
         move, kept = tree.sub(local["w"], sent["x"]), tree.sub(sent["c"], local["correction"])
         now = tree.scale(
             tree.add(tree.scale(move, 1 / self.lr / self.steps), local["correction"]), -1
