@@ -19,6 +19,7 @@ Line: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # acr
 
 _SPLIT_COLOURS = {"train": drawing.MUTED, "val": drawing.BLUE, "test": drawing.RED}
 _POINTS = 200  # that the lines of seeds are compared at
+_STEEP = 30  # times the median, beside which the largest value leaves little to be seen
 _FEW = 2  # points of a line that are marked
 
 
@@ -52,8 +53,9 @@ def plot_run(table: pd.DataFrame, measure: Measure, title: str) -> "Figure":
             )
         if metric == measure.best:
             _mark_best(axes, table, measure)
-        drawing.style(axes, "round", axis_title(metric, measure))
-        axes.locator_params(axis="x", integer=True)
+        drawing.style_rounds(axes, axis_title(metric, measure))
+        if not measure.is_share(metric):
+            _widen(axes)
         drawing.legend_above(axes, columns=4)
     return figure
 
@@ -102,20 +104,13 @@ def plot_runs(
                 )
             else:
                 axes.fill_between(across / divisor, low, high, color=colour, alpha=0.2, linewidth=0)
-    drawing.label(axes, f"{in_words(x)}{unit}", axis_title(y, measure))
     if x == "round":
-        axes.locator_params(axis="x", integer=True)
-    drawing.legend_above(axes, columns=1 if max(map(len, groups), default=0) > 30 else 2)
+        drawing.style_rounds(axes, axis_title(y, measure))
+    else:
+        drawing.label(axes, f"{in_words(x)}{unit}", axis_title(y, measure))
     if several:
-        axes.annotate(
-            "band: ± a standard deviation over seeds",
-            (1, 0),
-            xycoords="axes fraction",
-            ha="right",
-            va="bottom",
-            fontsize=8,
-            color=drawing.MUTED,
-        )
+        axes.fill_between([], [], color=drawing.MUTED, alpha=0.2, label="± deviation over seeds")
+    drawing.legend_above(axes, columns=1 if max(map(len, groups), default=0) > 30 else 2)
     return figure
 
 
@@ -165,9 +160,17 @@ def _mark_best(axes: "Axes", table: pd.DataFrame, measure: Measure) -> None:
         "o",
         color=drawing.BLUE,
         markersize=6,
-        markerfacecolor="white",
+        markerfacecolor="none",
         label=f"{measure.text(column, value)}, round {int(first['round'])}",
     )
+
+
+def _widen(axes: "Axes") -> None:
+    """Has a logarithmic scale where the first rounds would leave the others on the axis."""
+    drawn = [np.asarray(line.get_ydata(), np.float64) for line in axes.lines]
+    heights = np.concatenate([each[np.isfinite(each)] for each in drawn] or [np.ones(1)])
+    if heights.size and heights.min() > 0 and heights.max() > _STEEP * np.median(heights):
+        axes.set_yscale("log")
 
 
 def _line(table: pd.DataFrame, x: str, y: str) -> Line:
