@@ -143,15 +143,9 @@ class TrainingLoop:
             SpecError: if the model's frozen parameters are not those that the run began with.
             Interrupted: after the round in which the run was asked to stop.
         """
-        run, algorithm, saved = self._run, self._problem.algorithm, checkpoint.newest(self._folder)
-        start, state = 0, algorithm.init(params)
-        if saved:
-            self._check_frozen(saved)
-            start, state = saved.round, saved.state
-        enter(f"round {start + 1}")
-        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        start, state = self._begin(params)
         if self._runtime.is_leader:
-            self._folder.write("run.yaml", run_yaml(run, self._problem.dataset).encode())
+            self._folder.write("run.yaml", run_yaml(self._run, self._problem.dataset).encode())
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
@@ -159,6 +153,20 @@ class TrainingLoop:
         self._record = Record(self._folder, task, samples, start, writes=leads)
         self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
         return self._train(start, state, stop)
+
+    def _begin(self, params: Params) -> tuple[int, tree.Tree]:
+        """The rounds that are done, and the server's state after them, which the runtime takes up.
+
+        The checkpoint itself, with what all clients keep, is held no longer than that.
+        """
+        saved = checkpoint.newest(self._folder)
+        start, state = 0, self._problem.algorithm.init(params)
+        if saved:
+            self._check_frozen(saved)
+            start, state = saved.round, saved.state
+        enter(f"round {start + 1}")
+        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        return start, state
 
     def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
         """The rounds after ``start``."""

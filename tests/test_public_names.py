@@ -15,8 +15,8 @@ PUBLIC = {
         rounds run
     """,
     "raydl.algorithms": """
-        EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
-        ParameterServer SlowMo
+        EASGD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM FedExP FedNova FedProx
+        FedSGD FedVARP FedYogi HierarchicalLocalSGD LocalSGD MIFA ParameterServer SlowMo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
@@ -51,12 +51,10 @@ PACKAGES = {
 }
 
 
-CATALOGUES = {
-    "raydl.data.partitions",
-    "raydl.data.sources",
-    "raydl.optim",
-    "tuning.studies.cifar100",
-}  # one thing a file
+CATALOGUES = {  # one thing a file
+    *("raydl.algorithms.distributed", "raydl.algorithms.federated", "raydl.data.partitions"),
+    *("raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"),
+}
 MOST = 10  # modules of a folder of machinery: more than that nobody finds
 
 

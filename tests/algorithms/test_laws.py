@@ -42,10 +42,11 @@ from raydl.runtimes.local.spec import OneProcess, Sequential
 from raydl.runtimes.parameter_server.layout import Sharding
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime, RuntimeState
-from raydl.runtimes.worker.block import ClientStates
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.storage import Folder
 from tests.federation import (
     UNEQUAL,
+    by_client,
     digits,
     final,
     fingerprints,
@@ -73,6 +74,14 @@ MORE: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "FedProx": [{"mu": 0.5, "momentum": 0.5}],
+    "FedNova": [
+        {"mu": 0.5},
+        {"lr": 0.05, "momentum": 0.5, "steps": None, "epochs": 2, "server_lr": 0.7},
+        {"lr": 0.05, "momentum": 0.5, "nesterov": True, "weight_decay": 1e-3},
+    ],
+    "FedAvgM": [{"server_momentum": 0.5, "server_nesterov": True, "momentum": 0.5}],
+    "FedExP": [{"epsilon": 0.1, "server_lr": 0.5}],
+    "FedVARP": [{"server_lr": 0.7, "momentum": 0.5}],
     "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
     "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
     "LocalSGD": [
@@ -232,7 +241,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name):
     with seeded(99):  # the user's own draws have no part in it
         runtime = LocalRuntime(problem)
         assert fingerprints(trained(name, problem, runtime)) == fingerprints(history)
-    assert_equal(runtime.state().clients, kept)
+    assert_equal(by_client(runtime.state().clients), by_client(kept))
     other = replace(problem, seed=problem.seed + 1)
     assert fingerprints(trained(name, other, LocalRuntime(other), 1)) != fingerprints(history[:1])
 
@@ -248,16 +257,17 @@ def test_state_survives_a_checkpoint(name, tmp_path):
     history, kept = sequential(name)
     assert fingerprints(half + rest) == fingerprints(history)
     assert [each.number for each in rest] == [3]
-    assert_equal(second.state().clients, kept)
+    assert_equal(by_client(second.state().clients), by_client(kept))
 
 
 def test_earlier_states_are_not_written_to(name):
     problem = problem_of(name)
-    runtime, state = LocalRuntime(problem), first_state(problem)
+    runtime, state, held = LocalRuntime(problem), first_state(problem), []
     states, before = [state], [tree.fingerprint(state)]
     for number in range(ROUNDS):
         (done,) = trained(name, problem, runtime, 1, start=number, state=states[-1])
-        states += [runtime.state().clients, done.state]
+        held.append(runtime.state().clients)
+        states += [held[-1].as_tree(), done.state]
         before += map(tree.fingerprint, states[-2:])
     assert [tree.fingerprint(each) for each in states] == before
 

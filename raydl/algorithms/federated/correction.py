@@ -32,7 +32,17 @@ def corrected(client: Client, term: Term) -> Client:
             terms = {name: term(local, params, name) for name in given.grads}
             return given._replace(grads=tree.add(given.grads, terms))
 
-        after, metrics = client.step(with_term, local, batch)
+        return kept.step(with_term, local, batch)
+
+    kept = keeping(client)
+    return client._replace(step=step)
+
+
+def keeping(client: Client) -> Client:
+    """A client whose steps leave alone what was added to ``local`` beside its own."""
+
+    def step(gradient: Gradient, local: LocalState, batch: Batch) -> tuple[LocalState, Metrics]:
+        after, metrics = client.step(gradient, local, batch)
         return local | after, metrics
 
     return client._replace(step=step)
