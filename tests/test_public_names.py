@@ -21,7 +21,7 @@ PUBLIC = {
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
         CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet
-        FashionMNIST HuggingFace ImageFolder Leaf Mixed Natural Pachinko ParticipationSpec Partition
+        FashionMNIST HuggingFace ImageFolder LEAF Mixed Natural Pachinko ParticipationSpec Partition
         PartitionSpec PowerLaw Prepared QuantitySkew Shakespeare Shards Skewed Source Split
         Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
         plot_partition prepare split_stratified

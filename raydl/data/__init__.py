@@ -34,7 +34,7 @@ from raydl.data.prepared.write import prepare
 from raydl.data.sources.digits import Digits
 from raydl.data.sources.huggingface import HuggingFace
 from raydl.data.sources.image_folder import ImageFolder
-from raydl.data.sources.leaf import Leaf
+from raydl.data.sources.leaf import LEAF
 from raydl.data.sources.prepared import Prepared
 from raydl.data.sources.shakespeare import Shakespeare
 from raydl.data.sources.synthetic import Synthetic
@@ -49,6 +49,7 @@ __all__ = [
     "CIFAR100",
     "EMNIST",
     "IID",
+    "LEAF",
     "MNIST",
     "ClassesPerClient",
     "CropFlip",
@@ -58,7 +59,6 @@ __all__ = [
     "FashionMNIST",
     "HuggingFace",
     "ImageFolder",
-    "Leaf",
     "Mixed",
     "Natural",
     "Pachinko",
