@@ -35,7 +35,7 @@ CHOICES: dict[str, dict[str, type]] = {
         data.CIFAR100,
         data.EMNIST,
         data.Shakespeare,
-        data.Leaf,
+        data.LEAF,
         data.Synthetic,
         data.Prepared,
         data.ImageFolder,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_BARS = 100  # clients; more than that make a heat map
 _COLUMNS = 500  # of a heat map
+_WIDE = 100  # times the smallest size; where the largest is more, sizes have a scale of logarithms
 _MOST_NAMED = len(COLOURS)  # classes with a legend; more than that make a colour bar
 
 
@@ -175,13 +176,18 @@ def _plot_shares(axes: "Axes", counts: npt.NDArray[np.int64]) -> None:
 def _plot_sizes(axes: "Axes", sizes: npt.NDArray[np.int64]) -> None:
     low, high = int(sizes.min()), int(sizes.max())
     bins = min(30, 2 * len(sizes) ** 0.5)
-    step = max(1, round((high - low) / bins))
-    edges = np.arange(low, high + step + 1, step) - 0.5
-    axes.hist(sizes, edges.tolist(), color=BLUE)
+    if high > _WIDE * low > 0:
+        axes.hist(sizes, np.geomspace(low, high + 1, round(bins) + 1).tolist(), color=BLUE)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    else:
+        step = max(1, round((high - low) / bins))
+        edges = np.arange(low, high + step + 1, step) - 0.5
+        axes.hist(sizes, edges.tolist(), color=BLUE)
+        margin = 2 if low == high else 0.5 * step
+        axes.set_xlim(edges[0] - margin, edges[-1] + margin)
+        axes.locator_params(integer=True, nbins=5)
     axes.axvline(sizes.mean(), color=RED, linewidth=1.2, linestyle="--")
-    margin = 2 if low == high else 0.5 * step
-    axes.set_xlim(edges[0] - margin, edges[-1] + margin)
-    axes.locator_params(integer=True, nbins=5)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     style(axes, "samples of a client", "clients")
     spread = f"{low:,} each" if low == high else f"{low:,} to {high:,}, mean {sizes.mean():,.1f}"

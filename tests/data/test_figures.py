@@ -85,3 +85,11 @@ def test_every_figure_can_be_drawn(figure):
     pixels = png(figure())
     assert pixels.std() > 0
     assert pixels.shape[2] == 4
+
+
+def test_sizes_that_differ_by_orders_of_magnitude_are_drawn_by_their_logarithm():
+    sizes = np.random.default_rng(0).lognormal(7, 2, 1180).astype(np.int64) + 2
+    histogram = plot_partition(sizes[:, None], "title").axes[1]
+    assert histogram.get_xscale() == "log"
+    assert sum(bar.get_height() for bar in histogram.patches) == 1180
+    assert sum(bar.get_height() > 0 for bar in histogram.patches) > 20
