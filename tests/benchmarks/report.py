@@ -39,6 +39,9 @@ def show(figures: dict[str, Any]) -> None:
         console.print(_optimizers(figures["optimizers"]))
     if "W4" in figures:
         console.print(_scale(figures["W4"]))
+    if "W5" in figures:
+        console.print(_client_state(figures["W5"]))
+        console.print(_checkpoint(figures["W5"]["checkpoint"]))
     if "startup" in figures:
         console.print(_startup(figures["startup"]))
 
@@ -207,6 +210,27 @@ def _scale(measured: dict[str, Any]) -> Table:
         *(f"{memory[number - 1] / _GIB:.2f}" for number in shown),
     )
     return table
+
+
+def _client_state(measured: dict[str, Any]) -> Table:
+    title = f"W5: SCAFFOLD, {measured['cohort']:,} of {measured['registered']:,} clients a round"
+    table = _table(
+        title, "", "ms a round", "FedAvg's", "× FedAvg", "× from the first fifth to last"
+    )
+    for row in measured["runtimes"]:
+        each = (median(row["seconds"]), median(row["stateless"]))
+        ratios = (f"{row[name]:.2f}" for name in ("ratio", "growth"))
+        table.add_row(row["name"], *map(_milliseconds, each), *ratios)
+    return table
+
+
+def _checkpoint(measured: dict[str, Any]) -> str:
+    return (
+        f"Of all clients' {measured['bytes'] / 1e6:.0f} MB a checkpoint takes "
+        f"{measured['write']:.2f} s ({measured['raw']:.2f} s to write as many bytes alone) and "
+        f"{measured['memory'] / 1e6:.0f} MB of memory more; {measured['read']:.2f} s to read it, "
+        f"{measured['restore']:.2f} s to take it up."
+    )
 
 
 def _startup(measured: dict[str, Any]) -> Table:
