@@ -1,8 +1,10 @@
 """The algorithms, one paper a file.
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
-             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA
-distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, HorvitzThompson; SCAFFOLD, FedDyn,
+             MimeLite, QFedAvg, AFL
+distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, StreamingDiLoCo, parameter
+             servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
 
@@ -13,6 +15,7 @@ from raydl.algorithms.distributed.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.algorithms.distributed.parameterserver import ParameterServer
 from raydl.algorithms.distributed.slowmo import SlowMo
+from raydl.algorithms.distributed.streamingdiloco import StreamingDiLoCo
 from raydl.algorithms.federated.afl import AFL
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
@@ -23,6 +26,7 @@ from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedY
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
 from raydl.algorithms.federated.fedvarp import FedVARP
+from raydl.algorithms.federated.horvitzthompson import HorvitzThompson
 from raydl.algorithms.federated.mifa import MIFA
 from raydl.algorithms.federated.mimelite import MimeLite
 from raydl.algorithms.federated.qfedavg import QFedAvg
@@ -48,9 +52,11 @@ __all__ = [
     "FedVARP",
     "FedYogi",
     "HierarchicalLocalSGD",
+    "HorvitzThompson",
     "LocalSGD",
     "MimeLite",
     "ParameterServer",
     "QFedAvg",
     "SlowMo",
+    "StreamingDiLoCo",
 ]

@@ -257,6 +257,8 @@ class Scope(NamedTuple):
         updates: that make a step of the server, and are what is meant by a cohort here; None if
             those are one of each client that takes part.
         sizes: samples of each of the N clients, int64 [N].
+        inclusion: finds out how probable it is for each of them to take part in a round (πₖ),
+            float64 [N]; None also where that changes as the run goes on.
     """
 
     rounds: int | None = None
@@ -264,6 +266,7 @@ class Scope(NamedTuple):
     epoch: float | None = None
     updates: int | None = None
     sizes: Tensor | None = None
+    inclusion: Callable[[], Tensor] | None = None
 
     @property
     def clients(self) -> int | None:

@@ -109,11 +109,11 @@ def _parse(header: bytes, file: str) -> list[_Place]:
     try:
         found = json.loads(header)
         found.pop("__metadata__", None)
-        places = [
+        places = sorted(
             _Place(begin, stop, name, _DTYPES[about["dtype"]], tuple(about["shape"]))
             for name, about in found.items()
             for begin, stop in [about["data_offsets"]]
-        ]
+        )
         sound = all(
             min(each.shape, default=0) >= 0
             and prod(each.shape) * each.dtype.itemsize == each.stop - each.begin
@@ -123,7 +123,7 @@ def _parse(header: bytes, file: str) -> list[_Place]:
         raise ValueError(f"{file} has no header: {error}") from error
     if not sound:
         raise ValueError(f"the tensors of {file} have other sizes than its header says")
-    return sorted(places)
+    return places
 
 
 def _pieces(content: torch.Tensor) -> Iterator[memoryview]:

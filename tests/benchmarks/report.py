@@ -32,6 +32,8 @@ def show(figures: dict[str, Any]) -> None:
             ("driver", _driver),
             ("mapped", _mapped),
             ("gathered", _gathered),
+            ("runtimes", _client_state),
+            ("checkpoint", _checkpoint),
         ):
             if named in measured:
                 console.print(table(measured))
@@ -39,9 +41,6 @@ def show(figures: dict[str, Any]) -> None:
         console.print(_optimizers(figures["optimizers"]))
     if "W4" in figures:
         console.print(_scale(figures["W4"]))
-    if "W5" in figures:
-        console.print(_client_state(figures["W5"]))
-        console.print(_checkpoint(figures["W5"]["checkpoint"]))
     if "startup" in figures:
         console.print(_startup(figures["startup"]))
 
@@ -225,11 +224,11 @@ def _client_state(measured: dict[str, Any]) -> Table:
 
 
 def _checkpoint(measured: dict[str, Any]) -> str:
+    kept = measured["checkpoint"]
     return (
-        f"Of all clients' {measured['bytes'] / 1e6:.0f} MB a checkpoint takes "
-        f"{measured['write']:.2f} s ({measured['raw']:.2f} s to write as many bytes alone) and "
-        f"{measured['memory'] / 1e6:.0f} MB of memory more; {measured['read']:.2f} s to read it, "
-        f"{measured['restore']:.2f} s to take it up."
+        f"Of all clients' {kept['bytes'] / 1e6:.0f} MB a checkpoint takes {kept['write']:.2f} s "
+        f"({kept['raw']:.2f} s to write as many bytes alone) and {kept['memory'] / 1e6:.0f} MB of "
+        f"memory more; {kept['read']:.2f} s to read it, {kept['restore']:.2f} s to take it up."
     )
 
 

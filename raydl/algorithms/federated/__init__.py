@@ -8,6 +8,7 @@ fedasync  FedAsync: each client's parameters mixed into the server's as they arr
 fedopt    FedAvgM, FedAdagrad, FedAdam, FedYogi: FedAvg whose server has an optimizer
 fedexp    FedExP: the server goes further along the mean, the less the clients agree
 fedvarp   FedVARP: the step corrected by what the clients that are not drawn sent last
+horvitzthompson  HorvitzThompson: no bias, however often which client takes part
 mifa      MIFA: every step is of all clients, by what each of them sent last
 scaffold  SCAFFOLD: control variates take out of a client's steps what is its own alone
 feddyn    FedDyn: each client's loss is regularized anew, so that its optimum is the whole's
