@@ -35,7 +35,7 @@ CHOICES: dict[str, dict[str, type]] = {
         data.CIFAR100,
         data.EMNIST,
         data.Shakespeare,
-        data.LEAF,
+        data.Leaf,
         data.Synthetic,
         data.Prepared,
         data.ImageFolder,
