@@ -16,7 +16,12 @@ figures        how labels, sizes and participation fall over the clients, counte
 
 from raydl.data.augmentation import CropFlip
 from raydl.data.dataset import Dataset, Source, Split, split_stratified
-from raydl.data.figures import label_counts, plot_participation, plot_partition
+from raydl.data.figures import (
+    label_counts,
+    plot_availability,
+    plot_participation,
+    plot_partition,
+)
 from raydl.data.participations.daily import Daily
 from raydl.data.participations.intervals import Intervals
 from raydl.data.participations.lossproportional import LossProportional
@@ -83,6 +88,7 @@ __all__ = [
     "Transforms",
     "Uniform",
     "label_counts",
+    "plot_availability",
     "plot_participation",
     "plot_partition",
     "prepare",
