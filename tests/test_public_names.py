@@ -25,7 +25,8 @@ PUBLIC = {
         FashionMNIST HuggingFace ImageFolder Intervals LossProportional Moment Natural Oort
         ParticipationSpec Partition PartitionSpec PowerOfChoice Prepared QuantitySkew Selector
         SelectorSpec Shards Skewed Source Split Synthetic Table Tensors TorchDataset Transforms
-        Uniform label_counts plot_availability plot_participation plot_partition prepare split_stratified
+        Uniform label_counts plot_availability plot_participation plot_partition prepare
+        split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
