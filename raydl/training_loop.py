@@ -144,15 +144,9 @@ class TrainingLoop:
             SpecError: if the model's frozen parameters are not those that the run began with.
             Interrupted: after the round in which the run was asked to stop.
         """
-        run, algorithm, saved = self._run, self._problem.algorithm, checkpoint.newest(self._folder)
-        start, state, selection = 0, algorithm.init(params), None
-        if saved:
-            self._check_frozen(saved)
-            start, state, selection = saved.round, saved.state, saved.selection
-        enter(f"round {start + 1}")
-        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        start, state, selection = self._begin(params)
         if self._runtime.is_leader:
-            self._folder.write("run.yaml", run_yaml(run, self._problem.dataset).encode())
+            self._folder.write("run.yaml", run_yaml(self._run, self._problem.dataset).encode())
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
@@ -160,6 +154,21 @@ class TrainingLoop:
         self._record = Record(self._folder, task, samples, start, writes=leads)
         self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
         return self._train(start, state, selection, stop)
+
+    def _begin(self, params: Params) -> tuple[int, tree.Tree, tree.Tree | None]:
+        """The rounds that are done, and the states of server and selector after them.
+
+        The runtime takes up its own; the checkpoint itself, with what all clients keep, is held no
+        longer than that.
+        """
+        saved = checkpoint.newest(self._folder)
+        start, state, selection = 0, self._problem.algorithm.init(params), None
+        if saved:
+            self._check_frozen(saved)
+            start, state, selection = saved.round, saved.state, saved.selection
+        enter(f"round {start + 1}")
+        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        return start, state, selection
 
     def _train(
         self, start: int, state: tree.Tree, selection: tree.Tree | None, stop: Stop

@@ -29,6 +29,7 @@ from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.spec import RuntimeSpec
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.tasks.usual import usual_task
 
 RUNTIMES: dict[str, RuntimeSpec] = {
@@ -140,6 +141,14 @@ def relative_distance(problem: Problem, given: Params, expected: Params) -> floa
         for a, b in ((given, expected), (expected, start))
     )
     return apart / way
+
+
+def by_client(states: ClientStates) -> dict[int, Tree]:
+    """What each client keeps, in memory of its own."""
+    return {
+        client: tree.map(torch.clone, states.row(at))
+        for at, client in enumerate(states.clients.tolist())
+    }
 
 
 def keeping(plan: Plan, lr: float = 0.1) -> Algorithm:

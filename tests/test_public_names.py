@@ -17,16 +17,16 @@ PUBLIC = {
     "raydl.algorithms": """
         AFL EASGD MIFA SCAFFOLD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM
         FedDyn FedExP FedNova FedProx FedSGD FedVARP FedYogi HierarchicalLocalSGD
-        HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo
+        HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Daily Dataset Digits Dirichlet
-        FashionMNIST HuggingFace ImageFolder Intervals LossProportional Moment Natural Oort
-        ParticipationSpec Partition PartitionSpec PowerOfChoice Prepared QuantitySkew Selector
-        SelectorSpec Shards Skewed Source Split Synthetic Table Tensors TorchDataset Transforms
-        Uniform label_counts plot_availability plot_participation plot_partition prepare
-        split_stratified
+        CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Daily Dataset Digits
+        Dirichlet FashionMNIST HuggingFace ImageFolder Intervals Leaf LossProportional Mixed
+        Moment Natural Oort Pachinko ParticipationSpec Partition PartitionSpec PowerLaw
+        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed
+        Source Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
+        plot_availability plot_participation plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
@@ -54,7 +54,7 @@ PACKAGES = {
 
 
 CATALOGUES = {  # one thing a file
-    "raydl.data.participations",
+    *("raydl.data.participations", "raydl.data.partitions"),
     *("raydl.algorithms.distributed", "raydl.algorithms.federated"),
     *("raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"),
 }

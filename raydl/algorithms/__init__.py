@@ -1,8 +1,10 @@
 """The algorithms, one paper a file.
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
-             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, HorvitzThompson
-distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, HorvitzThompson; SCAFFOLD, FedDyn,
+             MimeLite, QFedAvg, AFL
+distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, StreamingDiLoCo, parameter
+             servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
 
@@ -13,6 +15,7 @@ from raydl.algorithms.distributed.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.algorithms.distributed.parameterserver import ParameterServer
 from raydl.algorithms.distributed.slowmo import SlowMo
+from raydl.algorithms.distributed.streamingdiloco import StreamingDiLoCo
 from raydl.algorithms.federated.afl import AFL
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
@@ -55,4 +58,5 @@ __all__ = [
     "ParameterServer",
     "QFedAvg",
     "SlowMo",
+    "StreamingDiLoCo",
 ]

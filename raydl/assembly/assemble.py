@@ -34,10 +34,10 @@ from raydl.data.checks import (
     check_partition,
 )
 from raydl.data.dataset import Dataset, SampleShape
+from raydl.data.gathered import Gathered
 from raydl.data.own import load_dataset
 from raydl.data.participations.selector import first_cohort
 from raydl.data.partitions.partition import Partition
-from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
 from raydl.tasks.usual import check_targets, usual_task
@@ -113,8 +113,8 @@ def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
     targets = dataset.train.targets
-    # Mapped sequences are as large as the inputs, and read only by who looks into them.
-    labels: Any = targets if isinstance(targets, Rows) else targets.numpy()
+    # Sequences that are not in memory are as large as the inputs, and read by who looks into them.
+    labels: Any = targets if isinstance(targets, Gathered) else targets.numpy()
     partition = run.partition.assign(labels, run.population, run.seed, owners)
     check_partition(partition, run.population, len(labels))
     return partition
@@ -173,7 +173,17 @@ def usual_model(run: Run, dataset: Dataset) -> Model:
             f"the samples of {dataset.name} are dictionaries with {', '.join(dataset.shape)}, for "
             "which no model is usual; give --model one that takes them as keyword arguments"
         )
+    if _predicts_tokens(dataset):
+        return Model("CharLSTM", {"last": dataset.train.targets.ndim == 1})
     return Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _predicts_tokens(dataset: Dataset) -> bool:
+    """Whether samples are sequences of tokens, and classes such tokens, too."""
+    inputs, classes = dataset.train.inputs, dataset.classes
+    if not isinstance(inputs, Tensor) or inputs.dtype != torch.int64 or inputs.ndim != 2:
+        return False
+    return classes is not None and int(inputs.max()) < classes
 
 
 def _check_shards(run: Run, partition: Partition) -> None:

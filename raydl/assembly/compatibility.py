@@ -13,7 +13,7 @@ from raydl.data.batches import two_samples
 from raydl.data.participations.selector import Selector, unreported
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.spec import RuntimeSpec
-from raydl.runtimes.worker.block import check_client_state
+from raydl.runtimes.worker.client_states import check_client_state
 
 
 def check_processes(

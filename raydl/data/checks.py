@@ -42,14 +42,17 @@ def check_dataset(dataset: Dataset) -> None:
         fits = len(targets) == samples
         allowed = f"{samples}, as many as there are inputs"
         require(fits, f"the number of data's {name} targets", len(targets), allowed)
-    if dataset.owners is not None:
-        given, due = tuple(dataset.owners.shape), (len(dataset.train.targets),)
-        require(
-            given == due,
-            "the shape of data's owners",
-            given,
-            f"{due}: one for each training sample",
-        )
+    for name, split, owners in (
+        ("training", dataset.train, dataset.owners),
+        ("validation", dataset.validation, dataset.validation_owners),
+        ("test", dataset.test, dataset.test_owners),
+    ):
+        if owners is not None:
+            given, due = tuple(owners.shape), (len(split.targets),)
+            what = "the shape of data's " + (
+                "owners" if split is dataset.train else f"{name} owners"
+            )
+            require(given == due, what, given, f"{due}: one for each {name} sample")
 
 
 def _count_inputs(name: str, inputs: Inputs, train: Inputs) -> int:

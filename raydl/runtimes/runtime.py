@@ -15,16 +15,13 @@ from raydl.core.algorithm import Algorithm, Reduce, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import Metrics
 from raydl.core.tree import Params, Tree
-from raydl.runtimes.worker.block import BlockResult, ClientStates
+from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.evaluation import Score
 
 
 class ClusterError(RuntimeError):
     """The cluster cannot go on with a run, which can be resumed."""
-
-
-class ClientStateLostError(ClusterError):
-    """Client state was lost: the run must go on from its checkpoint."""
 
 
 class Traffic(NamedTuple):
@@ -97,7 +94,7 @@ class RuntimeState(NamedTuple):
             most.
     """
 
-    clients: ClientStates = {}  # noqa: RUF012
+    clients: ClientStates = ClientStates()
     own: Tree = {}  # noqa: RUF012
 
 
@@ -152,11 +149,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def state(self) -> RuntimeState:
-        """All that the runtime must have to go on, for a checkpoint.
-
-        Raises:
-            ClientStateLostError: if some of it was lost.
-        """
+        """All that the runtime must have to go on, for a checkpoint."""
 
     @abstractmethod
     def restore(self, state: RuntimeState) -> None:
@@ -182,7 +175,7 @@ class CohortRuntime(Runtime):
         """Trains the cohort from the broadcast and reduces its updates.
 
         Raises:
-            ClusterError: if workers, or what their clients kept, are lost for good.
+            ClusterError: if workers are lost for good.
         """
 
     def server_steps(self, work: Work) -> range:

@@ -1,12 +1,12 @@
 """AFL: the model that does best on the worst mixture of the clients' distributions.
 
     gₖ = ∇Fₖ(x), Fₖ on all of a client's samples
-    x ← x − η Σ_S λₖ gₖ
+    x ← x − η Σ_S λₖ gₖ / Σ_S λₖ
     λ ← Π(λ + η_λ F),  Π the projection onto the simplex, F of the clients that took part
     x̄ ← the mean of the x so far, which is scored and kept
 
-λ is 1 / N each at first. In the paper every client takes part in every round; of a cohort the sum
-is over it alone. Buffers (running statistics) are averaged.
+λ is 1 / N each at first. In the paper every client takes part in every round, so that Σ_S λₖ = 1;
+of a cohort it is the mixture of those that are in it. Buffers (running statistics) are averaged.
 
 M. Mohri, G. Sivek, A. T. Suresh, "Agnostic Federated Learning", ICML 2019.
 """
@@ -66,7 +66,7 @@ class AFL(AlgorithmSpec):
         def server(state: ServerState, sent: Reduced) -> tuple[ServerState, Metrics]:
             params, rounds = state["params"], state["rounds"] + 1
             stepped = {
-                name: torch.sub(params[name], grad, alpha=self.lr)
+                name: torch.sub(params[name], grad, alpha=self.lr / float(sent["weight"] or 1))
                 for name, grad in sent["grads"].items()
             }
             params = params | stepped | tree.like(sent["buffers"], params)
@@ -86,7 +86,7 @@ class AFL(AlgorithmSpec):
             plan=lambda state: plan,
             broadcast=lambda state: {"params": state["params"], "mixture": state["mixture"]},
             client=_client(),
-            reduce=parts(grads=total(), buffers=mean(), loss=scatter(clients)),
+            reduce=parts(grads=total(), weight=total(), buffers=mean(), loss=scatter(clients)),
             server=server,
         )
 
@@ -112,8 +112,8 @@ def _client() -> Client:
     def step(gradient: Gradient, local: LocalState, batch: Batch) -> tuple[LocalState, Metrics]:
         grads, buffers, metrics = gradient(local["params"], batch)
         scaled = {name: local["weight"] * grad for name, grad in grads.items()}
-        sent = {"grads": scaled, "buffers": buffers, "loss": metrics["loss"]}
-        return local | {"sent": sent}, metrics
+        sent = {"grads": scaled, "weight": local["weight"], "buffers": buffers}
+        return local | {"sent": sent | {"loss": metrics["loss"]}}, metrics
 
     def final(_broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
         return local["sent"], {}

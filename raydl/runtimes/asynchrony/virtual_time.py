@@ -175,7 +175,8 @@ class VirtualTimeRuntime(LocalRuntime):
         """The bytes of a message, as one minibatch of one client shows: all are of one shape."""
         if self._bytes_up is None:
             probe = work._replace(clients=work.clients[:1], plan=work.plan._replace(steps=1))
-            result = self._worker.train_block(probe, broadcast, self._states)
+            states = self._table.gather(probe.clients)
+            result = self._worker.train_block(probe, broadcast, states)
             self._bytes_up = int(result.clients["bytes_up"])
         return self._bytes_up
 

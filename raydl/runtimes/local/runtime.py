@@ -10,7 +10,8 @@ from raydl.core.tree import Params, Tree
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortResult, CohortRuntime, RuntimeState, merge
 from raydl.runtimes.worker.batchable import check_batchable
-from raydl.runtimes.worker.block import BlockResult, ClientStates
+from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, stretches
 from raydl.runtimes.worker.survey import join
 from raydl.runtimes.worker.worker import Worker
@@ -45,7 +46,7 @@ class LocalRuntime(CohortRuntime):
         self._worker = Worker(
             problem, threads=threads, batched=batched, device=device, gradient=gradient
         )
-        self._states: ClientStates = {}
+        self._table = ClientTable()
 
     def map_reduce(self, broadcast: Tree, work: Work) -> CohortResult:
         """Trains the cohort block by block."""
@@ -65,13 +66,13 @@ class LocalRuntime(CohortRuntime):
 
     def state(self) -> RuntimeState:
         """What every client keeps by now."""
-        return RuntimeState(dict(self._states))
+        return RuntimeState(self._table.states())
 
     def restore(self, state: RuntimeState) -> None:
         """Takes up what the clients of an interrupted run kept."""
-        self._states = dict(state.clients)
+        self._table = ClientTable(state.clients)
 
     def _train_block(self, block: Work, broadcast: Tree) -> BlockResult:
-        result = self._worker.train_block(block, broadcast, self._states)
-        self._states |= result.states
+        result = self._worker.train_block(block, broadcast, self._table.gather(block.clients))
+        self._table.update(result.states)
         return result

@@ -1,0 +1,96 @@
+"""FedVARP and MIFA: a table of what everybody sent last, which the server need not have."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from raydl.algorithms import MIFA, FedAvg, FedVARP
+from raydl.core import tree
+from raydl.core.algorithm import Scope, Work
+from raydl.core.errors import SpecError
+from raydl.core.grad import parameters
+from raydl.round import server_step
+from raydl.runtimes.local.runtime import LocalRuntime
+from tests.federation import federation, final, relative_distance, train
+
+OPTIONS = {"lr": 0.05, "batch_size": 16, "epochs": 2}
+COHORTS = [np.array(each) for each in ([0, 5, 2], [5, 7], [2, 3, 11, 0], [5, 2])]
+
+
+def problem_of(spec):
+    problem = federation(FedAvg().build())
+    sizes = torch.from_numpy(problem.partition.sizes)
+    return replace(problem, algorithm=spec.build(Scope(sizes=sizes)))
+
+
+def movements(params, cohort, number):
+    """What each client of a cohort moves by, as FedAvg has it."""
+    fedavg = problem_of(FedAvg(**OPTIONS))
+    for client in cohort.tolist():
+        work = Work(number, (client,), fedavg.algorithm.plan({}))
+        done = server_step(LocalRuntime(fedavg), fedavg.algorithm, {"params": params}, work)
+        yield client, tree.sub(done.state["params"], params)
+
+
+def mean(values, weights):
+    total = sum(weights)
+    return tree.map(
+        lambda *leaves: sum(w * each for w, each in zip(weights, leaves, strict=True)) / total,
+        *values,
+    )
+
+
+@pytest.mark.parametrize("weighing", ["samples", "clients"])
+@pytest.mark.parametrize("kind", [FedVARP, MIFA])
+def test_it_is_what_a_table_of_all_clients_gives(kind, weighing):
+    """The papers' algorithms, with N × P numbers at the server."""
+    problem = problem_of(kind(weighing=weighing, server_lr=0.8, **OPTIONS))
+    history = train(problem, LocalRuntime(problem), len(COHORTS), cohorts=COHORTS)
+    params = parameters(problem.task.model)
+    sizes = problem.partition.sizes.astype(float) if weighing == "samples" else np.ones(12)
+    table = [tree.zeros_like(params)] * len(sizes)
+    seen = set()
+    for number, cohort in enumerate(COHORTS):
+        moved = dict(movements(params, cohort, number))
+        changes = [tree.sub(moved[client], table[client]) for client in cohort]
+        corrected = tree.add(mean(changes, sizes[cohort]), mean(table, sizes))
+        table = [moved.get(client, each) for client, each in enumerate(table)]
+        seen |= set(cohort.tolist())
+        of_seen = mean([table[client] for client in seen], [sizes[client] for client in seen])
+        step = corrected if kind is FedVARP else of_seen
+        params = tree.add(params, tree.scale(step, 0.8))
+    assert relative_distance(problem, final(problem, history), params) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [FedVARP, MIFA])
+def test_the_servers_mean_is_that_of_what_the_clients_keep(kind):
+    problem = problem_of(kind(**OPTIONS))
+    runtime = LocalRuntime(problem)
+    history = train(problem, runtime, len(COHORTS), cohorts=COHORTS)
+    kept, sizes = runtime.state().clients, problem.partition.sizes
+    everyone = sizes.sum() if kind is FedVARP else sum(sizes[client] for client in kept)
+    sums = mean([each["delta"] for each in kept.values()], [sizes[client] for client in kept])
+    expected = tree.scale(sums, sum(sizes[client] for client in kept) / everyone)
+    torch.testing.assert_close(history[-1].state["memory"], expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [FedVARP, MIFA])
+def test_where_all_take_part_it_is_fedavg(kind):
+    ours, fedavg = (problem_of(spec(**OPTIONS)) for spec in (kind, FedAvg))
+    ends = (
+        final(each, train(each, LocalRuntime(each), 3, fraction=1.0)) for each in (ours, fedavg)
+    )
+    assert relative_distance(ours, *ends) < 1e-5
+
+
+def test_the_first_step_is_fedavgs():
+    ours, fedavg = (problem_of(spec(**OPTIONS)) for spec in (MIFA, FedAvg))
+    ends = (final(each, train(each, LocalRuntime(each), 1)) for each in (ours, fedavg))
+    assert relative_distance(ours, *ends) < 1e-5
+
+
+def test_fedvarp_must_know_the_clients():
+    with pytest.raises(SpecError, match="needs to know the clients' sizes"):
+        FedVARP().build()
