@@ -15,8 +15,8 @@ PUBLIC = {
         rounds run
     """,
     "raydl.algorithms": """
-        EASGD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM FedExP FedNova FedProx
-        FedSGD FedVARP FedYogi HierarchicalLocalSGD LocalSGD MIFA ParameterServer SlowMo
+        EASGD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM FedExP FedFade FedNova
+        FedProx FedSGD FedVARP FedYogi HierarchicalLocalSGD LocalSGD MIFA ParameterServer SlowMo
         StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",

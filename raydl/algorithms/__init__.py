@@ -1,7 +1,7 @@
 """The algorithms, one paper a file.
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
-             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, FedFade
 distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD;
              StreamingDiLoCo
 movement     the message of those whose clients send how far they moved
@@ -18,6 +18,7 @@ from raydl.algorithms.distributed.streamingdiloco import StreamingDiLoCo
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedexp import FedExP
+from raydl.algorithms.federated.fedfade import FedFade
 from raydl.algorithms.federated.fednova import FedNova
 from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedYogi
 from raydl.algorithms.federated.fedprox import FedProx
@@ -36,6 +37,7 @@ __all__ = [
     "FedAvg",
     "FedAvgM",
     "FedExP",
+    "FedFade",
     "FedNova",
     "FedProx",
     "FedSGD",

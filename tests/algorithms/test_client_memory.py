@@ -1,12 +1,13 @@
-"""FedVARP and MIFA: a table of what everybody sent last, which the server need not have."""
+"""FedVARP, MIFA and FedFade: a table of what everybody sent last, which the server need not have."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from raydl.algorithms import MIFA, FedAvg, FedVARP
+from raydl.algorithms import MIFA, FedAvg, FedFade, FedVARP
 from raydl.core import tree
 from raydl.core.algorithm import Scope, Work
 from raydl.core.errors import SpecError
@@ -43,7 +44,7 @@ def mean(values, weights):
 
 
 @pytest.mark.parametrize("weighing", ["samples", "clients"])
-@pytest.mark.parametrize("kind", [FedVARP, MIFA])
+@pytest.mark.parametrize("kind", [FedVARP, MIFA, partial(FedFade, memory=0.7)])
 def test_it_is_what_a_table_of_all_clients_gives(kind, weighing):
     """The papers' algorithms, with N × P numbers at the server."""
     problem = problem_of(kind(weighing=weighing, server_lr=0.8, **OPTIONS))
@@ -51,14 +52,15 @@ def test_it_is_what_a_table_of_all_clients_gives(kind, weighing):
     params = parameters(problem.task.model)
     sizes = problem.partition.sizes.astype(float) if weighing == "samples" else np.ones(12)
     table = [tree.zeros_like(params)] * len(sizes)
-    seen = set()
+    memory, left = kind().memory if isinstance(kind, partial) else 1.0, np.zeros(12)
     for number, cohort in enumerate(COHORTS):
         moved = dict(movements(params, cohort, number))
         changes = [tree.sub(moved[client], table[client]) for client in cohort]
         corrected = tree.add(mean(changes, sizes[cohort]), mean(table, sizes))
         table = [moved.get(client, each) for client, each in enumerate(table)]
-        seen |= set(cohort.tolist())
-        of_seen = mean([table[client] for client in seen], [sizes[client] for client in seen])
+        left *= memory
+        left[cohort] = 1
+        of_seen = mean(table, left * sizes)
         step = corrected if kind is FedVARP else of_seen
         params = tree.add(params, tree.scale(step, 0.8))
     assert relative_distance(problem, final(problem, history), params) < 1e-5
@@ -85,8 +87,21 @@ def test_where_all_take_part_it_is_fedavg(kind):
     assert relative_distance(ours, *ends) < 1e-5
 
 
-def test_the_first_step_is_fedavgs():
-    ours, fedavg = (problem_of(spec(**OPTIONS)) for spec in (MIFA, FedAvg))
+@pytest.mark.parametrize(("memory", "kind"), [(0.0, FedAvg), (1.0, MIFA)])
+def test_a_memory_of_nothing_is_fedavg_and_one_that_never_fades_mifa(memory, kind):
+    ours, theirs = (
+        problem_of(spec) for spec in (FedFade(memory=memory, **OPTIONS), kind(**OPTIONS))
+    )
+    ends = (
+        final(each, train(each, LocalRuntime(each), len(COHORTS), cohorts=COHORTS))
+        for each in (ours, theirs)
+    )
+    assert relative_distance(ours, *ends) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [MIFA, FedFade])
+def test_the_first_step_is_fedavgs(kind):
+    ours, fedavg = (problem_of(spec(**OPTIONS)) for spec in (kind, FedAvg))
     ends = (final(each, train(each, LocalRuntime(each), 1)) for each in (ours, fedavg))
     assert relative_distance(ours, *ends) < 1e-5
 
@@ -94,3 +109,8 @@ def test_the_first_step_is_fedavgs():
 def test_fedvarp_must_know_the_clients():
     with pytest.raises(SpecError, match="needs to know the clients' sizes"):
         FedVARP().build()
+
+
+def test_a_memory_that_grows_is_refused():
+    with pytest.raises(SpecError, match=r"algorithm.memory is 1.5; it must be in \[0, 1\]"):
+        FedFade(memory=1.5)

@@ -9,4 +9,5 @@ fedopt    FedAvgM, FedAdagrad, FedAdam, FedYogi: FedAvg whose server has an opti
 fedexp    FedExP: the server goes further along the mean, the less the clients agree
 fedvarp   FedVARP: the step corrected by what the clients that are not drawn sent last
 mifa      MIFA: every step is of all clients, by what each of them sent last
+fedfade   FedFade: MIFA whose memory fades, for participation that is strongly skewed
 """

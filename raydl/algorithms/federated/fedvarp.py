@@ -74,17 +74,18 @@ class FedVARP(FedAvg):
 
 
 def remembering(client: Client) -> Client:
-    """A client that sends by how much its movement is another one than the last time.
+    """A client that sends by how much its movement is another one than what it keeps.
 
     Its message has the parts ``change`` of ``delta``, ``buffers``, and scalars that are to be
-    weighed: ``weight``, 1, and ``first``, 1 if it takes part for the first time and otherwise 0.
+    weighed: ``weight``, 1, and ``new``, the part of it that the server has not counted yet. It
+    keeps ``delta``, what it sent last, and ``known``, 1; at first both are 0.
 
     Args:
         client: one that sends ``delta`` and ``buffers``, and keeps nothing.
     """
 
     def start(broadcast: Broadcast) -> ClientState:
-        return {"delta": tree.zeros_like(broadcast), "first": torch.ones(())}
+        return {"delta": tree.zeros_like(broadcast), "known": torch.zeros(())}
 
     def init(broadcast: Broadcast, kept: ClientState) -> LocalState:
         return client.init(broadcast, {}) | {"kept": kept}
@@ -95,14 +96,14 @@ def remembering(client: Client) -> Client:
 
     def final(broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
         sent, _ = client.final(broadcast, local)
-        last, first = local["kept"]["delta"], local["kept"]["first"]
+        last, known = local["kept"]["delta"], local["kept"]["known"]
         message = {
             "change": tree.sub(sent["delta"], last),
             "buffers": sent["buffers"],
-            "weight": torch.ones_like(first),
-            "first": first,
+            "weight": torch.ones_like(known),
+            "new": 1 - known,
         }
-        return message, {"delta": last | sent["delta"], "first": torch.zeros_like(first)}
+        return message, {"delta": last | sent["delta"], "known": torch.ones_like(known)}
 
     return Client(init, step, final, start)
 
@@ -110,7 +111,7 @@ def remembering(client: Client) -> Client:
 def weighed(*, by_samples: bool) -> Reduce:
     """Means of what `remembering` clients send, and sums of its scalars."""
     each, scalar = mean(by_samples=by_samples), total(by_samples=by_samples)
-    return parts(change=each, buffers=mean(), weight=scalar, first=scalar)
+    return parts(change=each, buffers=mean(), weight=scalar, new=scalar)
 
 
 def _server(
