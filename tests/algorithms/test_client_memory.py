@@ -1,4 +1,4 @@
-"""FedVARP, MIFA and FedFade: a table of what everybody sent last, which the server need not have."""
+"""FedVARP, MIFA and FedFade: a table of what all sent last, which the server need not have."""
 
 from dataclasses import replace
 from functools import partial
