@@ -15,17 +15,18 @@ PUBLIC = {
         rounds run
     """,
     "raydl.algorithms": """
-        EASGD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM FedExP FedFade FedNova
-        FedProx FedSGD FedVARP FedYogi HierarchicalLocalSGD LocalSGD MIFA ParameterServer SlowMo
-        StreamingDiLoCo
+        AFL EASGD MIFA SCAFFOLD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM
+        FedDyn FedExP FedFade FedNova FedProx FedSGD FedVARP FedYogi
+        HierarchicalLocalSGD HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
-        HuggingFace ImageFolder Natural
-        ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards Skewed Source Split
-        Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
-        plot_partition prepare split_stratified
+        CIFAR10 CIFAR100 ClassesPerClient CropFlip Daily Dataset Digits Dirichlet EMNIST
+        FashionMNIST HuggingFace IID ImageFolder Intervals Leaf LossProportional MNIST Mixed
+        Moment Natural Oort Pachinko ParticipationSpec Partition PartitionSpec PowerLaw
+        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed Source
+        Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
+        plot_participation plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
@@ -53,6 +54,7 @@ PACKAGES = {
 
 
 CATALOGUES = {  # one thing a file
+    *("raydl.data.participations", "raydl.data.partitions"),
     *("raydl.algorithms.distributed", "raydl.algorithms.federated"),
     *("raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"),
 }

@@ -1,9 +1,10 @@
 """The algorithms, one paper a file.
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
-             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, FedFade
-distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD;
-             StreamingDiLoCo
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, FedFade, HorvitzThompson; SCAFFOLD,
+             FedDyn, MimeLite, QFedAvg, AFL
+distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, StreamingDiLoCo, parameter
+             servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
 
@@ -15,8 +16,10 @@ from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.algorithms.distributed.parameterserver import ParameterServer
 from raydl.algorithms.distributed.slowmo import SlowMo
 from raydl.algorithms.distributed.streamingdiloco import StreamingDiLoCo
+from raydl.algorithms.federated.afl import AFL
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
+from raydl.algorithms.federated.feddyn import FedDyn
 from raydl.algorithms.federated.fedexp import FedExP
 from raydl.algorithms.federated.fedfade import FedFade
 from raydl.algorithms.federated.fednova import FedNova
@@ -24,11 +27,17 @@ from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedY
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
 from raydl.algorithms.federated.fedvarp import FedVARP
+from raydl.algorithms.federated.horvitzthompson import HorvitzThompson
 from raydl.algorithms.federated.mifa import MIFA
+from raydl.algorithms.federated.mimelite import MimeLite
+from raydl.algorithms.federated.qfedavg import QFedAvg
+from raydl.algorithms.federated.scaffold import SCAFFOLD
 
 __all__ = [
+    "AFL",
     "EASGD",
     "MIFA",
+    "SCAFFOLD",
     "DataParallel",
     "DiLoCo",
     "FedAdagrad",
@@ -36,6 +45,7 @@ __all__ = [
     "FedAsync",
     "FedAvg",
     "FedAvgM",
+    "FedDyn",
     "FedExP",
     "FedFade",
     "FedNova",
@@ -44,8 +54,11 @@ __all__ = [
     "FedVARP",
     "FedYogi",
     "HierarchicalLocalSGD",
+    "HorvitzThompson",
     "LocalSGD",
+    "MimeLite",
     "ParameterServer",
+    "QFedAvg",
     "SlowMo",
     "StreamingDiLoCo",
 ]

@@ -41,6 +41,27 @@ def grouped(reduce: Reduce, group: Callable[[int], int], groups: int) -> Reduce:
     )
 
 
+def counted(reduce: Reduce) -> Reduce:
+    """A reduction beside the number of updates that went into it: ``{"of": ..., "updates": m}``."""
+
+    def counts(accumulator: Accumulator, updates: Tensor | int, of: Accumulator) -> Accumulator:
+        return {"of": of, "updates": accumulator["updates"] + updates}
+
+    def stacked(messages: Message, samples: Tensor) -> Accumulator:
+        assert reduce.stacked is not None
+        updates = torch.tensor(len(samples), dtype=torch.float64)
+        return {"of": reduce.stacked(messages, samples), "updates": updates}
+
+    return Reduce(
+        zero=lambda: {"of": reduce.zero(), "updates": torch.zeros((), dtype=torch.float64)},
+        add=lambda one, update: counts(one, 1, reduce.add(one["of"], update)),
+        merge=lambda one, two: counts(one, two["updates"], reduce.merge(one["of"], two["of"])),
+        result=lambda one: {"of": reduce.result(one["of"]), "updates": one["updates"]},
+        stacked=None if reduce.stacked is None else stacked,
+        additive=reduce.additive,
+    )
+
+
 def mean(*, by_samples: bool = True) -> Reduce:
     """The mean of the messages.
 
@@ -64,10 +85,10 @@ def mean(*, by_samples: bool = True) -> Reduce:
         return accumulator
 
     def merge(accumulator: Accumulator, other: Accumulator) -> Accumulator:
+        accumulator["weight"] += other["weight"]
         if tree.is_empty(accumulator["sum"]):
-            return tree.map(torch.clone, other)
-        if not tree.is_empty(other["sum"]):
-            accumulator["weight"] += other["weight"]
+            accumulator["sum"] = tree.map(torch.clone, other["sum"])
+        elif not tree.is_empty(other["sum"]):
             accumulator["sum"] = tree.axpy_(accumulator["sum"], 1, other["sum"])
         return accumulator
 

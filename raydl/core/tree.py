@@ -88,6 +88,13 @@ def layout(tree: Tree) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     return {path: (tuple(leaf.shape), leaf.dtype) for path, leaf in leaves(tree)}
 
 
+def as_bytes(leaf: Tensor) -> Tensor:
+    """A leaf's numbers in their order, uint8 [bytes]: a view wherever they lie so in CPU memory."""
+    plain = leaf.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    flat = plain.as_strided((plain.numel(),), (1,))  # a single number may have another stride
+    return flat.view(torch.uint8)
+
+
 def add(a: Tree, b: Tree) -> Tree:
     """The sum a + b, leaf by leaf, in the types of ``a``."""
     return map(lambda leaf, other: torch.add(leaf, other).to(leaf.dtype), a, b)

@@ -42,10 +42,11 @@ from raydl.runtimes.local.spec import OneProcess, Sequential
 from raydl.runtimes.parameter_server.layout import Sharding
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime, RuntimeState
-from raydl.runtimes.worker.block import ClientStates
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.storage import Folder
 from tests.federation import (
     UNEQUAL,
+    by_client,
     digits,
     final,
     fingerprints,
@@ -82,6 +83,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "FedExP": [{"epsilon": 0.1, "server_lr": 0.5}],
     "FedVARP": [{"server_lr": 0.7, "momentum": 0.5}],
     "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
+    "HorvitzThompson": [{"normalized": True, "server_lr": 0.7}],
     "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
     "LocalSGD": [
         {"optimizer": MOMENTUM, "interval": each}
@@ -90,6 +92,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "HierarchicalLocalSGD": [{"optimizer": MOMENTUM, "every": 2}],
     "SlowMo": [{"at_sync": "reset"}],
     "DiLoCo": [{"optimizer": AdamW(lr=1e-2)}, {"at_sync": "average"}],
+    "FedFade": [{"memory": 0.6, "server_lr": 0.7, "momentum": 0.5}],
     "StreamingDiLoCo": [
         {"steps": 6, "fragments": 3},
         {"steps": 8, "fragments": 2, "overlap": 3, "mixing": 0.0, "quantization": "none"},
@@ -135,10 +138,15 @@ SPECS = {
 }
 
 
-BUILT = {
-    name: spec.build(Scope(ROUNDS, samples=1e3, epoch=1e3, updates=4, sizes=torch.full((4,), 250)))
-    for name, spec in SPECS.items()
-}
+SCOPE = Scope(
+    rounds=ROUNDS,
+    samples=1e3,
+    epoch=1e3,
+    updates=4,
+    sizes=torch.full((CLIENTS,), 9),
+    inclusion=lambda: torch.full((CLIENTS,), 0.6),
+)
+BUILT = {name: spec.build(SCOPE) for name, spec in SPECS.items()}
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]
 ELEMENTWISE = [name for name, each in BUILT.items() if each.elementwise]
 WITH_DISCOUNT = [name for name, each in BUILT.items() if each.discount is not None]
@@ -244,7 +252,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name):
     with seeded(99):  # the user's own draws have no part in it
         runtime = LocalRuntime(problem)
         assert fingerprints(trained(name, problem, runtime)) == fingerprints(history)
-    assert_equal(runtime.state().clients, kept)
+    assert_equal(by_client(runtime.state().clients), by_client(kept))
     other = replace(problem, seed=problem.seed + 1)
     assert fingerprints(trained(name, other, LocalRuntime(other), 1)) != fingerprints(history[:1])
 
@@ -260,16 +268,17 @@ def test_state_survives_a_checkpoint(name, tmp_path):
     history, kept = sequential(name)
     assert fingerprints(half + rest) == fingerprints(history)
     assert [each.number for each in rest] == [3]
-    assert_equal(second.state().clients, kept)
+    assert_equal(by_client(second.state().clients), by_client(kept))
 
 
 def test_earlier_states_are_not_written_to(name):
     problem = problem_of(name)
-    runtime, state = LocalRuntime(problem), first_state(problem)
+    runtime, state, held = LocalRuntime(problem), first_state(problem), []
     states, before = [state], [tree.fingerprint(state)]
     for number in range(ROUNDS):
         (done,) = trained(name, problem, runtime, 1, start=number, state=states[-1])
-        states += [runtime.state().clients, done.state]
+        held.append(runtime.state().clients)
+        states += [held[-1].as_tree(), done.state]
         before += map(tree.fingerprint, states[-2:])
     assert [tree.fingerprint(each) for each in states] == before
 

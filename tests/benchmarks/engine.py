@@ -1,8 +1,8 @@
 """What raydl costs on this machine, beside loops without a framework.
 
-    python -m tests.benchmarks.engine [--only W1,W2,W3,W4,startup] [--repeats 5] [--json] [--quick]
+    python -m tests.benchmarks.engine [--only W1,W7,startup] [--repeats 5] [--json] [--quick]
 
-W1, W2 and W3 are seconds a round for each runtime, in turn with bare torch loops over the same
+W1, W2, W3 and W7 are seconds a round for each runtime, in turn with bare torch loops over the same
 minibatches; W4 is the memory and the time of many registered clients; start-up is how long a
 newcomer waits. The figures mean something on an otherwise idle machine only.
 """

@@ -15,7 +15,10 @@ from tests.benchmarks.workloads import TIMED, prepare
 @pytest.mark.parametrize("name", TIMED)
 @pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-4), ("bf16", 1e-2)])
 def test_the_bare_loop_trains_what_raydl_trains(name, precision, apart):
-    prepared = prepare(TIMED[name](quick=True), rounds=2)
+    workload = TIMED[name](quick=True)
+    if name == "W7" and precision not in workload.precisions:
+        pytest.skip("this processor has no LSTM in bfloat16")
+    prepared = prepare(workload, rounds=2)
     problem = prepared.problem(precision)
     bare = Bare(prepared, give(prepared), precision)
     raydl = Raydl(problem, LocalRuntime(problem), prepared.cohorts())

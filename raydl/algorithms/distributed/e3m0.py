@@ -40,7 +40,8 @@ def _pack(flat: Tensor, scale: Tensor) -> Tensor:
     codes = torch.stack([sizes > least for least in _BETWEEN]).sum(0)
     codes = (codes + 8 * (flat < 0)).to(torch.uint8)
     pairs = torch.nn.functional.pad(codes, (0, codes.shape[0] % 2)).unflatten(0, (-1, 2))
-    return pairs[:, 0] + 16 * pairs[:, 1]
+    packed: Tensor = pairs[:, 0] + 16 * pairs[:, 1]
+    return packed
 
 
 def _unpack(packed: Tensor, scale: Tensor) -> Tensor:
@@ -48,4 +49,5 @@ def _unpack(packed: Tensor, scale: Tensor) -> Tensor:
     exponents = (codes % 8 - _LARGEST).float()
     sizes = torch.where(codes % 8 > 0, torch.exp2(exponents), 0.0)
     signs = 1.0 - 2.0 * (codes >= 8)
-    return signs * sizes * scale.unsqueeze(-1)
+    values: Tensor = signs * sizes * scale.unsqueeze(-1)
+    return values

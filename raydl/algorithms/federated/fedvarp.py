@@ -34,7 +34,6 @@ from raydl.core.algorithm import (
     Scope,
     ServerState,
 )
-from raydl.core.errors import SpecError
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean, parts, total
 from raydl.core.tree import Params
@@ -57,12 +56,11 @@ class FedVARP(FedAvg):
         """The algorithm with these hyperparameters, for so many clients.
 
         Raises:
-            SpecError: if it is not known which clients there are.
+            SpecError: if it is not known how many there are.
         """
-        if scope.sizes is None:
-            raise SpecError("FedVARP needs to know the clients' sizes: build(Scope(sizes=...))")
-        by_samples = self.weighing == "samples"
-        everyone = float(scope.sizes.sum()) if by_samples else len(scope.sizes)
+        everyone, by_samples = float(scope.known_clients("FedVARP")), self.weighing == "samples"
+        if scope.sizes is not None and by_samples:
+            everyone = float(scope.sizes.sum())
         fedavg = super().build(scope)
         return fedavg._replace(
             init=lambda params: {"params": params, "memory": tree.zeros_like(params)},

@@ -35,9 +35,7 @@ def to_wire(value: Tree) -> Wire:
     """A tree on the wire, which shares its memory with it wherever that lies as it reads."""
     layout, arrays = [], []
     for path, leaf in tree.leaves(value):
-        plain = leaf.detach().resolve_conj().resolve_neg().contiguous()
-        flat = plain.as_strided((plain.numel(),), (1,))  # a single number may have another stride
-        array = flat.view(torch.uint8).numpy()
+        array = tree.as_bytes(leaf).numpy()
         layout.append(Leaf(path, leaf.dtype, tuple(leaf.shape), 0, array.nbytes))
         arrays.append(array)
     return Wire(tuple(layout), arrays)
