@@ -9,9 +9,9 @@ import torch
 
 from raydl.algorithms import MIFA, FedAvg, FedFade, FedVARP
 from raydl.core import tree
-from raydl.core.algorithm import Scope, Work
+from raydl.core.algorithm import Scope, Update, Work
 from raydl.core.errors import SpecError
-from raydl.core.grad import parameters
+from raydl.core.grad import Gradients, parameters
 from raydl.round import server_step
 from raydl.runtimes.local.runtime import LocalRuntime
 from tests.federation import by_client, federation, final, relative_distance, train
@@ -114,3 +114,36 @@ def test_fedvarp_must_know_the_clients():
 def test_a_memory_that_grows_is_refused():
     with pytest.raises(SpecError, match=r"algorithm.memory is 1.5; it must be in \[0, 1\]"):
         FedFade(memory=1.5)
+
+
+def averaged(spec, rounds=400):
+    """Where quadratic clients of one number pull to: 0 always there, 1 in each tenth round.
+
+    Client k minimizes (w − k)² / 2; the mean over the last rounds.
+    """
+    algorithm = spec.build(Scope(sizes=torch.tensor([9, 9])))
+    state, kept, path = algorithm.init({"w": torch.zeros(())}), {}, []
+    for number in range(rounds):
+        broadcast, accumulator = algorithm.broadcast(state), algorithm.reduce.zero()
+        for client in [0, 1] if number % 10 == 0 else [0]:
+
+            def gradient(params, batch, goal=client):
+                return Gradients({"w": params["w"] - goal}, {}, {})
+
+            own = kept.get(client, algorithm.client.initial_state(broadcast))
+            local = algorithm.client.init(broadcast, own)
+            local, _ = algorithm.client.step(gradient, local, None)
+            message, kept[client] = algorithm.client.final(broadcast, local)
+            accumulator = algorithm.reduce.add(accumulator, Update(message, 9, client))
+        state, _ = algorithm.server(state, algorithm.reduce.result(accumulator))
+        path.append(float(state["params"]["w"]))
+    return sum(path[-100:]) / 100
+
+
+def test_a_client_that_comes_seldom_has_its_say():
+    """Both together are at their minimum at 1 / 2; FedAvg is drawn to whom it always meets."""
+    given = {kind: averaged(kind(lr=0.02)) for kind in (FedAvg, FedVARP, FedFade, MIFA)}
+    assert given[FedAvg] < 0.1
+    assert given[MIFA] == pytest.approx(0.5, abs=0.02)
+    assert given[FedVARP] == pytest.approx(0.5, abs=0.1)
+    assert given[FedFade] == pytest.approx(0.5, abs=0.05)
