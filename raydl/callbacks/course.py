@@ -209,7 +209,7 @@ def _where(run: Run) -> str:
     text = name + (f" with {workers} workers" if workers is not None else "")
     text += f" on {device}, {run.precision}"
     if device == "cpu" and torch.cuda.is_available():
-        option = "--runtime.gpus 1" if _has(runtime, "gpus") else "--runtime.device cuda"
+        option = "--runtime.gpus auto" if _has(runtime, "gpus") else "--runtime.device cuda"
         text += f"; torch finds a GPU here, which is not used: {option}"
     return text
 

@@ -40,7 +40,7 @@ class Availability(SelectorSpec):
     Args:
         fraction: clients of a round as a fraction of all, there or not (C); at least one takes
             part.
-        minutes: that a round takes, where no virtual time is kept.
+        minutes: minutes that a round takes, where no virtual time is kept.
     """
 
     fraction: float = 0.1

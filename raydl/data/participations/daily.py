@@ -26,7 +26,7 @@ class Daily(Availability):
 
     Args:
         start: hour of their day at which clients come, in the mean.
-        hours: that each of them stays, every day.
+        hours: hours that each of them stays, every day.
         zones: time zones, around the whole day, of which each client is in one, all equally likely.
         spread: standard deviation of the hour at which a client comes, each every day at its own.
     """

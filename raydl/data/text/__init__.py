@@ -2,6 +2,6 @@
 
 alphabet  letters as tokens: the 80 of published work on Shakespeare
 windows   Text, Windows: stretches of a text, gathered as they are asked for
-position  Parts: the windows of each client, divided by where they stand
+position  Division: the windows of each client, divided by where they stand
 plays     the roles of plays, and what they say
 """

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from raydl.data.partitions.partition import ranges
 
 
-class Parts(NamedTuple):
+class Division(NamedTuple):
     """Windows by number, client by client, and whose they are; int64 [k] each, three times."""
 
     train: npt.NDArray[np.int64]
@@ -23,7 +23,7 @@ class Parts(NamedTuple):
     test_owners: npt.NDArray[np.int64]
 
 
-def divide(sizes: npt.NDArray[np.int64], validation: float, test: float, gap: int) -> Parts:
+def divide(sizes: npt.NDArray[np.int64], validation: float, test: float, gap: int) -> Division:
     """Divides each client's windows: first those to train on, then validation, then the test.
 
     Of n windows the first ``max(1, ⌊(1 − test) n⌋)`` are not of the test, and of so many the first
@@ -51,7 +51,7 @@ def divide(sizes: npt.NDArray[np.int64], validation: float, test: float, gap: in
     client = np.arange(len(sizes))
     lengths = (train, validations, tests)
     firsts = (starts, starts + train + gap, starts + before + gap)
-    return Parts(
+    return Division(
         *(_ranges(first, length) for first, length in zip(firsts, lengths, strict=True)),
         *(np.repeat(client, length) for length in lengths),
     )

@@ -88,7 +88,7 @@ class ActorRuntime(CohortRuntime):
         self._table = ClientTable()
         self._gauges = PrometheusGauges(problem.task.spec.best)
         shared = share_problem(problem)
-        actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus)(BlockActor)
+        actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.reserved)(BlockActor)
         self._pool = TaskPool(
             lambda _: actor.remote(*shared, **spec.numeric_fields()), spec.workers, spec.timeout
         )
