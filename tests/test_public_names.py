@@ -16,8 +16,9 @@ PUBLIC = {
     """,
     "raydl.algorithms": """
         AFL EASGD MIFA SCAFFOLD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM
-        FedDyn FedExP FedNova FedProx FedSGD FedVARP FedYogi HierarchicalLocalSGD
-        HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo StreamingDiLoCo
+        FedDyn FedExP FedFade FedNova FedProx FedSGD FedVARP FedYogi
+        HierarchicalLocalSGD HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo
+        StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """

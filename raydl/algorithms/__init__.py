@@ -1,8 +1,8 @@
 """The algorithms, one paper a file.
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
-             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, HorvitzThompson; SCAFFOLD, FedDyn,
-             MimeLite, QFedAvg, AFL
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, FedFade, HorvitzThompson; SCAFFOLD,
+             FedDyn, MimeLite, QFedAvg, AFL
 distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, StreamingDiLoCo, parameter
              servers, EASGD
 movement     the message of those whose clients send how far they moved
@@ -21,6 +21,7 @@ from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.feddyn import FedDyn
 from raydl.algorithms.federated.fedexp import FedExP
+from raydl.algorithms.federated.fedfade import FedFade
 from raydl.algorithms.federated.fednova import FedNova
 from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedYogi
 from raydl.algorithms.federated.fedprox import FedProx
@@ -46,6 +47,7 @@ __all__ = [
     "FedAvgM",
     "FedDyn",
     "FedExP",
+    "FedFade",
     "FedNova",
     "FedProx",
     "FedSGD",

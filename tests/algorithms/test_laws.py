@@ -57,7 +57,7 @@ from tests.federation import (
 from tests.processes import Processes
 from tests.trees import assert_equal
 
-SMALL = {"workers": 4, "batch_size": 16, "steps": 3, "fragments": 1}
+SMALL = {"workers": 4, "batch_size": 16, "steps": 3, "fragments": 1, "outer_lr": 0.7, "keep": 0.0}
 MOMENTUM = SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
 MORE: dict[str, list[dict[str, Any]]] = {
     "FedSGD": [{"lr": 0.3}],
@@ -92,9 +92,10 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "HierarchicalLocalSGD": [{"optimizer": MOMENTUM, "every": 2}],
     "SlowMo": [{"at_sync": "reset"}],
     "DiLoCo": [{"optimizer": AdamW(lr=1e-2)}, {"at_sync": "average"}],
+    "FedFade": [{"memory": 0.6, "server_lr": 0.7, "momentum": 0.5}],
     "StreamingDiLoCo": [
-        {"steps": 6, "fragments": 3},
-        {"steps": 8, "fragments": 2, "overlap": 3, "mixing": 0.0, "quantization": "none"},
+        {"optimizer": AdamW(lr=1e-2), "steps": 6, "fragments": 3, "keep": 0.5},
+        {"optimizer": AdamW(lr=1e-2), "steps": 8, "fragments": 2, "overlap": 3},
     ],
     "ParameterServer": [
         {"optimizer": AdamW(lr=1e-2), "steps": 1},

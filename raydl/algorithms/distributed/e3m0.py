@@ -1,7 +1,7 @@
 """Numbers of 4 bits, a sign and three bits of exponent: two of them in a byte.
 
 x ≈ ± s 2^(c − 7) of a code c from 1 to 7, or 0 of the code 0, whichever is nearest; s is the
-largest magnitude of the tensor. So a tensor of n numbers takes n / 2 bytes and 4 for s.
+largest magnitude of the tensor. So a tensor of n numbers takes n / 2 bytes, and 4 for s.
 """
 
 from typing import TypeAlias
@@ -49,4 +49,5 @@ def _unpack(packed: Tensor, scale: Tensor) -> Tensor:
     exponents = (codes % 8 - _LARGEST).float()
     sizes = torch.where(codes % 8 > 0, torch.exp2(exponents), 0.0)
     signs = 1.0 - 2.0 * (codes >= 8)
-    return signs * sizes * scale.unsqueeze(-1)
+    values: Tensor = signs * sizes * scale.unsqueeze(-1)
+    return values

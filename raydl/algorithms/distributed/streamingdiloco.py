@@ -7,8 +7,9 @@ fragments f is due, so that each is synchronized every H steps:
     x[f] ← outer step of Nesterov momentum along Δ
     w[f] ← α w[f] + (1 − α) x[f],  τ local steps later
 
-With Q the messages are quantized, to 4 bits in the paper. Only the fragment travels, up and down.
-One fragment, no overlap (τ = 0, α = 0) and no quantization are DiLoCo. Buffers, such as running
+With Q the messages are quantized, to 4 bits in the paper. Only the fragment travels by an
+all-reduce, and to a server; that sends all of x, so that a worker may begin in any round. One
+fragment, no overlap (τ = 0, α = 0) and no quantization are DiLoCo. Buffers, such as running
 statistics, are no parameters: those of the fragment are averaged as they are.
 
 A. Douillard et al., "Streaming DiLoCo with Overlapping Communication: Towards a Distributed Free
@@ -68,7 +69,8 @@ class StreamingDiLoCo(AlgorithmSpec):
         fragments: number of fragments that the parameters are cut into (P), of similar size.
         overlap: local steps that a worker goes on before it takes up a fragment (τ), fewer than a
             round has.
-        mixing: part of a worker's own parameters in the fragment that it takes up (α), in [0, 1).
+        keep: part that a worker keeps of its own parameters where it takes up a fragment (α), in
+            [0, 1).
         quantization: numbers that the workers send: as they are, of 16 bits, or of 4.
         outer_lr: learning rate of the outer steps.
         outer_momentum: Nesterov momentum of the outer steps, in [0, 1).
@@ -81,7 +83,7 @@ class StreamingDiLoCo(AlgorithmSpec):
     steps: int = 100
     fragments: int = 4
     overlap: int = 1
-    mixing: float = 0.5
+    keep: float = 0.5
     quantization: Quantization = "e3m0"
     outer_lr: float = 0.4
     outer_momentum: float = 0.9
@@ -96,7 +98,7 @@ class StreamingDiLoCo(AlgorithmSpec):
         each = self.steps // self.fragments
         allowed = f"0 or larger, and smaller than the {each} local steps of a round"
         require(0 <= self.overlap < each, "algorithm.overlap", self.overlap, allowed)
-        require(0 <= self.mixing < 1, "algorithm.mixing", self.mixing, "in [0, 1)")
+        require(0 <= self.keep < 1, "algorithm.keep", self.keep, "in [0, 1)")
         self._diloco()
 
     def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
@@ -132,12 +134,11 @@ class StreamingDiLoCo(AlgorithmSpec):
 
         def broadcast(state: ServerState) -> Broadcast:
             fragments, number = fragments_of(state["params"], self.fragments), int(state["round"])
-            due = {name: torch.empty(0) for name in fragments[number % self.fragments]}
-            sent = {"due": due, "step": state["step"]}
-            if number == 0:
-                return sent | {"params": state["params"]}
-            last = fragments[(number - 1) % self.fragments]
-            return sent | {"arrived": {name: state["params"][name] for name in last}}
+            due = fragments[number % self.fragments]
+            arrived = fragments[(number - 1) % self.fragments] if number else []
+            names = {"due": due, "arrived": arrived}
+            told = {kind: {name: torch.empty(0) for name in names[kind]} for kind in names}
+            return told | {"params": state["params"], "step": state["step"]}
 
         def server(state: ServerState, reduced: Reduced) -> tuple[ServerState, Metrics]:
             before, lr = state["params"], rate(state["step"])
@@ -192,19 +193,15 @@ def _check(params: Params, spec: StreamingDiLoCo) -> None:
 
 def _worker(inner: UpdateRule, rate: RateSchedule, spec: StreamingDiLoCo) -> Client:
     def start(broadcast: Broadcast) -> ClientState:
-        if "params" not in broadcast:
-            raise SpecError(
-                "a worker of StreamingDiLoCo is there only after the first round, which alone "
-                "sends all parameters; let all workers take part from the first: --runtime actors"
-            )
         params = broadcast["params"]
         return {"params": params, "anchor": params, "inner": inner.init(params)}
 
     def take_up(params: Params, arrived: Params) -> Params:
-        return {name: torch.lerp(each, params[name], spec.mixing) for name, each in arrived.items()}
+        return {name: torch.lerp(each, params[name], spec.keep) for name, each in arrived.items()}
 
     def init(broadcast: Broadcast, kept: ClientState) -> LocalState:
-        arrived, params = broadcast.get("arrived", {}), kept["params"]
+        arrived = {name: broadcast["params"][name] for name in broadcast["arrived"]}
+        params = kept["params"]
         if spec.overlap == 0:
             params = params | take_up(params, arrived)
         return {
