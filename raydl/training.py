@@ -21,6 +21,7 @@ from raydl.core.environment.stages import RunStage, enter, heard_by
 from raydl.core.errors import require
 from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
+from raydl.data.participations.selector import first_cohort
 from raydl.round import NonFiniteError
 from raydl.run_folder import checkpoint
 from raydl.run_folder.patience import out_of_patience
@@ -183,7 +184,8 @@ def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
     problem = setup.problem
     run = count_clients(run, problem.dataset).with_usual_numbers()
     run = replace(run, model=usual_model(run, problem.dataset), task=problem.task.spec)
-    choice = run.runtime.resolve(problem, run.cohorts(), run.last_round or 100)
+    cohort = first_cohort(run.selector(problem.partition.sizes))
+    choice = run.runtime.resolve(problem, iter([cohort]), run.last_round or 100)
     if choice.reason:
         callback.on_runtime(choice.reason)
     return replace(run, runtime=choice.runtime)

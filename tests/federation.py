@@ -21,7 +21,7 @@ from raydl.core.grad import parameters
 from raydl.core.reduce import mean
 from raydl.core.task import Task
 from raydl.core.tree import Params, Tree
-from raydl.data import Dataset, Digits, Partition, PartitionSpec, QuantitySkew, Uniform
+from raydl.data import Dataset, Digits, Partition, PartitionSpec, QuantitySkew, Selector, Uniform
 from raydl.optim import sgd
 from raydl.round import Round, rounds
 from raydl.runtimes.actors.spec import Actors
@@ -111,7 +111,7 @@ def train(
     start: int = 0,
     state: Tree = None,
     fraction: float = 0.6,
-    cohorts: Iterable[np.ndarray] | None = None,
+    cohorts: Iterable[np.ndarray] | Selector | None = None,
     **options: object,
 ) -> list[Round]:
     """Rounds ``start + 1`` to ``start + count``; cohorts are uniform unless they are given."""
@@ -119,7 +119,9 @@ def train(
         state = problem.algorithm.init(parameters(problem.task.model))
     if cohorts is None:
         cohorts = Uniform(fraction).cohorts(len(problem.partition), seed=1)
-    loop = rounds(problem.algorithm, runtime, state, iter(cohorts), start, **options)
+    if not isinstance(cohorts, Selector):
+        cohorts = iter(cohorts)
+    loop = rounds(problem.algorithm, runtime, state, cohorts, start, **options)
     return list(islice(loop, count))
 
 

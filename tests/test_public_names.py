@@ -15,16 +15,19 @@ PUBLIC = {
         rounds run
     """,
     "raydl.algorithms": """
-        EASGD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM FedExP FedNova FedProx
-        FedSGD FedVARP FedYogi HierarchicalLocalSGD LocalSGD MIFA ParameterServer SlowMo
+        AFL EASGD MIFA SCAFFOLD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM
+        FedDyn FedExP FedFade FedNova FedProx FedSGD FedVARP FedYogi
+        HierarchicalLocalSGD HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo
+        StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet
-        FashionMNIST HuggingFace ImageFolder LEAF Mixed Natural Pachinko ParticipationSpec Partition
-        PartitionSpec PowerLaw Prepared QuantitySkew Shakespeare Shards Skewed Source Split
-        Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
-        plot_partition prepare split_stratified
+        CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Daily Dataset Digits
+        Dirichlet FashionMNIST HuggingFace ImageFolder Intervals Leaf LossProportional Mixed
+        Moment Natural Oort Pachinko ParticipationSpec Partition PartitionSpec PowerLaw
+        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed
+        Source Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
+        plot_availability plot_participation plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
@@ -52,7 +55,8 @@ PACKAGES = {
 
 
 CATALOGUES = {  # one thing a file
-    *("raydl.algorithms.distributed", "raydl.algorithms.federated", "raydl.data.partitions"),
+    *("raydl.data.participations", "raydl.data.partitions"),
+    *("raydl.algorithms.distributed", "raydl.algorithms.federated"),
     *("raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"),
 }
 MOST = 10  # modules of a folder of machinery: more than that nobody finds

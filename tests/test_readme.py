@@ -11,7 +11,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 def test_the_python_in_the_readme_runs(tmp_path, monkeypatch, cluster, capsys):
     monkeypatch.chdir(tmp_path)
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     namespace: dict = {}
     for block in BLOCKS:
         exec(block, namespace)

@@ -1,5 +1,6 @@
 """From a run's spec to the values that it is made of, with every check that needs them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,7 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
+from raydl.assembly.compatibility import (
+    check_client,
+    check_minibatches,
+    check_processes,
+    check_selection,
+)
 from raydl.assembly.start import freeze, take_over
 from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
@@ -30,6 +36,7 @@ from raydl.data.checks import (
 from raydl.data.dataset import Dataset, SampleShape
 from raydl.data.gathered import Gathered
 from raydl.data.own import load_dataset
+from raydl.data.participations.selector import first_cohort
 from raydl.data.partitions.partition import Partition
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
@@ -68,7 +75,7 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
     spec = task_of(run, dataset)
     run = count_clients(run, dataset)
     partition = assign(run, dataset)
-    check_participation(run.participation, run.population, run.seed, run.last_round)
+    check_participation(run.participation, partition.sizes, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
         check_augmentation(run.augmentation, dataset, run.seed)
     model, like = usual_model(run, dataset), two_samples(dataset).inputs
@@ -97,7 +104,8 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
     check_minibatches(run, problem, algorithm.plan(state))
     if run.runtime.batched:
         check_batchable(problem)
-    check_client(problem, state)
+    reported = check_client(problem, state)
+    check_selection(run, run.selector(partition.sizes), reported)
     return Assembled(problem, params)
 
 
@@ -125,11 +133,20 @@ def count_clients(run: Run, dataset: Dataset) -> Run:
 
 def scope_of(run: Run, dataset: Dataset, partition: Partition) -> Scope:
     """What the run's algorithm is built for."""
-    updates = run.runtime.updates(len(next(run.cohorts())), run.population)
+    cohort = first_cohort(run.selector(partition.sizes))
+    updates = run.runtime.updates(len(cohort), run.population)
     epoch = len(dataset.train.targets) / updates
     samples = None if run.epochs is None else run.epochs * epoch
     sizes = torch.from_numpy(partition.sizes)
-    return Scope(run.last_round, samples, epoch, updates, sizes)
+    return Scope(run.last_round, samples, epoch, updates, sizes, _inclusion(run))
+
+
+def _inclusion(run: Run) -> Callable[[], Tensor] | None:
+    """What finds out how probable it is for each client to take part, see `Scope`."""
+    if run.workers is not None:
+        return partial(torch.ones, run.workers, dtype=torch.float64)
+    own = getattr(run.participation, "inclusion", None)
+    return own and (lambda: torch.as_tensor(own(run.population, run.seed), dtype=torch.float64))
 
 
 def task_of(run: Run, dataset: Dataset) -> TaskSpec:

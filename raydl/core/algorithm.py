@@ -151,7 +151,7 @@ LocalStep: TypeAlias = Callable[[Gradient, LocalState, Batch], tuple[LocalState,
 
 
 class Client(NamedTuple):
-    """One client's local training, in three parts; all pure, ``step`` also safe under vmap.
+    """One client's local training, in three parts; all pure and safe under vmap, but for ``view``.
 
     Attributes:
         init: (broadcast, client state) -> local, the state that the local steps pass on. Here and
@@ -257,6 +257,8 @@ class Scope(NamedTuple):
         updates: that make a step of the server, and are what is meant by a cohort here; None if
             those are one of each client that takes part.
         sizes: samples of each of the N clients, int64 [N].
+        inclusion: finds out how probable it is for each of them to take part in a round (πₖ),
+            float64 [N]; None also where that changes as the run goes on.
     """
 
     rounds: int | None = None
@@ -264,6 +266,7 @@ class Scope(NamedTuple):
     epoch: float | None = None
     updates: int | None = None
     sizes: Tensor | None = None
+    inclusion: Callable[[], Tensor] | None = None
 
     @property
     def clients(self) -> int | None:

@@ -86,6 +86,26 @@ def plot_participation(probabilities: npt.NDArray[np.float64], title: str) -> "F
     return figure
 
 
+def plot_availability(shares: npt.NDArray[np.float64], title: str) -> "Figure":
+    """How many of the clients are there in the course of a day.
+
+    Args:
+        shares: of the clients, at equal steps through the first 24 hours of a run, [steps].
+        title: what stands above.
+
+    Returns:
+        A figure that belongs to no window and to no global state.
+    """
+    figure = blank(title, width=7)
+    axes = figure.subplots()
+    axes.stairs(100 * shares, np.linspace(0, 24, len(shares) + 1), fill=True, color=BLUE)
+    axes.set(xlim=(0, 24), ylim=(0, 105), xticks=range(0, 25, 4))
+    note = f"{100 * shares.mean():.1f} % in the mean, {100 * shares.min():.1f} % at the least"
+    axes.set_title(note, fontsize=9, color=MUTED, loc="left")
+    style(axes, "hours since the run began", "clients that are there (%)")
+    return figure
+
+
 def _palette(classes: int) -> "Colormap":
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap

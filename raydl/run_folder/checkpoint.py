@@ -40,12 +40,14 @@ class Checkpoint(NamedTuple):
         state: the server's, or the parameters.
         runtime: what its runtime must have: client state, and its own.
         model: the model's tensors, with the state's parameters.
+        selection: state of what chooses the cohorts; None in those of before there was any.
     """
 
     round: int
     state: Tree
     runtime: RuntimeState = RuntimeState()
     model: Complete = Complete({}, {})
+    selection: Tree | None = None
 
 
 def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
@@ -166,6 +168,8 @@ def _write(place: Folder, checkpoint: Checkpoint) -> None:
         "runtime": checkpoint.runtime.own,
         "transient": transient,
     }
+    if checkpoint.selection is not None:
+        parts["selection"] = checkpoint.selection
     leaves = dict(tree.leaves(parts))
     of_model = {
         path: name
@@ -197,4 +201,5 @@ def _load(place: Folder) -> Checkpoint:
         clients = ClientStates.stack({int(client): each for client, each in before.items()})
     runtime = RuntimeState(clients, everything.get("runtime", {}))
     whole = Complete(model, everything.get("transient", {}))
-    return Checkpoint(about["round"], everything.get("state", {}), runtime, whole)
+    state, selection = everything.get("state", {}), everything.get("selection")
+    return Checkpoint(about["round"], state, runtime, whole, selection)

@@ -110,8 +110,9 @@ def _parse(header: bytes, file: str) -> list[_Place]:
         found = json.loads(header)
         found.pop("__metadata__", None)
         places = sorted(
-            _Place(*about["data_offsets"], name, _DTYPES[about["dtype"]], tuple(about["shape"]))
+            _Place(begin, stop, name, _DTYPES[about["dtype"]], tuple(about["shape"]))
             for name, about in found.items()
+            for begin, stop in [about["data_offsets"]]
         )
         sound = all(
             min(each.shape, default=0) >= 0

@@ -37,6 +37,7 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
         address: address of a Ray cluster, see actors; with one, the choice is between actors alone.
     """
 
+    surveys = True
     threads: int = 1
     address: str | None = None
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from raydl.communication.cost import Communication
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Reduce, Work
+from raydl.core.errors import SpecError
 from raydl.core.grad import Metrics
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.worker.block import BlockResult
@@ -114,6 +115,33 @@ class Runtime(ABC):
     def all_reduce_max(self, number: int) -> int:
         """The largest of the numbers that the processes of the run give, the same in each."""
         return number
+
+    @property
+    def now(self) -> float | None:
+        """Seconds of virtual time since the run began; None where none is kept."""
+        return None
+
+    def wait(self, until: float) -> None:  # noqa: B027
+        """Lets nobody of the next cohort begin before a second of virtual time, if such is kept."""
+
+    def survey(self, params: Params, work: Work) -> dict[str, Tensor]:
+        """Asks clients for the loss of the parameters on their own samples.
+
+        Args:
+            params: the server's.
+            work: whom, and on which samples: the first minibatch that its plan draws for each.
+
+        Returns:
+            Columns ``client``, ``samples``, ``loss`` (the mean over these) and ``seconds``,
+            float64 [clients], in the order of the work.
+
+        Raises:
+            SpecError: if clients cannot be asked here.
+        """
+        raise SpecError(
+            f"{type(self).__name__} cannot ask clients for their losses before a round; choose a "
+            "runtime that can, sequential, batched or actors"
+        )
 
     @abstractmethod
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from raydl.core.errors import require
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortRuntime, ServerRuntime
 from raydl.signals import Stop
+
+Gpus: TypeAlias = float | Literal["auto"]  # of each process; auto follows what there is
 
 # (problem, runtime, on_round, stop) -> outcome: a run in one process, from its first round to the
 # last. Of several processes that do it together, each calls it.
@@ -29,12 +31,14 @@ class Demand(NamedTuple):
         workers: number of processes; None if it follows what there is room for.
         cpus: logical CPUs that each of them reserves.
         gpus: GPUs that each of them reserves.
+        shares_gpus: whether several of them may train on one.
     """
 
     address: str | None
     workers: int | None
     cpus: float
-    gpus: float
+    gpus: Gpus
+    shares_gpus: bool = True
 
 
 class GroupSize(NamedTuple):
@@ -63,8 +67,10 @@ class RuntimeSpec(ABC):
         batched: whether many clients train side by side as one vmap.
         shards: actors that hold a server's parameters, each a part of them.
         threads: torch's threads, in each process.
+        surveys: whether clients can be asked for their losses before a round.
     """
 
+    surveys: ClassVar[bool] = False
     batched: bool = False
     shards: int = 1
     threads: int = 1

@@ -57,7 +57,7 @@ from tests.federation import (
 from tests.processes import Processes
 from tests.trees import assert_equal
 
-SMALL = {"workers": 4, "batch_size": 16, "steps": 3}
+SMALL = {"workers": 4, "batch_size": 16, "steps": 3, "fragments": 1, "outer_lr": 0.7, "keep": 0.0}
 MOMENTUM = SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
 MORE: dict[str, list[dict[str, Any]]] = {
     "FedSGD": [{"lr": 0.3}],
@@ -83,6 +83,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "FedExP": [{"epsilon": 0.1, "server_lr": 0.5}],
     "FedVARP": [{"server_lr": 0.7, "momentum": 0.5}],
     "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
+    "HorvitzThompson": [{"normalized": True, "server_lr": 0.7}],
     "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
     "LocalSGD": [
         {"optimizer": MOMENTUM, "interval": each}
@@ -91,6 +92,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "HierarchicalLocalSGD": [{"optimizer": MOMENTUM, "every": 2}],
     "SlowMo": [{"at_sync": "reset"}],
     "DiLoCo": [{"optimizer": AdamW(lr=1e-2)}, {"at_sync": "average"}],
+    "FedFade": [{"memory": 0.6, "server_lr": 0.7, "momentum": 0.5}],
+    "StreamingDiLoCo": [
+        {"optimizer": AdamW(lr=1e-2), "steps": 6, "fragments": 3, "keep": 0.5},
+        {"optimizer": AdamW(lr=1e-2), "steps": 8, "fragments": 2, "overlap": 3},
+    ],
     "ParameterServer": [
         {"optimizer": AdamW(lr=1e-2), "steps": 1},
         {"optimizer": Yogi(lr=1e-2), "schedule": Constant()},
@@ -132,10 +138,15 @@ SPECS = {
 }
 
 
-BUILT = {
-    name: spec.build(Scope(ROUNDS, 1e3, 1e3, 4, torch.full((CLIENTS,), 100)))
-    for name, spec in SPECS.items()
-}
+SCOPE = Scope(
+    rounds=ROUNDS,
+    samples=1e3,
+    epoch=1e3,
+    updates=4,
+    sizes=torch.full((CLIENTS,), 9),
+    inclusion=lambda: torch.full((CLIENTS,), 0.6),
+)
+BUILT = {name: spec.build(SCOPE) for name, spec in SPECS.items()}
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]
 ELEMENTWISE = [name for name, each in BUILT.items() if each.elementwise]
 WITH_DISCOUNT = [name for name, each in BUILT.items() if each.discount is not None]

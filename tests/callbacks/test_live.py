@@ -3,16 +3,21 @@
 import io
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 import raydl
 from raydl import Run
+from raydl.assembly.assemble import assemble
 from raydl.callbacks import Live, Notebook, RunStage
+from raydl.callbacks.course import Course
 from raydl.core.environment.stages import enter, heard_by
 from raydl.run_folder.results.outcome import outcome
 from raydl.run_folder.results.wording import Measure, duration, size, title
+from raydl.runtimes import Actors
+from raydl.storage import Folder
 
 SMALL = {"clients": 20, "runtime": "sequential", "log": "none", "name": "a"}
 
@@ -45,6 +50,24 @@ def test_a_log_has_a_line_for_each_stage_and_round(spec):
     assert [line.split()[1] for line in lines if line.startswith("round ") and "loss" in line] == [
         *("1/3", "2/3", "3/3"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "option"),
+    [("sequential", "--runtime.device cuda"), (Actors(1), "--runtime.gpus auto")],
+)
+def test_a_gpu_that_is_not_used_is_mentioned(runtime, option, spec, monkeypatch, tmp_path):
+    spec = replace(spec, model="Softmax", runtime=runtime)
+    course, problem = Course(), assemble(spec).problem
+    course.start(spec, problem, Folder(str(tmp_path)))
+    assert "GPU" not in course.heading
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    course.start(spec, problem, Folder(str(tmp_path)))
+    assert f"; torch finds a GPU here, which is not used: {option}\n" in course.heading
+    if isinstance(runtime, Actors):
+        spec = replace(spec, runtime=replace(runtime, gpus=1))
+        course.start(spec, problem, Folder(str(tmp_path)))
+        assert "on cuda, float32\n" in course.heading
 
 
 def test_a_log_is_never_silent_for_long():

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import raydl
 from raydl import Run, SpecError
+from raydl.algorithms import FedAvg
 from raydl.callbacks.loggers.logger import charts
 from tests.command import refused
 
@@ -58,12 +60,27 @@ def test_tensorboard_shows_what_matters_first(spec):
     assert b"| algorithm.lr | 0.1 |" in card.tensor_proto.string_val[0]
 
 
+def test_tensorboard_lists_the_settings_that_were_set_first(spec):
+    history = raydl.run(replace(logged(spec, "tensorboard"), algorithm=FedAvg(lr=0.2)))
+    board = EventAccumulator(history.path).Reload()
+    packed = board.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = HParamsPluginData.FromString(packed).experiment
+    assert {each.name for each in experiment.hparam_infos if each.differs} == {
+        *("algorithm.lr", "clients"),
+    }
+    assert [each.name.tag for each in experiment.metric_infos][:2] == [
+        *("accuracy/test", "accuracy/validation"),
+    ]
+
+
 def test_charts_of_a_row():
     row = {"round": 2, "val_accuracy": 0.5, "samples": 30, "wall_seconds": 3.0, "lost": None}
+    row |= {"late": 0, "dropped": 2}
     before = {"round": 1, "samples": 10, "wall_seconds": 1.0}
     assert charts(row, before, 0.1) == {
         "accuracy/validation": 0.5,
         "totals/samples": 30.0,
+        "run/dropped": 2.0,
         "run/wall_seconds": 3.0,
         "run/learning_rate": 0.1,
         "run/seconds_per_round": 2.0,

@@ -8,6 +8,7 @@ from raydl.data import (
     Partition,
     Skewed,
     label_counts,
+    plot_availability,
     plot_participation,
     plot_partition,
 )
@@ -78,8 +79,9 @@ def test_participation_falls_from_the_likeliest():
         lambda: plot_partition(np.eye(300, 10, dtype=int), "some clients empty"),
         lambda: plot_participation(np.ones(1), "one client"),
         lambda: plot_participation(Skewed(gamma=1e-4).probabilities(2000, 0), "skewed"),
+        lambda: plot_availability(np.linspace(0, 1, 24), "a day"),
     ],
-    ids=["one", "classes", "empty", "alone", "skewed"],
+    ids=["one", "classes", "empty", "alone", "skewed", "day"],
 )
 def test_every_figure_can_be_drawn(figure):
     pixels = png(figure())

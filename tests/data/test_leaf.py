@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raydl.core.errors import SpecError
-from raydl.data import LEAF, Natural
+from raydl.data import Leaf, Natural
 from raydl.data.text.alphabet import LETTERS
 from raydl.data.text.windows import Windows
 
@@ -42,7 +42,7 @@ def plays(tmp_path: Path) -> Path:
 
 
 def test_strings_are_windows_of_the_text_that_they_overlap_to(plays):
-    data = LEAF(str(plays), validation=0).load()
+    data = Leaf(str(plays), validation=0).load()
     letters = LETTERS.__getitem__
     assert ["".join(map(letters, each)) for each in data.train.inputs[:].tolist()] == [
         *windows(TEXT, 0, 16)[0],
@@ -58,7 +58,7 @@ def test_strings_are_windows_of_the_text_that_they_overlap_to(plays):
 
 
 def test_users_are_clients_in_the_order_of_the_files(plays):
-    data = LEAF(str(plays), validation=0).load()
+    data = Leaf(str(plays), validation=0).load()
     assert data.owners.tolist() == [0] * 16 + [1] * 12  # zoe, bob
     assert data.test_owners.tolist() == [2] * 2 + [0] * 5  # eve, zoe
     assert Natural().natural_clients(data.owners.numpy()) == 2
@@ -66,9 +66,9 @@ def test_users_are_clients_in_the_order_of_the_files(plays):
 
 def test_of_windows_each_users_last_ones_are_held_out(plays):
     """Of 16 half, with 4 left out between them; of 12 likewise."""
-    data = LEAF(str(plays), validation=0.5).load()
+    data = Leaf(str(plays), validation=0.5).load()
     assert torch.equal(
-        data.train.inputs[:8], LEAF(str(plays), validation=0).load().train.inputs[:8]
+        data.train.inputs[:8], Leaf(str(plays), validation=0).load().train.inputs[:8]
     )
     assert data.owners.tolist() == [0] * 8 + [1] * 6
     assert data.validation_owners.tolist() == [0] * 4 + [1] * 2
@@ -78,7 +78,7 @@ def test_of_windows_each_users_last_ones_are_held_out(plays):
 def test_lists_of_784_numbers_are_images(tmp_path):
     write(tmp_path, "train", "all", {"f0": images(*[0, 1] * 5), "f1": images(*[2, 0] * 5)})
     write(tmp_path, "test", "all", {"f1": images(4)})
-    data = LEAF(str(tmp_path), validation=0.2).load()
+    data = Leaf(str(tmp_path), validation=0.2).load()
     assert data.shape == (1, 28, 28)
     assert data.classes == 5
     assert data.test.inputs[0, 3, 2, 0] == pytest.approx(4 / 100 + (3 * 28 + 2) / 1000)
@@ -89,12 +89,12 @@ def test_lists_of_784_numbers_are_images(tmp_path):
     assert both.bincount().tolist() == [10, 10]
     assert set(targets[both == 0].tolist()) == {0, 1}
     assert set(targets[both == 1].tolist()) == {0, 2}
-    assert LEAF(str(tmp_path), classes=62).load().classes == 62
+    assert Leaf(str(tmp_path), classes=62).load().classes == 62
 
 
 def test_other_lists_are_features_and_a_test_may_be_missing(tmp_path):
     write(tmp_path, "train", "all", {"u": ([[0.5, 1.0], [2.0, 3.0]], [1.0, 0.0])})
-    data = LEAF(str(tmp_path), validation=0).load()
+    data = Leaf(str(tmp_path), validation=0).load()
     assert data.train.inputs.tolist() == [[0.5, 1.0], [2.0, 3.0]]
     assert data.train.targets.tolist() == [1, 0]
     assert len(data.test.targets) == len(data.test_owners) == 0
@@ -120,7 +120,7 @@ def test_other_lists_are_features_and_a_test_may_be_missing(tmp_path):
 def test_samples_that_are_not_leafs_are_told(users, told, tmp_path):
     write(tmp_path, "train", "all", users)
     with pytest.raises(SpecError, match=told):
-        LEAF(str(tmp_path)).load()
+        Leaf(str(tmp_path)).load()
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_json_that_is_not_leafs_is_told(text, tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "all.json").write_text(text)
     with pytest.raises(SpecError, match=r"train/all\.json, which is not as LEAF writes it .*'x'"):
-        LEAF(str(tmp_path)).load()
+        Leaf(str(tmp_path)).load()
 
 
 def test_a_folder_without_samples_and_too_few_classes_are_told(tmp_path, plays):
     with pytest.raises(SpecError, match=r"no samples in train/\*\.json"):
-        LEAF(str(tmp_path / "no")).load()
+        Leaf(str(tmp_path / "no")).load()
     with pytest.raises(SpecError, match=r"data\.classes is 3; it must be 73 or more"):
-        LEAF(str(plays), classes=3).load()
+        Leaf(str(plays), classes=3).load()

@@ -1,15 +1,20 @@
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 import ray
 
 from raydl.core.errors import SpecError
+from raydl.runtimes import Actors, AllReduce, ShardedServer
 from raydl.runtimes.ray_cluster.cluster import (
     check_capacity,
     check_listening,
     connected,
+    count_gpus,
+    gpus_each,
     most_workers,
+    reserved_gpus,
 )
 from raydl.runtimes.ray_cluster.compat import this_node
 from tests.command import refused
@@ -38,6 +43,8 @@ def test_a_machine_too_busy_for_ray_is_told(monkeypatch, tmp_path):
 
 
 def test_a_cluster_holds_so_many_workers(cluster):
+    assert count_gpus(None) == 0
+    assert most_workers(cpus=0.1, gpus=0) == 40
     assert most_workers(cpus=1, gpus=0) == 4
     assert most_workers(cpus=0.5, gpus=0) == 8
     check_capacity(8, cpus=0.5, gpus=0)
@@ -45,6 +52,45 @@ def test_a_cluster_holds_so_many_workers(cluster):
         check_capacity(5, cpus=1, gpus=0)
     with pytest.raises(SpecError, match=r"each reserving 0.5 GPU, but the cluster has 0 GPU"):
         check_capacity(1, cpus=1, gpus=0.5)
+
+
+@pytest.mark.parametrize(
+    ("there", "workers", "each"),
+    [
+        (0, 4, 0),
+        (0, None, 0),
+        (2, None, 1),
+        (2, 1, 1),
+        (2, 2, 1),
+        (2, 3, 0.5),
+        (2, 5, 0.3333),
+        (8, 64, 0.125),
+        (1, 10, 0.1),
+    ],
+)
+def test_gpus_are_dealt_to_the_workers(there, workers, each):
+    gpus = gpus_each(there, workers, shared=True)
+    assert gpus == each
+    if workers and gpus:  # whole workers fit on each card
+        assert there * int(1 / gpus) >= workers
+    assert gpus_each(there, workers, shared=False) == (there > 0)
+
+
+@pytest.mark.parametrize("spec", [Actors(2), AllReduce(2), ShardedServer()])
+def test_auto_is_settled_by_what_there_is(cluster, spec, monkeypatch):
+    auto = replace(spec, gpus="auto")
+    assert auto.settled(2) == spec
+    assert spec.settled(2) is spec
+    monkeypatch.setattr("raydl.runtimes.ray_cluster.cluster.count_gpus", lambda _: 1)
+    gpus = 1.0 if isinstance(spec, AllReduce) else 0.5
+    assert reserved_gpus(auto.demand(2)) == gpus
+    assert auto.settled(2) == replace(spec, gpus=gpus)
+    assert auto.settled(2).device == "cuda"
+
+
+def test_processes_that_reduce_share_no_gpu():
+    with pytest.raises(SpecError, match=r"runtime.gpus is 0.5; it must be a whole number, since N"):
+        AllReduce(2, gpus=0.5)
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once():

@@ -41,6 +41,10 @@ def claims(run: Run, gpus: float) -> Claims:
             f"runtime is {type(runtime).__name__}, for which a trial cannot reserve its place; "
             "choose sequential, batched or simulated, or set runtime.workers to a number"
         )
+    if isinstance(demand.gpus, str):
+        raise SpecError(
+            "runtime.gpus is 'auto', which leaves open what a trial reserves; set it to a number"
+        )
     return [{}, *[_by_kind(demand.cpus, demand.gpus)] * demand.workers]
 
 

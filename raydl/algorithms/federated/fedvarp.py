@@ -34,7 +34,6 @@ from raydl.core.algorithm import (
     Scope,
     ServerState,
 )
-from raydl.core.errors import SpecError
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean, parts, total
 from raydl.core.tree import Params
@@ -57,12 +56,11 @@ class FedVARP(FedAvg):
         """The algorithm with these hyperparameters, for so many clients.
 
         Raises:
-            SpecError: if it is not known which clients there are.
+            SpecError: if it is not known how many there are.
         """
-        if scope.sizes is None:
-            raise SpecError("FedVARP needs to know the clients' sizes: build(Scope(sizes=...))")
-        by_samples = self.weighing == "samples"
-        everyone = float(scope.sizes.sum()) if by_samples else len(scope.sizes)
+        everyone, by_samples = float(scope.known_clients("FedVARP")), self.weighing == "samples"
+        if scope.sizes is not None and by_samples:
+            everyone = float(scope.sizes.sum())
         fedavg = super().build(scope)
         return fedavg._replace(
             init=lambda params: {"params": params, "memory": tree.zeros_like(params)},
@@ -74,17 +72,18 @@ class FedVARP(FedAvg):
 
 
 def remembering(client: Client) -> Client:
-    """A client that sends by how much its movement is another one than the last time.
+    """A client that sends by how much its movement is another one than what it keeps.
 
     Its message has the parts ``change`` of ``delta``, ``buffers``, and scalars that are to be
-    weighed: ``weight``, 1, and ``first``, 1 if it takes part for the first time and otherwise 0.
+    weighed: ``weight``, 1, and ``new``, the part of it that the server has not counted yet. It
+    keeps ``delta``, what it sent last, and ``known``, 1; at first both are 0.
 
     Args:
         client: one that sends ``delta`` and ``buffers``, and keeps nothing.
     """
 
     def start(broadcast: Broadcast) -> ClientState:
-        return {"delta": tree.zeros_like(broadcast), "first": torch.ones(())}
+        return {"delta": tree.zeros_like(broadcast), "known": torch.zeros(())}
 
     def init(broadcast: Broadcast, kept: ClientState) -> LocalState:
         return client.init(broadcast, {}) | {"kept": kept}
@@ -95,14 +94,14 @@ def remembering(client: Client) -> Client:
 
     def final(broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
         sent, _ = client.final(broadcast, local)
-        last, first = local["kept"]["delta"], local["kept"]["first"]
+        last, known = local["kept"]["delta"], local["kept"]["known"]
         message = {
             "change": tree.sub(sent["delta"], last),
             "buffers": sent["buffers"],
-            "weight": torch.ones_like(first),
-            "first": first,
+            "weight": torch.ones_like(known),
+            "new": 1 - known,
         }
-        return message, {"delta": last | sent["delta"], "first": torch.zeros_like(first)}
+        return message, {"delta": last | sent["delta"], "known": torch.ones_like(known)}
 
     return Client(init, step, final, start)
 
@@ -110,7 +109,7 @@ def remembering(client: Client) -> Client:
 def weighed(*, by_samples: bool) -> Reduce:
     """Means of what `remembering` clients send, and sums of its scalars."""
     each, scalar = mean(by_samples=by_samples), total(by_samples=by_samples)
-    return parts(change=each, buffers=mean(), weight=scalar, first=scalar)
+    return parts(change=each, buffers=mean(), weight=scalar, new=scalar)
 
 
 def _server(

@@ -39,31 +39,41 @@ class MIFA(FedAvg):
     def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with these hyperparameters."""
         fedavg = super().build(scope)
-
-        def init(params: Params) -> ServerState:
-            seen = torch.zeros((), dtype=torch.float64)
-            return {"params": params, "memory": tree.zeros_like(params), "seen": seen}
-
         return fedavg._replace(
-            init=init,
+            init=remember,
             client=remembering(fedavg.client),
             reduce=weighed(by_samples=self.weighing == "samples"),
-            server=_server(self.server_lr),
+            server=all_of_them(self.server_lr),
             discount=None,  # of a change, a part would leave memory and clients apart
         )
 
 
-def _server(rate: float) -> Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]:
+def remember(params: Params) -> ServerState:
+    """The first state: the mean of what was sent last, and the weights that stand behind it."""
+    seen = torch.zeros((), dtype=torch.float64)
+    return {"params": params, "memory": tree.zeros_like(params), "seen": seen}
+
+
+def all_of_them(
+    rate: float, memory: float = 1.0
+) -> Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]:
+    """The step along the mean of what all clients sent last.
+
+    Args:
+        rate: of the server (ηₛ).
+        memory: factor on the weight of what was sent before.
+    """
+
     def server(state: ServerState, reduced: Reduced) -> tuple[ServerState, Metrics]:
-        params, before = state["params"], state["seen"]
+        params, before = state["params"], memory * state["seen"]
         change = tree.like(reduced["change"], params)
-        seen = before + reduced["first"].double()
+        seen = before + reduced["new"].double()
         kept, part = float(before / seen), float(reduced["weight"] / seen)
-        memory = tree.map(lambda c, y: kept * y + part * c, change, state["memory"])
-        after: Params = params | tree.add(tree.scale(memory, rate), params)
+        mean = tree.map(lambda c, y: kept * y + part * c, change, state["memory"])
+        after: Params = params | tree.add(tree.scale(mean, rate), params)
         return {
             "params": after | tree.like(reduced["buffers"], params),
-            "memory": state["memory"] | memory,
+            "memory": state["memory"] | mean,
             "seen": seen,
         }, {}
 

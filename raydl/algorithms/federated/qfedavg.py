@@ -46,8 +46,8 @@ class QFedAvg(FedAvg):
     """FedAvg that weighs clients by their losses, so that none is left behind.
 
     Args:
-        q: how much a client's loss counts; 0 is FedAvg without weights by samples, and the larger
-            it is the nearer all that counts is the worst client.
+        q: exponent of the clients' losses: 0 is FedAvg without weights by samples, and the larger
+            it is, the nearer the worst client is all that counts.
     """
 
     q: float = 1.0

@@ -50,7 +50,7 @@ class SCAFFOLD(FedAvg):
     """Local SGD with control variates, which clients keep: for clients that differ much.
 
     Args:
-        option: how a client's control variate is made: I takes its gradient on all of its samples
+        option: making of a client's control variate: I takes its gradient on all of its samples
             where the round began, one more pass; II what it moved by.
     """
 

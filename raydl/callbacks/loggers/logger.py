@@ -15,6 +15,7 @@ from raydl.storage import Folder
 if TYPE_CHECKING:
     from raydl.training_loop import History
 
+_RARE = ("simulated_seconds", "dropped", "lost", "late")  # 0 in most runs, without a chart there
 _TOTALS = ("samples", "epochs", "local_steps", "messages", "bytes_down", "bytes_up", "lost", "late")
 
 
@@ -93,7 +94,7 @@ def settings_of(run: Run) -> dict[str, Any]:
 
 
 def charts(row: Row, before: Row | None, rate: float | None) -> dict[str, float]:
-    """A row as charts by name, ``METRIC/SPLIT`` first; only of what there is a number.
+    """A row as charts by name, ``METRIC/SPLIT`` first; only of what there is a number, or any.
 
     Args:
         row: the round's.
@@ -102,7 +103,7 @@ def charts(row: Row, before: Row | None, rate: float | None) -> dict[str, float]
     """
     shown: dict[str, float] = {}
     for name, value in row.items():
-        if value is not None and name != "round":
+        if value is not None and name != "round" and (value or name not in _RARE):
             shown[chart(name)] = float(value)
     if rate is not None:
         shown["run/learning_rate"] = rate

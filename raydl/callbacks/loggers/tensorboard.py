@@ -5,7 +5,7 @@ The events lie in the run's folder itself, since TensorBoard names a run by thei
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 from raydl.callbacks.loggers.logger import Logger, chart, charts, settings_of
 from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
+from raydl.config.run import Run
 from raydl.core.environment.extras import has_plots
 from raydl.run_folder.record import Row
 from raydl.run_folder.results.pictures import PREDICTIONS
@@ -23,6 +24,7 @@ from raydl.storage import Folder
 if TYPE_CHECKING:
     from raydl.training_loop import History
 
+_BY_DATA = ("model.", "task.", "runtime.")  # settings that follow from data or machine, if not set
 EVENTS = "events.out.tfevents."  # how the names of its files begin
 
 
@@ -56,19 +58,19 @@ class Board:
     def hparams(self, settings: Mapping[str, Any], metrics: Iterable[str]) -> None:
         """Adds the settings as hyperparameters, and which columns show what they led to.
 
+        Those that are not what is usual come first, since a table begins with five.
+
         Args:
             settings: by dotted name.
             metrics: columns of the run's rows, in the order in which they are shown.
         """
         from torch.utils.tensorboard.summary import hparams
 
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in settings.items()
-        }
-        shown = {chart(column): 0.0 for column in metrics}
+        plain = {key: _plain(value) for key, value in settings.items()}
+        experiment, *others = hparams(plain, {chart(column): 0.0 for column in metrics})
+        _bring_forward(experiment, set(_set(settings)))
         file_writer: Any = self.writer.file_writer  # of which torch says that it is None
-        for event in hparams(plain, shown):
+        for event in (experiment, *others):
             file_writer.add_summary(event)
 
     def flush(self) -> None:
@@ -149,6 +151,32 @@ class TensorBoard(Logger):
             counts = label_counts(labels, partition, dataset.classes)
             about = f"{dataset.name}, {title(self.run.partition)} ({dials_of(self.run)})"
             board.writer.add_figure("data/partition", plot_partition(counts, about))
+
+
+def _set(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The settings that are not what is usual for any data."""
+    usual = settings_of(Run().with_usual_numbers())
+    for name, value in settings.items():
+        if usual.get(name) != value and not name.startswith(_BY_DATA):
+            yield name
+
+
+def _plain(value: Any) -> int | float | str:
+    """A value as a table of hyperparameters shows it; there a bool would be 0.0000 or 1.0000."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _bring_forward(experiment: Any, names: Collection[str]) -> None:
+    """Has TensorBoard list some hyperparameters first: it begins with those that differ."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    packed = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(packed.content)
+    for each in content.experiment.hparam_infos:
+        each.differs = each.name in names
+    packed.content = content.SerializeToString()
 
 
 def _card(settings: Mapping[str, Any]) -> str:

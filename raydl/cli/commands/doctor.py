@@ -105,9 +105,9 @@ def cluster(run: "Run", patience: float = 90) -> Iterator[Finding]:
     if demand is None:
         yield Finding("cluster", "ok", f"{type(run.runtime).__name__} needs none")
         return
-    asked = demand._replace(workers=demand.workers or 1)._asdict()
     # In a process of its own, which can be ended: Ray waits for some clusters without an end.
-    command = [sys.executable, "-m", "raydl.runtimes.ray_cluster.inventory", json.dumps(asked)]
+    asked = json.dumps(demand._asdict())
+    command = [sys.executable, "-m", "raydl.runtimes.ray_cluster.inventory", asked]
     try:
         ended = subprocess.run(
             command, capture_output=True, check=False, text=True, timeout=patience

@@ -46,7 +46,7 @@ class _User(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LEAF(Source):
+class Leaf(Source):
     """What LEAF's scripts write: ``train/*.json`` and ``test/*.json``, users with their samples.
 
     S. Caldas et al., "LEAF: A Benchmark for Federated Settings", arXiv:1812.01097, 2018. Strings of

@@ -7,6 +7,7 @@ import numpy as np
 import ray
 import torch
 
+from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.problem_store import Arrays, attach_problem
@@ -61,6 +62,12 @@ class BlockActor:
         each = [from_packed(part) for parts in accumulators for part in parts]
         merged = to_packed(merge_all(self._reduce, each))
         return inline_if_small(merged, merged.buffer.nbytes)
+
+    def survey(self, blocks: list[Work], params: Any) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        """What the clients of each block say of a packed tree of parameters: names and columns."""
+        asked = from_packed(fetch(params))
+        columns = [self._worker.survey(asked, block) for block in blocks]
+        return [(tuple(each), torch.stack(list(each.values())).numpy()) for each in columns]
 
     def evaluate(self, stretch: Stretch, params: PackedWire) -> Score:
         """The score on a stretch of a split."""

@@ -46,6 +46,7 @@ from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, Stretch, stretches
 from raydl.runtimes.worker.memory import keep_freed_memory
+from raydl.runtimes.worker.survey import join
 
 if TYPE_CHECKING:
     from raydl.runtimes.actors.spec import Actors
@@ -87,7 +88,7 @@ class ActorRuntime(CohortRuntime):
         self._table = ClientTable()
         self._gauges = PrometheusGauges(problem.task.spec.best)
         shared = share_problem(problem)
-        actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus)(BlockActor)
+        actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.reserved)(BlockActor)
         self._pool = TaskPool(
             lambda _: actor.remote(*shared, **spec.numeric_fields()), spec.workers, spec.timeout
         )
@@ -102,6 +103,25 @@ class ActorRuntime(CohortRuntime):
             calls = self._submit(chain.from_iterable(groups), sent, "train")
             blocks = (block for call in calls for block in self._results(call))
         return merge(self._problem.algorithm.reduce, blocks)
+
+    @_explained()
+    def survey(self, params: Params, work: Work) -> dict[str, torch.Tensor]:
+        """Asks clients block by block, whichever worker is free."""
+        sent = _share(to_packed(params))
+
+        def call(blocks: list[Work]) -> Call:
+            return lambda actor: [actor.survey.remote(blocks, sent)]
+
+        calls = list(chain.from_iterable(self._groups(work)))
+        costs = (-sum(map(self._problem.samples, blocks)) for blocks in calls)
+        tasks = self._pool.submit(zip(costs, map(call, calls), strict=True))
+        return join(
+            [
+                dict(zip(names, as_tensor(columns), strict=True))
+                for task in tasks
+                for names, columns in self._pool.wait(task).value
+            ]
+        )
 
     @_explained()
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:

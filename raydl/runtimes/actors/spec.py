@@ -9,7 +9,7 @@ from raydl.core.errors import require
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.spec import OnRay
 from raydl.runtimes.runtime import CohortRuntime
-from raydl.runtimes.spec import Demand, DrivenSpec
+from raydl.runtimes.spec import Demand, DrivenSpec, Gpus
 from raydl.runtimes.worker.process import restored
 
 
@@ -21,7 +21,8 @@ class Actors(OnRay, DrivenSpec):
         workers: actors; by default as many as the cluster has CPUs (or GPUs) for.
         threads: torch's threads, in each of them.
         cpus: logical CPUs that each of them reserves.
-        gpus: GPUs that each of them reserves, and trains on; a fraction shares one.
+        gpus: GPUs that each of them reserves, and trains on; a fraction shares one. With auto one,
+            or a part of one where there are fewer GPUs than workers, or none where there are none.
         batched: whether the clients of a block train side by side as one vmap.
         address: address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. By default
             RAY_ADDRESS, or a cluster of its own on this machine.
@@ -29,10 +30,11 @@ class Actors(OnRay, DrivenSpec):
             up, and another one does the blocks. By default a call may take any time.
     """
 
+    surveys = True
     workers: int | None = None
     threads: int = 1
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: Gpus = 0.0
     batched: bool = False
     address: str | None = None
     timeout: float | None = None
@@ -42,9 +44,8 @@ class Actors(OnRay, DrivenSpec):
         known = self.workers is None or self.workers >= 1
         require(known, "runtime.workers", self.workers, "1 or larger")
         require(self.cpus >= 0, "runtime.cpus", self.cpus, "0 or larger")
-        require(
-            self.cpus + self.gpus > 0, "runtime.cpus", self.cpus, "above 0, or runtime.gpus must be"
-        )
+        some = self.cpus > 0 or self.gpus not in (0, "auto")
+        require(some, "runtime.cpus", self.cpus, "above 0, or runtime.gpus must be")
         known = self.timeout is None or self.timeout > 0
         require(known, "runtime.timeout", self.timeout, "above 0")
 
@@ -62,10 +63,12 @@ class Actors(OnRay, DrivenSpec):
         from raydl.runtimes.actors.runtime import ActorRuntime
         from raydl.runtimes.ray_cluster import cluster
 
-        with restored(), cluster.connected(self.address, os.cpu_count() or 1, self.gpus):
-            workers = self.workers or cluster.most_workers(self.cpus, self.gpus)
-            cluster.check_capacity(workers, self.cpus, self.gpus)
-            runtime = ActorRuntime(problem, replace(self, workers=workers))
+        spec = self.settled(len(problem.partition))
+        gpus = spec.reserved
+        with restored(), cluster.connected(self.address, os.cpu_count() or 1, gpus):
+            workers = self.workers or cluster.most_workers(self.cpus, gpus)
+            cluster.check_capacity(workers, self.cpus, gpus)
+            runtime = ActorRuntime(problem, replace(spec, workers=workers))
             try:
                 yield runtime
             finally:

@@ -85,13 +85,13 @@ def launch(
             train_loop_config=config,
             scaling_config=ScalingConfig(
                 num_workers=size,  # type: ignore[arg-type]  # Ray takes bounds, and does not say so
-                use_gpu=spec.gpus > 0,
-                resources_per_worker={"CPU": 1} | ({"GPU": spec.gpus} if spec.gpus else {}),
+                use_gpu=spec.reserved > 0,
+                resources_per_worker={"CPU": 1} | ({"GPU": spec.reserved} if spec.reserved else {}),
             ),
             run_config=RunConfig(
                 storage_path=scratch, failure_config=FailureConfig(max_failures=spec.failures)
             ),
-            torch_config=TorchConfig(backend="nccl" if spec.gpus else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if spec.reserved else "gloo"),
         )
         ended: list[BaseException | None] = []
         fit = threading.Thread(target=lambda: ended.append(_error_of(trainer.fit)), daemon=True)

@@ -8,7 +8,7 @@ from typing import Any
 from raydl.core.errors import require
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.spec import OnRay
-from raydl.runtimes.spec import Demand, GroupSize, Loop
+from raydl.runtimes.spec import Demand, Gpus, GroupSize, Loop
 from raydl.signals import Stop
 
 
@@ -20,16 +20,19 @@ class AllReduce(OnRay):
         workers: processes: a number, or as 1..4 the least and the most, between which the group
             follows what the cluster has room for; by default as many as there is room for now.
         threads: torch's threads, in each of them.
-        gpus: GPUs that each of them reserves, and trains on.
+        gpus: GPUs that each of them reserves, and trains on, none of which NCCL lets two share;
+            with auto one, or none where there are none.
         batched: whether a process's clients train side by side as one vmap.
         address: address of a Ray cluster, see actors.
         failures: number of times that the processes are started again, from the newest checkpoint,
             after one of them was lost.
     """
 
+    shares_gpus = False
+
     workers: int | str | None = None
     threads: int = 1
-    gpus: float = 0.0
+    gpus: Gpus = 0.0
     batched: bool = False
     address: str | None = None
     failures: int = 3
@@ -40,11 +43,13 @@ class AllReduce(OnRay):
         sound = least >= 1 and (most is None or least <= most)
         allowed = "1 or larger, or a range such as 1..4"
         require(sound, "runtime.workers", self.workers, allowed)
+        whole = isinstance(self.gpus, str) or self.gpus.is_integer()
+        require(whole, "runtime.gpus", self.gpus, "a whole number, since NCCL shares no GPU")
         require(self.failures >= 0, "runtime.failures", self.failures, "0 or larger")
 
     def demand(self, workers: int | None) -> Demand:
         """As many processes as there may be."""
-        return Demand(self.address, self.group().most, 1.0, self.gpus)
+        return Demand(self.address, self.group().most, 1.0, self.gpus, self.shares_gpus)
 
     def group(self) -> GroupSize:
         """The number of processes, or its bounds."""
@@ -73,12 +78,14 @@ class AllReduce(OnRay):
         if shared and most is not None:
             divides = batch % most == 0 if least == most else batch >= most
             require(divides, "algorithm.batch_size", batch, f"a multiple of the {most} workers")
-        with cluster.connected(self.address, max(os.cpu_count() or 1, least), self.gpus):
+        spec = self.settled(len(problem.partition))
+        gpus = spec.reserved
+        with cluster.connected(self.address, max(os.cpu_count() or 1, least), gpus):
             if most is None:
-                room = range(1, cluster.most_workers(1, self.gpus) + 1)
+                room = range(1, cluster.most_workers(1, gpus) + 1)
                 useful = (
                     n for n in room if (batch % n == 0 if shared else n <= len(problem.partition))
                 )
                 least = most = max(useful)
-            cluster.check_capacity(least, 1, self.gpus)
-            return launch(replace(self, workers=f"{least}..{most}"), problem, loop, on_round, stop)
+            cluster.check_capacity(least, 1, gpus)
+            return launch(replace(spec, workers=f"{least}..{most}"), problem, loop, on_round, stop)

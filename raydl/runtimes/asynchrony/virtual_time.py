@@ -85,6 +85,15 @@ class VirtualTimeRuntime(LocalRuntime):
         self._bytes_up: int | None = None
         self.trace: list[Arrival] = []
 
+    @property
+    def now(self) -> float:
+        """Seconds on the clock."""
+        return self._clock.now
+
+    def wait(self, until: float) -> None:
+        """Lets nobody of the next cohort begin before a second."""
+        self._clock.wait(until)
+
     def server_steps(self, work: Work) -> range:
         """The steps of the server that the round has."""
         return self._clock.steps(work.step, super().server_steps(work))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from raydl.core.algorithm import Work
 from raydl.core.grad import Gradient
 from raydl.core.tree import Params, Tree
@@ -11,6 +13,7 @@ from raydl.runtimes.worker.batchable import check_batchable
 from raydl.runtimes.worker.block import BlockResult
 from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, stretches
+from raydl.runtimes.worker.survey import join
 from raydl.runtimes.worker.worker import Worker
 
 
@@ -55,6 +58,11 @@ class LocalRuntime(CohortRuntime):
         parts = stretches(self._problem.dataset, split)
         score = sum((self._worker.evaluate(params, part) for part in parts), Score())
         return lambda: score
+
+    def survey(self, params: Params, work: Work) -> dict[str, Tensor]:
+        """Asks clients block by block."""
+        blocks = self._problem.blocks(work)
+        return join([self._worker.survey(params, block) for block in blocks])
 
     def state(self) -> RuntimeState:
         """What every client keeps by now."""

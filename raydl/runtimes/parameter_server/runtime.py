@@ -59,7 +59,7 @@ class ShardedServerRuntime(ServerRuntime):
         sharding = make_sharding(problem, spec.shards, spec.consistency)
         self._shards = ShardGroup(problem, sharding, spec.consistency, spec.snapshot)
         shared = share_problem(problem)
-        worker = ray.remote(ServerWorker).options(num_cpus=spec.cpus, num_gpus=spec.gpus)
+        worker = ray.remote(ServerWorker).options(num_cpus=spec.cpus, num_gpus=spec.reserved)
         workers = len(problem.partition)
         self._workers = WorkerGroup(
             lambda number: worker.remote(

@@ -14,7 +14,7 @@ from raydl.runtimes.parameter_server.layout import make_sharding
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.spec import OnRay
 from raydl.runtimes.runtime import CohortRuntime, ServerRuntime
-from raydl.runtimes.spec import Demand, DrivenSpec
+from raydl.runtimes.spec import Demand, DrivenSpec, Gpus
 from raydl.runtimes.worker.process import restored
 
 
@@ -29,7 +29,8 @@ class ShardedServer(OnRay, DrivenSpec):
             after it a shard that is lost loses its part.
         threads: torch's threads, in each worker.
         cpus: logical CPUs that each worker reserves.
-        gpus: GPUs that each worker reserves, and trains on; a fraction shares one.
+        gpus: GPUs that each worker reserves, and trains on; a fraction shares one, and auto is what
+            it is for actors.
         address: address of a Ray cluster, see actors.
         replay: path or URI of the folder of a run with this spec, whose updates are taken in the
             order in which its server took them: in one process without Ray, and with the same
@@ -41,7 +42,7 @@ class ShardedServer(OnRay, DrivenSpec):
     snapshot: int = 10
     threads: int = 1
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: Gpus = 0.0
     address: str | None = None
     replay: str | None = None
 
@@ -89,16 +90,17 @@ class ShardedServer(OnRay, DrivenSpec):
 
         make_sharding(problem, self.shards, self.consistency)
         workers = len(problem.partition)
+        spec = self.settled(workers)
         if self.replay is not None:
             clock = replay_clock(self.replay, self.consistency, workers)
             with restored():
                 yield VirtualTimeRuntime(
-                    problem, clock, self.consistency, self.threads, self.device
+                    problem, clock, self.consistency, self.threads, spec.device
                 )
             return
-        with cluster.connected(self.address, max(os.cpu_count() or 1, workers), self.gpus):
-            cluster.check_capacity(workers, self.cpus, self.gpus)
-            server = ShardedServerRuntime(problem, self)
+        with cluster.connected(self.address, max(os.cpu_count() or 1, workers), spec.reserved):
+            cluster.check_capacity(workers, self.cpus, spec.reserved)
+            server = ShardedServerRuntime(problem, spec)
             try:
                 yield server
             finally:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil, floor
 from typing import Any
 
 import ray
@@ -17,6 +18,9 @@ from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError
 from raydl.runtimes.ray_cluster.compat import this_node
 from raydl.runtimes.ray_cluster.liveness import watched
+from raydl.runtimes.spec import Demand
+
+_GRAIN = 10_000  # parts of a resource, in which Ray counts
 
 
 @contextmanager
@@ -114,11 +118,50 @@ def beside_driver() -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
 
 
+def count_gpus(address: str | None) -> int:
+    """How many GPUs there are: of the cluster that `connected` joins, or for a new one, here.
+
+    Raises:
+        SpecError: if there is no cluster at the address.
+    """
+    if not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS")):
+        return torch.cuda.device_count()
+    with connected(address, cpus=1):
+        return int(total_resources().get("GPU", 0))
+
+
+def reserved_gpus(demand: Demand) -> float:
+    """GPUs that each process reserves, which ``auto`` leaves to what there is.
+
+    Raises:
+        SpecError: if there is no cluster at the address.
+    """
+    if not isinstance(demand.gpus, str):
+        return demand.gpus
+    return gpus_each(count_gpus(demand.address), demand.workers, shared=demand.shares_gpus)
+
+
+def gpus_each(there: int, workers: int | None, *, shared: bool) -> float:
+    """GPUs for each worker: one, or none if there are none.
+
+    Where there are fewer GPUs than workers, each GPU is for as many of them as need be: of 5 on 2
+    GPUs each has a third.
+
+    Args:
+        there: GPUs of the cluster.
+        workers: number of workers; None if it follows what there is room for.
+        shared: whether several of them may train on one.
+    """
+    if not there or not shared or workers is None or workers <= there:
+        return float(there > 0)
+    return floor(_GRAIN / ceil(workers / there)) / _GRAIN
+
+
 def most_workers(cpus: float, gpus: float) -> int:
     """How many workers with these reservations the cluster holds, counting all that it has."""
     total = total_resources()
-    fits = [total.get(name, 0) // need for name, need in _needs(cpus, gpus)]
-    return max(1, int(min(fits)))
+    fits = [total.get(name, 0) / need for name, need in _needs(cpus, gpus)]
+    return max(1, int(min(fits) + 1 / _GRAIN))  # ten of 0.1 are one
 
 
 def check_capacity(workers: int, cpus: float, gpus: float) -> None:

@@ -15,7 +15,14 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydl.core.errors import SpecError
-from raydl.runtimes.ray_cluster.cluster import connected, may_grow, shortage, total_resources
+from raydl.runtimes.ray_cluster.cluster import (
+    connected,
+    may_grow,
+    reserved_gpus,
+    shortage,
+    total_resources,
+)
+from raydl.runtimes.spec import Demand
 
 _PATIENCE = 30  # seconds for a node to run a task
 
@@ -37,15 +44,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def report(address: str | None, workers: int, cpus: float, gpus: float) -> dict[str, Any]:
-    """The nodes of a cluster, and whether it holds so many workers.
+def report(demand: Demand) -> dict[str, Any]:
+    """The nodes of a cluster, and whether it holds the workers that are asked of it.
 
     Returns:
         ``here``, the versions on this machine; ``nodes``, by address each node's ``versions``;
         ``resources`` of all of them; ``shortage`` for the workers, or None, and whether the
         cluster ``grows``; ``token``, whether it asks for one.
     """
-    with connected(address, max(os.cpu_count() or 1, workers), gpus):
+    workers, gpus = demand.workers or 1, reserved_gpus(demand)
+    with connected(demand.address, max(os.cpu_count() or 1, workers), gpus):
         asked = {
             f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}": ray.remote(versions)
             .options(
@@ -62,7 +70,7 @@ def report(address: str | None, workers: int, cpus: float, gpus: float) -> dict[
             "here": versions(),
             "nodes": nodes,
             "resources": {name: total.get(name, 0) for name in ("CPU", "GPU")},
-            "shortage": shortage(workers, cpus, gpus),
+            "shortage": shortage(workers, demand.cpus, gpus),
             "grows": may_grow(),
             # Ray sets it, too, when it starts a cluster by itself.
             "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
@@ -78,6 +86,6 @@ def _answer(ref: ray.ObjectRef[Any]) -> dict[str, str]:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(report(**json.loads(sys.argv[1]))))
+        print(json.dumps(report(Demand(**json.loads(sys.argv[1])))))
     except SpecError as error:
         sys.exit(str(error))

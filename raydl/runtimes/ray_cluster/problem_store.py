@@ -25,8 +25,8 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.transport import as_tensor
 
 _PARTS = ("train", "validation", "test")
-SentSamples: TypeAlias = np.ndarray | Place | Windows
-Arrays: TypeAlias = dict[str, SentSamples]  # by split and name: samples, or where they lie
+SharedSamples: TypeAlias = np.ndarray | Place | Windows
+Arrays: TypeAlias = dict[str, SharedSamples]  # by split and name: samples, or where they lie
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,13 +65,13 @@ def with_samples(dataset: Dataset, arrays: Arrays) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _as_sent(samples: Tensor) -> SentSamples:
+def _as_sent(samples: Tensor) -> SharedSamples:
     if isinstance(samples, Rows):
         return samples.stored.place
     return samples if isinstance(samples, Windows) else samples.numpy()
 
 
-def _samples(sent: SentSamples) -> Tensor:
+def _samples(sent: SharedSamples) -> Tensor:
     if isinstance(sent, Windows):
         return sent
     return sent.open() if isinstance(sent, Place) else as_tensor(sent)

@@ -16,6 +16,7 @@ from raydl.runtimes.worker.block import BlockResult, BlockTrainer
 from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.evaluation import Score, Stretch, evaluate
 from raydl.runtimes.worker.memory import keep_freed_memory
+from raydl.runtimes.worker.survey import survey
 
 
 class Worker:
@@ -76,6 +77,13 @@ class Worker:
         with forked(cuda=self._device.type == "cuda", host=task.host_draws):
             self._seed(stretch.split, stretch.start, "evaluation")
             return evaluate(task, self._here(params), part, self._data.prepare)
+
+    def survey(self, params: Params, work: Work) -> dict[str, torch.Tensor]:
+        """Asks a block of clients for the loss of these parameters on their own samples."""
+        task = self._problem.task
+        with forked(cuda=self._device.type == "cuda", host=task.host_draws):
+            self._seed(work.step, work.clients[0], "survey")
+            return survey(task, self._here(params), self._data, work)
 
     def _here(self, value: Tree) -> Tree:
         """The tree on this worker's device, convolutions' weights in the images' memory format."""
