@@ -93,6 +93,16 @@ def test_splits_that_are_sent_together_share_the_text(windows):
     assert torch.equal(pickle.loads(pickle.dumps(windows))[:], STORED)
 
 
+def test_what_arrives_is_gathered_from_memory_that_must_not_be_written_to(windows):
+    """As Ray has it: arrays travel beside the pickle, and lie read-only in the object store."""
+    buffers: list[pickle.PickleBuffer] = []
+    sent = pickle.dumps(windows, protocol=5, buffer_callback=buffers.append)
+    assert [each.raw().nbytes for each in buffers] == [TOKENS.nbytes, STARTS.nbytes]
+    arrived = pickle.loads(sent, buffers=[bytes(each.raw()) for each in buffers])
+    assert not arrived.text.tokens.flags.writeable
+    assert torch.equal(arrived[:], STORED)
+
+
 def test_two_samples_hold_the_smallest_and_the_largest_letter():
     for dataset in (whole(stored=False), whole(stored=True)):
         inputs = two_samples(dataset).inputs
