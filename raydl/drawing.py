@@ -38,8 +38,18 @@ def _shown_in_notebooks() -> "type[Figure]":
 
 def style(axes: "Axes", across: str, up: str) -> None:
     """Gives axes their labels, whole numbers across, and the look that the figures share."""
+    from matplotlib.ticker import AutoLocator, MaxNLocator
+
+    if isinstance(axes.xaxis.get_major_locator(), AutoLocator):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     label(axes, across, up)
+
+
+def style_rounds(axes: "Axes", up: str) -> None:
+    """The same for rounds, of which the first is 1: no tick is before it."""
+    style(axes, "round", up)
+    axes.set_xlim(left=max(0.5, axes.get_xlim()[0]))
 
 
 def label(axes: "Axes", across: str, up: str) -> None:

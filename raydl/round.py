@@ -237,5 +237,6 @@ def _check_finite(number: int, clients: dict[str, Tensor]) -> None:
         named = ", ".join(map(str, broken[:10])) + (", ..." if len(broken) > 10 else "")
         raise NonFiniteError(
             f"round {number}: the update of client {named} holds a NaN or an infinity; lower the "
-            "learning rate, or leave such updates out with --on_nonfinite drop"
+            "learning rate, look for such numbers in the samples, or leave such updates out with "
+            "--on_nonfinite drop"
         )

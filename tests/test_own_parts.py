@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
 from raydl import Checkpointing, Model, Run, SpecError, run
 from raydl.algorithms import FedAvg
+from raydl.assembly.assemble import assemble
 from raydl.data import Partition, Tensors, TorchDataset
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.spec import Sequential
+from raydl.tasks import TaskSpec
 from tests.command import raydl, refused, summary
 
 X = torch.rand(60, 6, generator=torch.Generator().manual_seed(0))
@@ -246,3 +249,35 @@ def test_the_advice_for_a_name_that_is_taken(tmp_path):
 class Net(torch.nn.Sequential):
     def __init__(self, classes, act):
         super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, classes))
+
+
+class Mean(TaskSpec):
+    def losses(self, outputs, targets):
+        return cross_entropy(outputs, targets)
+
+
+class Shadow(TaskSpec):
+    def losses(self, outputs, targets):
+        return cross_entropy(outputs, targets, reduction="none")
+
+    def scores(self, outputs, targets):
+        return {"loss": targets.float()}
+
+
+class Total(Shadow):
+    def scores(self, outputs, targets):
+        return {"hits": (outputs.argmax(1) == targets).float().sum()}
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (Mean(), r"the shape of task Mean's losses is \(\); it must be \(2,\), .*reduction='none'"),
+        (cross_entropy, r"the shape of task LossFunction's losses is \(\); it must be \(2,\)"),
+        (Total(), r"the shape of task Total's hits is \(\); it must be \(2,\)"),
+        (Shadow(), r"a score of task Shadow is 'loss'; it must be called otherwise"),
+    ],
+)
+def test_a_task_that_says_too_little_is_refused(task, told):
+    with pytest.raises(SpecError, match=told):
+        assemble(Run(task=task, runtime="sequential"))

@@ -22,12 +22,12 @@ PUBLIC = {
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 ClassesPerClient CropFlip Daily Dataset Digits Dirichlet EMNIST
-        FashionMNIST HuggingFace IID ImageFolder Intervals Leaf LossProportional MNIST Mixed
+        CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Daily Dataset Digits
+        Dirichlet FashionMNIST HuggingFace ImageFolder Intervals Leaf LossProportional Mixed
         Moment Natural Oort Pachinko ParticipationSpec Partition PartitionSpec PowerLaw
-        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed Source
-        Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
-        plot_participation plot_partition prepare split_stratified
+        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed
+        Source Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
+        plot_availability plot_participation plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax

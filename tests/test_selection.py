@@ -232,7 +232,7 @@ def test_an_own_selector_by_its_name(tmp_path):
         ),
         ({"participation": Twice()}, "a client takes part once"),
         ({"algorithm": "HorvitzThompson", "participation": Oort()}, "which is not known here"),
-        ({"participation": 0.5}, "an object with the method cohorts or selector, or a function"),
+        ({"participation": 0.5}, "method cohorts or selector, or a function"),
     ],
 )
 def test_what_cannot_be_is_told_before_any_work(tmp_path, fields, told):

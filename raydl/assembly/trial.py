@@ -6,6 +6,7 @@ parameters and seeds, and what differs between them is told.
 """
 
 import random
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,6 +160,7 @@ def _check_scores(task: Task, batch: Batch, outputs: Tensor) -> Task:
     try:
         with torch.no_grad():
             losses, scores = spec.losses(outputs, targets), spec.scores(outputs, targets)
+            _check_of_each({"losses": losses, **scores}, title, many)
             score = score_outputs(spec, outputs, targets)
             metrics = [name for name in score.metrics(spec) if name != "loss"]
     except SpecError:
@@ -169,13 +171,18 @@ def _check_scores(task: Task, batch: Batch, outputs: Tensor) -> Task:
             f"{tuple(outputs.shape)} and targets {targets.dtype} of shape "
             f"{tuple(targets.shape)}: {first_sentence(error)}"
         ) from error
-    for what, values in {"losses": losses, **scores}.items():
-        shape = tuple(values.shape)
-        allowed = f"({many},), one for each sample: leave the mean out, as reduction='none' does"
-        require(shape == (many,), f"the shape of task {title}'s {what}", shape, allowed)
+    require("loss" not in scores, f"a score of task {title}", "loss", "called otherwise")
     known = ["loss", *metrics]
     require(spec.best in known, f"task {title}'s best", spec.best, f"one of {', '.join(known)}")
     return task._replace(scores=tuple(scores), metrics=tuple(metrics))
+
+
+def _check_of_each(figures: Mapping[str, Tensor], title: str, samples: int) -> None:
+    """Raises a SpecError unless a task says its figures for each sample."""
+    for what, values in figures.items():
+        shape = tuple(values.shape)
+        allowed = f"({samples},), one for each sample: leave the mean out, as reduction='none' does"
+        require(shape == (samples,), f"the shape of task {title}'s {what}", shape, allowed)
 
 
 def _types(inputs: Inputs) -> str:

@@ -25,6 +25,7 @@ class Network:
         worker_up: bit/s at which a worker sends; as a server receives by default.
         latency: seconds that a message is under way, whatever its size.
         price: price of 2³⁰ bytes that the servers send, or where there is none the workers.
+        currency: unit of the price.
     """
 
     down: float = 1e9
@@ -33,6 +34,7 @@ class Network:
     worker_up: float | None = None
     latency: float = 0.0
     price: float = 0.0
+    currency: str = "USD"
 
     def __post_init__(self) -> None:
         for name in ("down", "up", "worker_down", "worker_up"):

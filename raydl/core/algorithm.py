@@ -151,7 +151,7 @@ LocalStep: TypeAlias = Callable[[Gradient, LocalState, Batch], tuple[LocalState,
 
 
 class Client(NamedTuple):
-    """One client's local training, in three parts; all pure, ``step`` also safe under vmap.
+    """One client's local training, in three parts; all pure and safe under vmap, but for ``view``.
 
     Attributes:
         init: (broadcast, client state) -> local, the state that the local steps pass on. Here and

@@ -1,24 +1,29 @@
 """Data: where samples come from, who has them, who takes part, and what they look like.
 
-dataset        Split, Dataset: samples as tensors; the stratified train / validation / test split
-sources        where data sets come from: published ones, made ones, the user's own
-text           texts as samples: windows into them, and who says what
-prepared       data sets in files that are mapped, not read: larger than memory, or shared
-partitions     which samples each client holds
-participations who takes part in which round: by chance, by losses, by the time of day
-augmentation   CropFlip: random changes of whole batches
-transforms     Transforms: those of torchvision
-gathered       samples that are put together as they are asked for
-batches        the clients' samples as minibatches
-forms          arrays, tables and data sets that are read sample by sample, brought to tensors
-own            own sources, partitions and participations that are functions, and what they give
-checks         what is wrong with what own ones give
-figures        how labels, sizes and participation fall over the clients, counted and drawn
+dataset         Split, Dataset: samples as tensors; the stratified train / validation / test split
+sources         where data sets come from: published ones, made ones, the user's own
+text            texts as samples: windows into them, and who says what
+prepared        data sets in files that are mapped, not read: larger than memory, or shared
+partitions      which samples each client holds
+participations  who takes part in which round: by chance, by losses, by the time of day
+augmentation    CropFlip: random changes of whole batches
+transforms      Transforms: those of torchvision
+gathered        samples that are put together as they are asked for
+batches         the clients' samples as minibatches
+forms           arrays, tables and data sets that are read sample by sample, brought to tensors
+own             own sources, partitions and participations that are functions, and what they give
+checks          what is wrong with what own ones give
+figures         how labels, sizes and participation fall over the clients, counted and drawn
 """
 
 from raydl.data.augmentation import CropFlip
 from raydl.data.dataset import Dataset, Source, Split, split_stratified
-from raydl.data.figures import label_counts, plot_participation, plot_partition
+from raydl.data.figures import (
+    label_counts,
+    plot_availability,
+    plot_participation,
+    plot_partition,
+)
 from raydl.data.participations.daily import Daily
 from raydl.data.participations.intervals import Intervals
 from raydl.data.participations.lossproportional import LossProportional
@@ -96,6 +101,7 @@ __all__ = [
     "Transforms",
     "Uniform",
     "label_counts",
+    "plot_availability",
     "plot_participation",
     "plot_partition",
     "prepare",

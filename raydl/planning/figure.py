@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from raydl.drawing import blank, style
 from raydl.planning.forecast import Circumstances, Comparison
+from raydl.run_folder.results.wording import size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,10 +36,10 @@ def plot(comparison: Comparison, circumstances: Circumstances) -> "Figure":
     workers = sorted({round(2 * (most / 2) ** (at / _POINTS)) for at in range(_POINTS + 1)})
     panels = {
         "bytes sent by all in a round": lambda exchange: exchange.bytes_sent,
-        "seconds of communication in a round": circumstances.seconds,
+        "communication in a round (s)": circumstances.seconds,
     }
     if circumstances.price:
-        panels["price of a round"] = circumstances.cost
+        panels[f"price of a round ({circumstances.currency})"] = circumstances.cost
     figure = blank(comparison.title, width=1.5 + 4.5 * len(panels))
     for axes, (measure, cost) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for scheme, exchange in comparison.schemes.items():
@@ -50,5 +51,7 @@ def plot(comparison: Comparison, circumstances: Circumstances) -> "Figure":
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         style(axes, "workers of a round", measure)
+        if measure.startswith("bytes"):
+            axes.yaxis.set_major_formatter(lambda nbytes, _: size(nbytes).replace(".0 ", " "))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure

@@ -44,8 +44,9 @@ class Regression(TaskSpec):
 
     def check(self, name: str, inputs: Inputs, targets: Tensor, classes: int | None) -> None:
         """Raises a SpecError unless the targets are finite numbers."""
-        if not bool(targets.isfinite().all()):
-            wrong = int((~targets.isfinite()).flatten(1).any(1).nonzero()[0]) if len(targets) else 0
+        finite = targets.isfinite()
+        if not bool(finite.all()):
+            wrong = int(finite.reshape(len(targets), -1).all(1).logical_not().nonzero()[0])
             raise SpecError(
                 f"{name} hold a NaN or an infinity, first at sample {wrong}; leave such samples "
                 "out, or put numbers in"

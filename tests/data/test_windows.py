@@ -25,16 +25,10 @@ STARTS = torch.tensor([3, 4, 5, 90, 40, 47, 48, 82, 100, 124])
 STORED = torch.from_numpy(TOKENS.astype(np.int64))[STARTS[:, None] + torch.arange(LENGTH)]
 
 
-class Bag(nn.Module):
-    """Letters in their places, and what they say together: [B, T] to [B, classes]."""
-
-    def __init__(self, shape, classes) -> None:
-        super().__init__()
-        self._table = nn.Embedding(classes, 3)
-        self._head = nn.Linear(3 * shape[0], classes)
-
-    def forward(self, tokens):
-        return self._head(self._table(tokens).flatten(1))
+def bag(shape, classes) -> nn.Module:
+    """What letters in their places say together: [B, T] to [B, classes]."""
+    head = nn.Linear(3 * shape[0], classes)
+    return nn.Sequential(nn.Embedding(classes, 3), nn.Flatten(), head)
 
 
 @pytest.fixture
@@ -115,7 +109,7 @@ def test_a_run_on_windows_has_the_numbers_of_one_on_what_is_stored(each, runtime
     if model.factory == "CharLSTM":
         model = replace(model, options={**model.options, "last": not each})
     elif not each:
-        model = Model(Bag)
+        model = Model(bag)
     ends = [
         raydl.run(
             Run(
@@ -140,7 +134,7 @@ def test_a_runtime_gives_the_same_numbers(runtime):
         dataset = whole(stored=stored)
         algorithm = keeping(Plan(16, epochs=2), lr=0.02)
         torch.manual_seed(0)
-        model = Bag(dataset.shape, LETTERS)
+        model = bag(dataset.shape, LETTERS)
         problem = federation(algorithm, model, dataset, block_size=3)
         opened = runtime(problem)
         history = train(problem, opened, 2)

@@ -294,6 +294,7 @@ def test_what_is_usual_follows_from_the_targets(targets, usual):
         (lambda: Segmentation().check("targets", LOGITS, CLASSES, C), r"\[n, H, W\]"),
         (lambda: MultiLabel().check("targets", LOGITS, NUMBERS, None), "must be bool"),
         (lambda: Regression().check("targets", LOGITS, NUMBERS / 0, None), "first at sample 0"),
+        (lambda: Regression().check("t", LOGITS, NUMBERS[:, 0] / 0, None), "first at sample 0"),
     ],
 )
 def test_what_cannot_be_learned_is_told(make, told):

@@ -33,7 +33,7 @@ from tuning.studies.grid import Cell, CellSettings
 from tuning.studies.study import Results, Scale, Setting, Study, choose_best
 
 STEPS = (4, 8, 16)
-RATES = (1.5, 0.75)
+RATES = (1.5, 3.0)
 BY = ["clients", "steps"]
 PLACE, AT_RANDOM, ROLES = "one place", "iid", "roles"
 _SCORED = 8  # times in a run

@@ -17,6 +17,7 @@ from raydl.core.errors import SpecError, require, unknown
 from raydl.planning.forecast import Circumstances, Figures
 from raydl.planning.outline import Outline, of_outline
 from raydl.planning.run import of_run
+from raydl.run_folder.results.wording import Measure
 
 _OUTLINES = {"parameters", "shape", "scheme"}  # one of which tells an outline from a run
 _FORMATS = (".png", ".svg", ".pdf")
@@ -47,7 +48,10 @@ def main(argv: list[str]) -> int:
         print(json.dumps(planned, indent=2))
     else:
         console.print(f"[bold]{comparison.title}[/]\n", highlight=False)
-        columns = {name.replace("_", " "): _put_in_words(each) for name, each in planned.items()}
+        columns = {
+            name.replace("_", " "): _put_in_words(each, circumstances)
+            for name, each in planned.items()
+        }
         console.print(table(columns))
     if given.output is not None:
         from raydl.planning.figure import plot
@@ -79,9 +83,12 @@ def _make(cls: type, given: Any) -> Any:
     return cls(**{name: given[name] for name in _names(cls)})
 
 
-def _put_in_words(figures: Figures) -> Figures:
-    """The figures for a table, which says in words how many workers the phases allow."""
+def _put_in_words(figures: Figures, circumstances: Circumstances) -> Figures:
+    """The figures for a table: in words how many workers the phases allow, and a price's unit."""
     shown = dict(figures)
+    price = shown.pop("price")
+    if circumstances.price:
+        shown[f"price ({circumstances.currency})"] = Measure().text("price", price)
     phases = shown.pop("most_workers_by_phase", None)
     if isinstance(phases, dict):
         shown["most_workers"] = _limit(figures["most_workers"])

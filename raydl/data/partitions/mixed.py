@@ -28,7 +28,7 @@ class Mixed(PartitionSpec):
 
     Args:
         iid: fraction of the samples that are dealt out at random, in [0, 1].
-        superclasses: superclass of each class, from 0 on; CIFAR-100's 20 by default.
+        superclasses: number of each class's superclass, from 0 on; CIFAR-100's 20 by default.
     """
 
     iid: float = 0.0

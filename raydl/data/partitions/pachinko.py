@@ -31,7 +31,7 @@ class Pachinko(PartitionSpec):
     Args:
         alpha: concentration over superclasses; small for clients of few.
         beta: concentration over the classes of a superclass; large for nearly equal shares.
-        superclasses: superclass of each class, from 0 on; CIFAR-100's 20 by default.
+        superclasses: number of each class's superclass, from 0 on; CIFAR-100's 20 by default.
     """
 
     alpha: float = 0.1

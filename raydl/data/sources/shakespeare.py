@@ -35,7 +35,7 @@ class Shakespeare(Source):
     Args:
         root: folder with plays, ``*.txt`` with ``Name:`` before each speech or ``*.md`` with
             ``**NAME**``; by default all 38 plays, of the extra ``shakespeare``.
-        predict: letters that are learned: the one after each window (next), or the one after each
+        predict: letter that is learned: the one after each window (next), or the one after each
             letter of a window (each), by which windows do not overlap, and none between training
             and test is left out.
         length: letters of a window.

@@ -19,11 +19,14 @@ Line: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # acr
 
 _SPLIT_COLOURS = {"train": drawing.MUTED, "val": drawing.BLUE, "test": drawing.RED}
 _POINTS = 200  # that the lines of seeds are compared at
+_STEEP = 30  # times the median, beside which the largest value leaves little to be seen
 _FEW = 2  # points of a line that are marked
 
 
 def plot_run(table: pd.DataFrame, measure: Measure, title: str) -> "Figure":
     """The run's metric and its losses over the rounds, with the round that did best in validation.
+
+    Where not all clients took part from the first round on, a third panel has their share so far.
 
     Args:
         table: a row for each round, see `raydl.run_folder.record`.
@@ -35,8 +38,16 @@ def plot_run(table: pd.DataFrame, measure: Measure, title: str) -> "Figure":
     """
     metrics = [name for name in (measure.best, "loss") if _splits(table, name)]
     metrics = list(dict.fromkeys(metrics))
-    figure = drawing.blank(title, width=1.2 + 4.6 * max(1, len(metrics)))
-    panels = figure.subplots(1, max(1, len(metrics)), squeeze=False)[0]
+    partly = "reached" in table and bool((table["reached"] < 1).any())
+    count = max(1, len(metrics)) + partly
+    figure = drawing.blank(title, width=1.2 + 4.6 * count)
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    if partly:
+        panels, reached = panels[:-1], panels[-1]
+        reached.plot(table["round"], 100 * table["reached"], color=drawing.BLUE)
+        reached.set_ylim(0, 105)
+        drawing.style(reached, "round", "clients reached (%)")
+        reached.locator_params(axis="x", integer=True)
     for axes, metric in zip(panels, metrics, strict=False):
         for split in _splits(table, metric):
             column = f"{split}_{metric}"
@@ -52,8 +63,9 @@ def plot_run(table: pd.DataFrame, measure: Measure, title: str) -> "Figure":
             )
         if metric == measure.best:
             _mark_best(axes, table, measure)
-        drawing.style(axes, "round", axis_title(metric, measure))
-        axes.locator_params(axis="x", integer=True)
+        drawing.style_rounds(axes, axis_title(metric, measure))
+        if not measure.is_share(metric):
+            _widen(axes)
         drawing.legend_above(axes, columns=4)
     return figure
 
@@ -102,20 +114,13 @@ def plot_runs(
                 )
             else:
                 axes.fill_between(across / divisor, low, high, color=colour, alpha=0.2, linewidth=0)
-    drawing.label(axes, f"{in_words(x)}{unit}", axis_title(y, measure))
     if x == "round":
-        axes.locator_params(axis="x", integer=True)
-    drawing.legend_above(axes, columns=1 if max(map(len, groups), default=0) > 30 else 2)
+        drawing.style_rounds(axes, axis_title(y, measure))
+    else:
+        drawing.label(axes, f"{in_words(x)}{unit}", axis_title(y, measure))
     if several:
-        axes.annotate(
-            "band: ± a standard deviation over seeds",
-            (1, 0),
-            xycoords="axes fraction",
-            ha="right",
-            va="bottom",
-            fontsize=8,
-            color=drawing.MUTED,
-        )
+        axes.fill_between([], [], color=drawing.MUTED, alpha=0.2, label="± deviation over seeds")
+    drawing.legend_above(axes, columns=1 if max(map(len, groups), default=0) > 30 else 2)
     return figure
 
 
@@ -165,9 +170,17 @@ def _mark_best(axes: "Axes", table: pd.DataFrame, measure: Measure) -> None:
         "o",
         color=drawing.BLUE,
         markersize=6,
-        markerfacecolor="white",
+        markerfacecolor="none",
         label=f"{measure.text(column, value)}, round {int(first['round'])}",
     )
+
+
+def _widen(axes: "Axes") -> None:
+    """Has a logarithmic scale where the first rounds would leave the others on the axis."""
+    drawn = [np.asarray(line.get_ydata(), np.float64) for line in axes.lines]
+    heights = np.concatenate([each[np.isfinite(each)] for each in drawn] or [np.ones(1)])
+    if heights.size and heights.min() > 0 and heights.max() > _STEEP * np.median(heights):
+        axes.set_yscale("log")
 
 
 def _line(table: pd.DataFrame, x: str, y: str) -> Line:
