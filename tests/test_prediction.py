@@ -1,12 +1,14 @@
 """What a run's model says of samples: in Python, and as a table."""
 
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from torch import nn
 
 import raydl
@@ -219,6 +221,21 @@ def test_a_run_in_a_bucket(memory, tmp_path):
     predicted = raydl.predict("a", images, storage=memory).argmax(1)
     assert predicted.tolist() == table["prediction"].tolist()
     assert read_sample(folder).classes == 10
+
+
+def test_a_run_of_an_older_raydl_gives_its_model_and_says_why_it_cannot_predict(digits, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(digits, older)
+    settings = yaml.safe_load((older / "run.yaml").read_text())
+    settings.pop("task")
+    settings["sample"] = {"shape": [1, 8, 8], "classes": 10}
+    (older / "run.yaml").write_text(yaml.safe_dump(settings))
+    assert type(raydl.load(older)).__name__ == "MLP"
+    assert "run.yaml does not say the mean of the run's samples" in refused("predict", older)
+    settings.pop("sample")
+    (older / "run.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(SpecError, match=r"does not say what its samples are like.* --rounds N"):
+        raydl.load(older)
 
 
 def test_columns_of_a_classifier_and_of_anything_else():

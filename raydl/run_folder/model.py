@@ -12,7 +12,7 @@ from raydl.core.errors import SpecError, require
 from raydl.core.module import restore
 from raydl.run_folder import checkpoint
 from raydl.run_folder.checkpoint import Checkpoint
-from raydl.run_folder.resumption import find_run, read_sample, read_settings
+from raydl.run_folder.resumption import find_run, read_settings, read_shape
 from raydl.storage import Folder
 
 Which: TypeAlias = Literal["last", "best"]  # parameters: the last, or the best in validation
@@ -48,11 +48,11 @@ def load(run: str, which: Which = "last", storage: str | None = None) -> nn.Modu
 
 def load_from(folder: Folder, which: Which = "last") -> nn.Module:
     """The model of the run in a folder, see `load`."""
-    saved, sample = read_parameters(folder, which), read_sample(folder)
+    saved, (shape, outputs) = read_parameters(folder, which), read_shape(folder)
     try:
         spec = options.from_mapping({"model": read_settings(folder)["model"]}).model
         assert spec is not None
-        return remake(partial(spec.build, sample.shape, sample.outputs), saved)
+        return remake(partial(spec.build, shape, outputs), saved)
     except SpecError as error:
         raise SpecError(
             f"the model of {folder.uri} cannot be made from its run.yaml: {error}. Make it "

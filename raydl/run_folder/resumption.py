@@ -15,8 +15,8 @@ from raydl.config import options
 from raydl.config.choices import CHOICES
 from raydl.config.run import Run
 from raydl.core.errors import SpecError
-from raydl.data.dataset import Dataset
-from raydl.run_folder.sample import Sample
+from raydl.data.dataset import Dataset, SampleShape
+from raydl.run_folder.sample import Sample, shape_of
 from raydl.storage import Folder, find_folder
 
 _PACKAGES = ("raydl", "ray", "torch", "numpy")
@@ -70,8 +70,41 @@ def read_settings(folder: Folder) -> dict[str, Any]:
 
 
 def read_sample(folder: Folder) -> Sample:
-    """What the model of the run in a folder was trained on."""
-    return Sample.from_mapping(_read_yaml(folder)["sample"])
+    """What the model of the run in a folder was trained on.
+
+    Raises:
+        SpecError: if the run is of a raydl that did not write all of it down.
+    """
+    try:
+        return Sample.from_mapping(_described(folder))
+    except KeyError as error:
+        raise SpecError(
+            f"{folder.uri}/run.yaml does not say the {error.args[0]} of the run's samples, as an "
+            "older raydl left it, so that others cannot be brought to their scale; take the model "
+            "by raydl.load, or go on with the run for a round, which writes it down: raydl run "
+            f"--resume {folder.uri} --rounds N"
+        ) from None
+
+
+def read_shape(folder: Folder) -> tuple[SampleShape, int]:
+    """The shape of the samples that a run's model is made for, and how many outputs it has.
+
+    Raises:
+        SpecError: if the run is of a raydl that did not write them down.
+    """
+    return shape_of(_described(folder))
+
+
+def _described(folder: Folder) -> dict[str, Any]:
+    """What ``run.yaml`` says of the samples."""
+    described: dict[str, Any] | None = _read_yaml(folder).get("sample")
+    if described is None:
+        raise SpecError(
+            f"{folder.uri}/run.yaml does not say what its samples are like, as an older raydl left "
+            "it; go on with the run for a round, which writes it down: raydl run --resume "
+            f"{folder.uri} --rounds N"
+        )
+    return described
 
 
 def _read_yaml(folder: Folder) -> dict[str, Any]:

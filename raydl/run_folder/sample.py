@@ -56,6 +56,18 @@ class ArraySample(NamedTuple):
         return f"of shape {self.shape} and type {str(self.dtype).removeprefix('torch.')}"
 
 
+def shape_of(written: Mapping[str, Any]) -> tuple[SampleShape, int]:
+    """Of what `Sample.to_mapping` gave, or older runs wrote, what a model is made for.
+
+    Returns:
+        The shape of a sample, or of each input, and the number of outputs.
+    """
+    inputs, outputs = written.get("inputs"), written.get("outputs", written["classes"])
+    if inputs is None:
+        return tuple(written["shape"]), outputs
+    return {name: tuple(each["shape"]) for name, each in inputs.items()}, outputs
+
+
 class Sample(NamedTuple):
     """A sample of a data set, and what is predicted of it.
 
