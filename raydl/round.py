@@ -5,21 +5,21 @@ next round depends on is in the `Round`'s state, the number of the round, and wh
 clients keep.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import count
 from time import perf_counter
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.grad import Metrics
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Tree
+from raydl.data.participations.selector import Cohort, Moment, Selector, stream
 from raydl.runtimes.runtime import (
     CohortRuntime,
     RoundResult,
@@ -42,8 +42,9 @@ class Round(NamedTuple):
         clients: columns of `BlockResult` over the updates: one of each client of the cohort, or as
             many as the round has server steps.
         messages: messages sent in the round, down and up.
-        bytes_down: the broadcast's bytes, times the cohort.
-        bytes_up: the bytes of all the clients' messages.
+        bytes_down: the broadcast's bytes, times the cohort; and the parameters', times those who
+            were asked for their losses before the cohort was chosen.
+        bytes_up: the bytes of all the clients' messages, and of those losses.
         lost: updates that were lost, see `raydl.runtimes.runtime.Traffic`.
         late: updates that came too late for their step, and were thrown away.
         wall_seconds: seconds of the whole round, as it ran.
@@ -51,6 +52,7 @@ class Round(NamedTuple):
             slowest client + aggregation, of every exchange; or of virtual time, where the runtime
             keeps such.
         metrics: what the server reports.
+        selection: state of what chooses the cohorts, after the round; ``{}`` of a mere stream.
     """
 
     number: int
@@ -64,6 +66,7 @@ class Round(NamedTuple):
     wall_seconds: float
     simulated_seconds: float
     metrics: Metrics
+    selection: Tree = {}  # noqa: RUF012  # never written to
 
     @property
     def samples(self) -> int:
@@ -86,9 +89,10 @@ def rounds(
     algorithm: Algorithm,
     runtime: CohortRuntime | ServerRuntime,
     state: Tree,
-    cohorts: Iterator[npt.NDArray[np.int64]],
+    cohorts: Iterator[Cohort] | Selector,
     start: int = 0,
     on_nonfinite: Literal["fail", "drop"] = "fail",
+    selection: Tree | None = None,
 ) -> Iterator[Round]:
     """Runs an algorithm, round by round, for as long as it is asked to.
 
@@ -96,33 +100,83 @@ def rounds(
         algorithm: what to run.
         runtime: where to run it.
         state: state of the server, ``algorithm.init(params)`` for a new run.
-        cohorts: the clients of round 0, 1, ...: int64 [cohort] each, from the first round on.
-        start: rounds already done; so many cohorts are skipped.
+        cohorts: the clients of round 0, 1, ...: int64 [cohort] each, from the first round on; or
+            what chooses them as the rounds go on.
+        start: rounds already done; so many cohorts of a stream are skipped.
         on_nonfinite: whether an update with a NaN or an infinity ends the run or is left out.
+        selection: state of what chooses the cohorts, ``Round.selection`` of the last round that is
+            done; None for a new run.
 
     Yields:
         The rounds from ``start + 1`` on.
 
     Raises:
         NonFiniteError: naming the clients, if ``on_nonfinite`` is ``"fail"``.
+        SpecError: if the selector asks for what algorithm or runtime do not give.
     """
+    selector = cohorts if isinstance(cohorts, Selector) else stream(cohorts)
+    selection = selector.init() if selection is None else selection
     advance = runtime.advance if isinstance(runtime, ServerRuntime) else partial(_advance, runtime)
-    for number, cohort in enumerate(islice(cohorts, start, None), start):
+    for number in count(start):
         began = perf_counter()
+        asked = _poll(algorithm, runtime, state, selector, selection, number)
+        moment, cohort = asked.moment, selector.choose(selection, asked.moment)
+        if cohort is None:
+            return
+        if selector.opens is not None:
+            runtime.wait(selector.opens(selection, moment))
         work = Work(number, tuple(cohort.tolist()), algorithm.plan(state))
         done = advance(algorithm, state, work)
         if on_nonfinite == "fail":
             _check_finite(number + 1, done.clients)
         state = done.state
+        selection = selector.told(selection, moment, _repeatable(runtime, done.clients))
         yield Round(
             number=number + 1,
             state=state,
             clients=done.clients,
-            **done.traffic._asdict(),
+            **_total([asked.traffic, done.traffic])._asdict(),
             wall_seconds=perf_counter() - began,
-            simulated_seconds=done.seconds,
+            simulated_seconds=asked.seconds + done.seconds,
             metrics=done.metrics,
+            selection=selection,
         )
+
+
+class _Asked(NamedTuple):
+    """A moment with the answers of those who were polled, and what it took to ask them."""
+
+    moment: Moment
+    traffic: Traffic = Traffic(0, 0, 0)
+    seconds: float = 0.0
+
+
+def _poll(
+    algorithm: Algorithm,
+    runtime: CohortRuntime | ServerRuntime,
+    state: Tree,
+    selector: Selector,
+    selection: Tree,
+    number: int,
+) -> _Asked:
+    """Asks those whom the selector wants to hear of before a round; each answers with its loss."""
+    moment = Moment(number, runtime.now)
+    if selector.poll is None:
+        return _Asked(moment)
+    params = algorithm.params(state)
+    answers = runtime.survey(params, selector.poll(selection, moment))
+    clients, up = len(answers["loss"]), tree.nbytes(answers["loss"])
+    traffic = Traffic(2 * clients, clients * tree.nbytes(params), up)
+    return _Asked(moment._replace(answers=answers), traffic, float(answers["seconds"].max()))
+
+
+def _repeatable(
+    runtime: CohortRuntime | ServerRuntime, clients: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The clients' columns without what was measured on a clock."""
+    if runtime.now is not None:
+        return clients
+    return {name: each for name, each in clients.items() if name != "seconds"}
 
 
 def _advance(runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Work) -> RoundResult:
@@ -135,10 +189,14 @@ def _advance(runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Wo
     return RoundResult(
         state,
         {name: torch.cat([each.clients[name] for each in done]) for name in done[0].clients},
-        Traffic(*map(sum, zip(*(each.traffic for each in done), strict=True))),
+        _total([each.traffic for each in done]),
         sum(each.seconds for each in done),
         done[-1].metrics,
     )
+
+
+def _total(traffic: Sequence[Traffic]) -> Traffic:
+    return Traffic(*map(sum, zip(*traffic, strict=True)))
 
 
 def server_step(

@@ -3,7 +3,6 @@
 import json
 import secrets
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,9 +18,10 @@ from raydl.caller import untouched
 from raydl.config.given import title
 from raydl.config.run import Run
 from raydl.core.environment.stages import RunStage, enter, heard_by
-from raydl.core.errors import Notice, require
+from raydl.core.errors import require
 from raydl.core.tree import Params
 from raydl.data.dataset import Dataset
+from raydl.data.participations.selector import first_cohort
 from raydl.round import NonFiniteError
 from raydl.run_folder import checkpoint
 from raydl.run_folder.patience import out_of_patience
@@ -35,12 +35,10 @@ from raydl.run_folder.resumption import (
 )
 from raydl.run_folder.start import read_start
 from raydl.runtimes.problem import Problem
-from raydl.runtimes.runtime import ClientStateLostError, ClusterError, CohortRuntime, ServerRuntime
+from raydl.runtimes.runtime import ClusterError, CohortRuntime, ServerRuntime
 from raydl.signals import Interrupted, Stop, stoppable
 from raydl.storage import Folder
 from raydl.training_loop import History, TrainingLoop
-
-_ATTEMPTS = 100  # to end a run that loses nodes
 
 
 @untouched()
@@ -164,18 +162,11 @@ def _loop(
     stop: Stop,
 ) -> History | Interrupted | NonFiniteError | ClusterError:
     """Does the run in this process, from the newest checkpoint in its folder if there is one."""
-    lost: ClusterError | None = None
-    for _ in range(_ATTEMPTS):
-        try:
-            with heard_by(tell if runtime.is_leader else _ignore):
-                return TrainingLoop(run, problem, runtime, Folder(uri), tell).run(params, stop)
-        except ClientStateLostError as error:
-            lost = error
-            warnings.warn(f"{error}; the run goes back to its checkpoint", Notice, stacklevel=2)
-        except (Interrupted, NonFiniteError, ClusterError) as error:  # no fault of this process's
-            return error
-    assert lost is not None
-    return lost
+    try:
+        with heard_by(tell if runtime.is_leader else _ignore):
+            return TrainingLoop(run, problem, runtime, Folder(uri), tell).run(params, stop)
+    except (Interrupted, NonFiniteError, ClusterError) as error:  # no fault of this process's
+        return error
 
 
 def _ignore(stage: RunStage) -> None:
@@ -193,7 +184,8 @@ def _resolve(run: Run, setup: Assembled, callback: Callback) -> Run:
     problem = setup.problem
     run = count_clients(run, problem.dataset).with_usual_numbers()
     run = replace(run, model=usual_model(run, problem.dataset), task=problem.task.spec)
-    choice = run.runtime.resolve(problem, run.cohorts(), run.last_round or 100)
+    cohort = first_cohort(run.selector(problem.partition.sizes))
+    choice = run.runtime.resolve(problem, iter([cohort]), run.last_round or 100)
     if choice.reason:
         callback.on_runtime(choice.reason)
     return replace(run, runtime=choice.runtime)

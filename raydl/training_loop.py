@@ -17,6 +17,7 @@ from raydl.core.environment.stages import enter
 from raydl.core.errors import SpecError
 from raydl.core.module import complete, frozen_parameters
 from raydl.core.tree import Params
+from raydl.data.participations.selector import counted
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
 from raydl.run_folder.model import Which, load_from, read_parameters, remake
@@ -143,29 +144,49 @@ class TrainingLoop:
             SpecError: if the model's frozen parameters are not those that the run began with.
             Interrupted: after the round in which the run was asked to stop.
         """
-        run, algorithm, saved = self._run, self._problem.algorithm, checkpoint.newest(self._folder)
-        start, state = 0, algorithm.init(params)
-        if saved:
-            self._check_frozen(saved)
-            start, state = saved.round, saved.state
-        enter(f"round {start + 1}")
-        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        start, state, selection = self._begin(params)
         if self._runtime.is_leader:
-            self._folder.write("run.yaml", run_yaml(run, self._problem.dataset).encode())
+            self._folder.write("run.yaml", run_yaml(self._run, self._problem.dataset).encode())
             if self._folder.has("summary.json"):
                 self._folder.remove("summary.json")  # of a finished run that now goes on
         samples = len(self._problem.dataset.train.targets)
         task, leads = self._problem.task, self._runtime.is_leader
         self._record = Record(self._folder, task, samples, start, writes=leads)
         self._best = checkpoint.Best(self._folder, self._record.rows, task.spec)
-        return self._train(start, state, stop)
+        return self._train(start, state, selection, stop)
 
-    def _train(self, start: int, state: tree.Tree, stop: Stop) -> History:
+    def _begin(self, params: Params) -> tuple[int, tree.Tree, tree.Tree | None]:
+        """The rounds that are done, and the states of server and selector after them.
+
+        The runtime takes up its own; the checkpoint itself, with what all clients keep, is held no
+        longer than that.
+        """
+        saved = checkpoint.newest(self._folder)
+        start, state, selection = 0, self._problem.algorithm.init(params), None
+        if saved:
+            self._check_frozen(saved)
+            start, state, selection = saved.round, saved.state, saved.selection
+        enter(f"round {start + 1}")
+        self._runtime.restore(saved.runtime if saved else RuntimeState())
+        return start, state, selection
+
+    def _train(
+        self, start: int, state: tree.Tree, selection: tree.Tree | None, stop: Stop
+    ) -> History:
         """The rounds after ``start``."""
-        run, algorithm = self._run, self._problem.algorithm
+        run, sizes = self._run, self._problem.partition.sizes
+        selector = counted(run.selector(sizes), len(sizes))
         samples = len(self._problem.dataset.train.targets)
         seen = int(self._record.rows[-1]["samples"]) if start else 0
-        endless = rounds(algorithm, self._runtime, state, run.cohorts(), start, run.on_nonfinite)
+        endless = rounds(
+            self._problem.algorithm,
+            self._runtime,
+            state,
+            selector,
+            start,
+            run.on_nonfinite,
+            selection,
+        )
         over = run.over(start, seen / samples) or self._out_of_patience()
         while not over:
             done = next(endless)
@@ -184,7 +205,7 @@ class TrainingLoop:
             ends = over or signal or self._refusal
             if ends or run.due(run.checkpoint.every, 10, *passed):
                 row = row or self._take_pending()
-                self._save(done.number, state)
+                self._save(done)
             if row:
                 self._tell(row)
             if signal or self._refusal:
@@ -226,13 +247,13 @@ class TrainingLoop:
                 self._refusal = error
         self._runtime.report(str(self._run.name), row)
 
-    def _save(self, number: int, state: tree.Tree) -> None:
+    def _save(self, done: Round) -> None:
         self._record.write()  # first, so that there is a row for every round of a checkpoint
         runtime = self._runtime.state()
         if self._runtime.is_leader:
             model = self._problem.task.model
-            whole = complete(model, self._problem.algorithm.params(state))
-            saved = checkpoint.Checkpoint(number, state, runtime, whole)
+            whole = complete(model, self._problem.algorithm.params(done.state))
+            saved = checkpoint.Checkpoint(done.number, done.state, runtime, whole, done.selection)
             self._best.write(model)
             checkpoint.save(self._folder, saved, self._run.checkpoint.keep)
 

@@ -21,7 +21,7 @@ from raydl.core.grad import parameters
 from raydl.core.reduce import mean
 from raydl.core.task import Task
 from raydl.core.tree import Params, Tree
-from raydl.data import Dataset, Digits, Partition, PartitionSpec, QuantitySkew, Uniform
+from raydl.data import Dataset, Digits, Partition, PartitionSpec, QuantitySkew, Selector, Uniform
 from raydl.optim import sgd
 from raydl.round import Round, rounds
 from raydl.runtimes.actors.spec import Actors
@@ -29,6 +29,7 @@ from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime
 from raydl.runtimes.spec import RuntimeSpec
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.tasks.usual import usual_task
 
 RUNTIMES: dict[str, RuntimeSpec] = {
@@ -110,7 +111,7 @@ def train(
     start: int = 0,
     state: Tree = None,
     fraction: float = 0.6,
-    cohorts: Iterable[np.ndarray] | None = None,
+    cohorts: Iterable[np.ndarray] | Selector | None = None,
     **options: object,
 ) -> list[Round]:
     """Rounds ``start + 1`` to ``start + count``; cohorts are uniform unless they are given."""
@@ -118,7 +119,9 @@ def train(
         state = problem.algorithm.init(parameters(problem.task.model))
     if cohorts is None:
         cohorts = Uniform(fraction).cohorts(len(problem.partition), seed=1)
-    loop = rounds(problem.algorithm, runtime, state, iter(cohorts), start, **options)
+    if not isinstance(cohorts, Selector):
+        cohorts = iter(cohorts)
+    loop = rounds(problem.algorithm, runtime, state, cohorts, start, **options)
     return list(islice(loop, count))
 
 
@@ -138,6 +141,14 @@ def relative_distance(problem: Problem, given: Params, expected: Params) -> floa
         for a, b in ((given, expected), (expected, start))
     )
     return apart / way
+
+
+def by_client(states: ClientStates) -> dict[int, Tree]:
+    """What each client keeps, in memory of its own."""
+    return {
+        client: tree.map(torch.clone, states.row(at))
+        for at, client in enumerate(states.clients.tolist())
+    }
 
 
 def keeping(plan: Plan, lr: float = 0.1) -> Algorithm:

@@ -75,6 +75,13 @@ MISTAKES = {
         "model.out_features is '0.5'",
     ),
     "run --partition Natural": ("the data names no owners", "choose another partition"),
+    "run --algorithm FedAdam --server_lr 0": ("algorithm.server_lr is 0.0", "above 0"),
+    "run --algorithm FedNova --algorithm.mu 1 --momentum 0.9": ("FedNova", "set the other to 0"),
+    "run --algorithm FedFade --algorithm.memory 2": ("algorithm.memory is 2.0", "in [0, 1]"),
+    "run --algorithm StreamingDiLoCo --steps 10 --fragments 3": (
+        "algorithm.steps is 10",
+        "a multiple of the 3 fragments",
+    ),
     # workers
     "run --algorithm LocalSGD --algorithm.workers 0": ("algorithm.workers is 0", "1 or larger"),
     "run --algorithm LocalSGD --workers 2": (

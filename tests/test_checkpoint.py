@@ -9,12 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from raydl.core import tree
 from raydl.run_folder import checkpoint
 from raydl.run_folder.checkpoint import Checkpoint
 from raydl.runtimes.runtime import RuntimeState
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.storage import Folder
+from tests.federation import by_client
 from tests.trees import assert_equal, trees
 
 
@@ -36,12 +39,9 @@ def files(folder: Folder, number: int) -> tuple[Path, Path]:
 def same(found: Checkpoint, expected: Checkpoint) -> bool:
     return (
         found.round == expected.round
-        and found.runtime.clients.keys() == expected.runtime.clients.keys()
         and tree.fingerprint(found.state) == tree.fingerprint(expected.state)
-        and all(
-            tree.fingerprint(found.runtime.clients[client]) == tree.fingerprint(state)
-            for client, state in expected.runtime.clients.items()
-        )
+        and tree.fingerprint(by_client(found.runtime.clients))
+        == tree.fingerprint(by_client(expected.runtime.clients))
     )
 
 
@@ -57,27 +57,43 @@ def test_everything_comes_back(folder):
         "strided": torch.randn(4, 6)[:, ::2],
         "shared": torch.arange(6.0).expand(2, 6),
     }
-    clients = {3: {"momentum": torch.randn(4), "rounds": torch.tensor(2)}, 100_000: torch.ones(1)}
-    runtime = RuntimeState(clients, {"clock": {"now": torch.tensor(1.5)}, "waiting": {}})
+    kept = {
+        client: {"momentum": torch.randn(4), "rounds": torch.tensor(client)}
+        for client in (100_000, 3)
+    }
+    runtime = RuntimeState(
+        ClientStates.stack(kept), {"clock": {"now": torch.tensor(1.5)}, "waiting": {}}
+    )
     checkpoint.save(folder, Checkpoint(12, state, runtime), keep=1)
     found = checkpoint.newest(folder)
-    assert (found.round, sorted(found.runtime.clients)) == (12, [3, 100_000])
-    pairs = (found.state, state), (found.runtime.clients[3], clients[3])
+    assert found.round == 12
+    pairs = (found.state, state), (by_client(found.runtime.clients), kept)
     for given_back, expected in (*pairs, (found.runtime.own, runtime.own)):
         assert_equal(given_back, expected)
 
 
-@given(trees(), st.dictionaries(st.integers(0, 9), trees(), max_size=2), trees())
-def test_whatever_the_names_everything_comes_back(state, clients, own):
+@given(trees(), trees(), st.lists(st.integers(0, 9), unique=True), trees())
+def test_whatever_the_names_everything_comes_back(state, kept, clients, own):
+    kept = {} if tree.is_empty(kept) else dict.fromkeys(clients, kept)
+    runtime = RuntimeState(ClientStates.stack(kept), own)
     with TemporaryDirectory() as path:
         folder = Folder(path)
-        checkpoint.save(folder, Checkpoint(3, state, RuntimeState(clients, own)), keep=1)
+        checkpoint.save(folder, Checkpoint(3, state, runtime), keep=1)
         found = checkpoint.newest(folder)
     assert_equal(found.state, state)
-    assert found.runtime.clients.keys() == clients.keys()
-    for client, each in clients.items():
-        assert_equal(found.runtime.clients[client], each)
+    assert_equal(by_client(found.runtime.clients), kept)
     assert_equal(found.runtime.own, own)
+
+
+def test_what_was_written_client_by_client_is_read(folder):
+    kept = {client: {"momentum": torch.randn(4)} for client in (12, 3)}
+    before = {"state": {}, "clients": {str(client): each for client, each in kept.items()}}
+    content = save(dict(tree.leaves(before)))
+    sums = {"state.safetensors": hashlib.sha256(content).hexdigest()}
+    place = folder / "checkpoints/000002"
+    place.write("state.safetensors", content)
+    place.write("checkpoint.json", json.dumps({"round": 2, "sha256": sums}).encode())
+    assert_equal(by_client(checkpoint.newest(folder).runtime.clients), kept)
 
 
 def test_the_last_few_are_kept(folder):
@@ -166,14 +182,14 @@ class Malicious:
         return Path.touch, (self.marker,)
 
 
-@pytest.mark.parametrize("save", [pickle.dump, torch.save], ids=["pickle", "torch"])
-def test_nothing_is_unpickled(save, folder, tmp_path):
+@pytest.mark.parametrize("dump", [pickle.dump, torch.save], ids=["pickle", "torch"])
+def test_nothing_is_unpickled(dump, folder, tmp_path):
     marker = tmp_path / "executed"
     checkpoint.save(folder, at(2), keep=3)
     checkpoint.save(folder, at(4), keep=3)
     tensors, about = files(folder, 4)
     with tensors.open("wb") as file:
-        save(Malicious(marker), file)
+        dump(Malicious(marker), file)
     digest = hashlib.sha256(tensors.read_bytes()).hexdigest()
     about.write_text(json.dumps({"round": 4, "sha256": {tensors.name: digest}}))
     with pytest.warns(UserWarning, match="000004"):

@@ -176,6 +176,13 @@ def test_data_show(workplace):
         assert file.stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(("participation", "drawn"), [("Daily", True), ("Oort", False)])
+def test_data_show_draws_what_is_known_of_who_takes_part(participation, drawn, workplace):
+    out = done("data", "show", "--output", "plots", "--participation", participation)
+    assert ("plots/participation.png" in out) == drawn
+    assert (workplace / "plots/participation.png").exists() == drawn
+
+
 def test_prepared_data_gives_the_same_run(workplace):
     out = done("data", "prepare", "prepared", "--data", "Synthetic", "--data.samples", 300)
     assert "raydl run --data Prepared --data.uri prepared" in out

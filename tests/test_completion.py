@@ -17,7 +17,7 @@ from tests.command import done, refused
         ("d", {"data", "doctor"}),
         ("data ", {"show", "prepare"}),
         ("study r", {"run"}),
-        ("run --algorithm Fed", {"FedAsync", "FedAvg", "FedProx", "FedSGD"}),
+        ("run --algorithm FedA", {"FedAdagrad", "FedAdam", "FedAsync", "FedAvg", "FedAvgM"}),
         ("run --algorithm fedp", {"FedProx"}),
         ("run --algorithm = FedP", {"FedProx"}),  # as bash splits it
         ("run --algorithm =", {"EASGD"}),

@@ -27,6 +27,12 @@ def test_fedavg_by_hand_has_the_numbers_of_the_library(printed):
     assert float(difference[1]) < 1e-6
 
 
+def test_scaffold_in_forty_lines_has_the_numbers_of_the_library(printed):
+    said = printed("client_state")
+    assert float(re.search(r"largest difference of a parameter: (\S+)", said)[1]) < 1e-5
+    assert float(re.search(r"test accuracy (\S+) %", said)[1]) > 80
+
+
 @pytest.mark.parametrize(
     ("name", "least"),
     [

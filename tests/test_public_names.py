@@ -15,16 +15,19 @@ PUBLIC = {
         rounds run
     """,
     "raydl.algorithms": """
-        EASGD DataParallel DiLoCo FedAsync FedAvg FedProx FedSGD HierarchicalLocalSGD LocalSGD
-        ParameterServer SlowMo
+        AFL EASGD MIFA SCAFFOLD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM
+        FedDyn FedExP FedFade FedNova FedProx FedSGD FedVARP FedYogi
+        HierarchicalLocalSGD HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo
+        StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",
     "raydl.data": """
-        CIFAR10 CIFAR100 IID MNIST ClassesPerClient CropFlip Dataset Digits Dirichlet FashionMNIST
-        HuggingFace ImageFolder Natural
-        ParticipationSpec Partition PartitionSpec Prepared QuantitySkew Shards Skewed Source Split
-        Synthetic Table Tensors TorchDataset Transforms Uniform label_counts plot_participation
-        plot_partition prepare split_stratified
+        CIFAR10 CIFAR100 EMNIST IID MNIST ClassesPerClient CropFlip Daily Dataset Digits
+        Dirichlet FashionMNIST HuggingFace ImageFolder Intervals Leaf LossProportional Mixed
+        Moment Natural Oort Pachinko ParticipationSpec Partition PartitionSpec PowerLaw
+        PowerOfChoice Prepared QuantitySkew Selector SelectorSpec Shakespeare Shards Skewed
+        Source Split Synthetic Table Tensors TorchDataset Transforms Uniform label_counts
+        plot_availability plot_participation plot_partition prepare split_stratified
     """,
     "raydl.models": """
         MLP Autoencoder CharLSTM CifarCNN Decoder LeNet MnistCNN ResNet18 Softmax
@@ -51,7 +54,11 @@ PACKAGES = {
 }
 
 
-CATALOGUES = {"raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"}  # one thing a file
+CATALOGUES = {  # one thing a file
+    *("raydl.data.participations", "raydl.data.partitions"),
+    *("raydl.algorithms.distributed", "raydl.algorithms.federated"),
+    *("raydl.data.sources", "raydl.optim", "tuning.studies.cifar100"),
+}
 MOST = 10  # modules of a folder of machinery: more than that nobody finds
 
 

@@ -25,7 +25,8 @@ from raydl.config.options import from_mapping
 from tests.processes import Processes
 
 RECORD = Path(__file__).with_name("recorded.json")
-SMALL = {"workers": 4, "batch_size": 16, "steps": 3}  # where an algorithm has such options
+# Where an algorithm has such options.
+SMALL = {"workers": 4, "batch_size": 16, "steps": 3, "fragments": 1}
 RUNTIMES: dict[str, Any] = {
     "sequential": "sequential",
     "batched": "batched",

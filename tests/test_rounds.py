@@ -62,7 +62,7 @@ def test_dropped_updates_leave_no_trace(poisoned, runtime):
         state = each.state
         expected.append(each)
     assert fingerprints(expected) == fingerprints([given[0], given[1], given[3]])
-    assert opened.state().clients.keys() == {0, 1, 3, 4, 5}
+    assert set(opened.state().clients.clients.tolist()) == {0, 1, 3, 4, 5}
 
 
 def test_a_client_that_is_not_finite_does_not_touch_those_of_its_block(poisoned):

@@ -1,7 +1,10 @@
 """The algorithms, one paper a file.
 
-federated    clients that come and go: FedSGD, FedAvg, FedProx, FedAsync
-distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, parameter servers, EASGD
+federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
+             FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, FedFade, HorvitzThompson; SCAFFOLD,
+             FedDyn, MimeLite, QFedAvg, AFL
+distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, StreamingDiLoCo, parameter
+             servers, EASGD
 movement     the message of those whose clients send how far they moved
 """
 
@@ -12,21 +15,50 @@ from raydl.algorithms.distributed.hierarchical import HierarchicalLocalSGD
 from raydl.algorithms.distributed.localsgd import LocalSGD
 from raydl.algorithms.distributed.parameterserver import ParameterServer
 from raydl.algorithms.distributed.slowmo import SlowMo
+from raydl.algorithms.distributed.streamingdiloco import StreamingDiLoCo
+from raydl.algorithms.federated.afl import AFL
 from raydl.algorithms.federated.fedasync import FedAsync
 from raydl.algorithms.federated.fedavg import FedAvg
+from raydl.algorithms.federated.feddyn import FedDyn
+from raydl.algorithms.federated.fedexp import FedExP
+from raydl.algorithms.federated.fedfade import FedFade
+from raydl.algorithms.federated.fednova import FedNova
+from raydl.algorithms.federated.fedopt import FedAdagrad, FedAdam, FedAvgM, FedYogi
 from raydl.algorithms.federated.fedprox import FedProx
 from raydl.algorithms.federated.fedsgd import FedSGD
+from raydl.algorithms.federated.fedvarp import FedVARP
+from raydl.algorithms.federated.horvitzthompson import HorvitzThompson
+from raydl.algorithms.federated.mifa import MIFA
+from raydl.algorithms.federated.mimelite import MimeLite
+from raydl.algorithms.federated.qfedavg import QFedAvg
+from raydl.algorithms.federated.scaffold import SCAFFOLD
 
 __all__ = [
+    "AFL",
     "EASGD",
+    "MIFA",
+    "SCAFFOLD",
     "DataParallel",
     "DiLoCo",
+    "FedAdagrad",
+    "FedAdam",
     "FedAsync",
     "FedAvg",
+    "FedAvgM",
+    "FedDyn",
+    "FedExP",
+    "FedFade",
+    "FedNova",
     "FedProx",
     "FedSGD",
+    "FedVARP",
+    "FedYogi",
     "HierarchicalLocalSGD",
+    "HorvitzThompson",
     "LocalSGD",
+    "MimeLite",
     "ParameterServer",
+    "QFedAvg",
     "SlowMo",
+    "StreamingDiLoCo",
 ]

@@ -26,6 +26,20 @@ def movement(start: Params, params: Params, buffers: Params) -> Message:
     return {"delta": tree.sub(trained, start), "buffers": buffers}
 
 
+def moved(params: Params, mean: Message, rate: float = 1.0) -> Params:
+    """A server's parameters after a step along a mean message, whose buffers they take.
+
+    Args:
+        params: those of the server.
+        mean: of the messages.
+        rate: of the step; buffers make none.
+    """
+    delta = mean["delta"] if rate == 1 else tree.scale(mean["delta"], rate)
+    stepped = {name: tree.add(params[name], step) for name, step in delta.items()}
+    buffers: Params = tree.like(mean["buffers"], params)
+    return params | stepped | buffers
+
+
 def discount(sent: Message, factor: float) -> Message:
     """The message of which as much as ``factor`` counts: of its movement alone."""
     return sent | {"delta": tree.scale(sent["delta"], factor)}

@@ -1,14 +1,20 @@
 """From a run's spec to the values that it is made of, with every check that needs them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from raydl.assembly.compatibility import check_client, check_minibatches, check_processes
+from raydl.assembly.compatibility import (
+    check_client,
+    check_minibatches,
+    check_processes,
+    check_selection,
+)
 from raydl.assembly.start import freeze, take_over
 from raydl.assembly.trial import try_out
 from raydl.config.run import Model, Run
@@ -28,9 +34,10 @@ from raydl.data.checks import (
     check_partition,
 )
 from raydl.data.dataset import Dataset, SampleShape
+from raydl.data.gathered import Gathered
 from raydl.data.own import load_dataset
+from raydl.data.participations.selector import first_cohort
 from raydl.data.partitions.partition import Partition
-from raydl.data.prepared.rows import Rows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
 from raydl.tasks.usual import check_targets, usual_task
@@ -68,7 +75,7 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
     spec = task_of(run, dataset)
     run = count_clients(run, dataset)
     partition = assign(run, dataset)
-    check_participation(run.participation, run.population, run.seed, run.last_round)
+    check_participation(run.participation, partition.sizes, run.seed, run.last_round)
     if run.augmentation is not None:  # refuses what it cannot change
         check_augmentation(run.augmentation, dataset, run.seed)
     model, like = usual_model(run, dataset), two_samples(dataset).inputs
@@ -97,7 +104,8 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
     check_minibatches(run, problem, algorithm.plan(state))
     if run.runtime.batched:
         check_batchable(problem)
-    check_client(problem, state)
+    reported = check_client(problem, state)
+    check_selection(run, run.selector(partition.sizes), reported)
     return Assembled(problem, params)
 
 
@@ -105,8 +113,8 @@ def assign(run: Run, dataset: Dataset) -> Partition:
     """How the training samples fall to the run's clients."""
     owners = None if dataset.owners is None else dataset.owners.numpy()
     targets = dataset.train.targets
-    # Mapped sequences are as large as the inputs, and read only by who looks into them.
-    labels: Any = targets if isinstance(targets, Rows) else targets.numpy()
+    # Sequences that are not in memory are as large as the inputs, and read by who looks into them.
+    labels: Any = targets if isinstance(targets, Gathered) else targets.numpy()
     partition = run.partition.assign(labels, run.population, run.seed, owners)
     check_partition(partition, run.population, len(labels))
     return partition
@@ -125,11 +133,20 @@ def count_clients(run: Run, dataset: Dataset) -> Run:
 
 def scope_of(run: Run, dataset: Dataset, partition: Partition) -> Scope:
     """What the run's algorithm is built for."""
-    updates = run.runtime.updates(len(next(run.cohorts())), run.population)
+    cohort = first_cohort(run.selector(partition.sizes))
+    updates = run.runtime.updates(len(cohort), run.population)
     epoch = len(dataset.train.targets) / updates
     samples = None if run.epochs is None else run.epochs * epoch
     sizes = torch.from_numpy(partition.sizes)
-    return Scope(run.last_round, samples, epoch, updates, sizes)
+    return Scope(run.last_round, samples, epoch, updates, sizes, _inclusion(run))
+
+
+def _inclusion(run: Run) -> Callable[[], Tensor] | None:
+    """What finds out how probable it is for each client to take part, see `Scope`."""
+    if run.workers is not None:
+        return partial(torch.ones, run.workers, dtype=torch.float64)
+    own = getattr(run.participation, "inclusion", None)
+    return own and (lambda: torch.as_tensor(own(run.population, run.seed), dtype=torch.float64))
 
 
 def task_of(run: Run, dataset: Dataset) -> TaskSpec:
@@ -156,7 +173,17 @@ def usual_model(run: Run, dataset: Dataset) -> Model:
             f"the samples of {dataset.name} are dictionaries with {', '.join(dataset.shape)}, for "
             "which no model is usual; give --model one that takes them as keyword arguments"
         )
+    if _predicts_tokens(dataset):
+        return Model("CharLSTM", {"last": dataset.train.targets.ndim == 1})
     return Model(_USUAL_MODELS.get(dataset.shape, "MLP"))
+
+
+def _predicts_tokens(dataset: Dataset) -> bool:
+    """Whether samples are sequences of tokens, and classes such tokens, too."""
+    inputs, classes = dataset.train.inputs, dataset.classes
+    if not isinstance(inputs, Tensor) or inputs.dtype != torch.int64 or inputs.ndim != 2:
+        return False
+    return classes is not None and int(inputs.max()) < classes
 
 
 def _check_shards(run: Run, partition: Partition) -> None:

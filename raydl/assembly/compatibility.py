@@ -1,17 +1,19 @@
 """Whether model, algorithm and runtime fit each other: told before any work."""
 
 from raydl.assembly.trial import trains_on_one
+from raydl.config.choices import name_of
 from raydl.config.run import Run
 from raydl.core.algorithm import Algorithm, Plan
 from raydl.core.errors import SpecError
-from raydl.core.grad import eager
+from raydl.core.grad import Metrics, eager
 from raydl.core.rng import forked, seed_draws
 from raydl.core.task import Task
 from raydl.core.tree import Tree
 from raydl.data.batches import two_samples
+from raydl.data.participations.selector import Selector, unreported
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.spec import RuntimeSpec
-from raydl.runtimes.worker.block import check_client_state
+from raydl.runtimes.worker.client_states import check_client_state
 
 
 def check_processes(
@@ -81,16 +83,43 @@ def _sizes(run: Run, problem: Problem, minibatches: set[int]) -> set[int]:
     return sizes
 
 
-def check_client(problem: Problem, state: Tree) -> None:
-    """Raises a SpecError if what a client keeps changes its structure from round to round."""
+def check_client(problem: Problem, state: Tree) -> Metrics:
+    """What a client reports of a minibatch, if what it keeps has one structure in all rounds.
+
+    Raises:
+        SpecError: if that changes.
+    """
     client, gradient = problem.algorithm.client, eager(problem.task)
     problem.task.model.train()
     with forked(host=True):
         seed_draws(problem.seed, "trial", host=True)
         received = client.receive(problem.algorithm.broadcast(state), 0)
         kept = client.initial_state(received)
+        reported: Metrics = {}
         for _ in range(2):
             local = client.init(received, kept)
-            local, _ = client.step(gradient, local, two_samples(problem.dataset))
+            for step in client.steps:
+                local, metrics = step(gradient, local, two_samples(problem.dataset))
+                reported |= metrics
             before, (_, kept) = kept, client.final(received, local)
             check_client_state(before, kept)
+    return reported
+
+
+def check_selection(run: Run, selector: Selector, reported: Metrics) -> None:
+    """Raises a SpecError unless a selector can be told, and ask, what it needs.
+
+    Args:
+        run: whose cohorts it chooses.
+        selector: the selector.
+        reported: what the algorithm's clients report.
+    """
+    for metric in sorted(selector.needs - reported.keys()):
+        raise unreported(metric)
+    if selector.poll is not None and not run.runtime.surveys:
+        raise SpecError(
+            f"{type(run.participation).__name__} asks clients for their losses before a round, "
+            f"which --runtime {name_of('runtime', type(run.runtime))} cannot; choose sequential, "
+            "batched or actors, or a participation that goes by what was reported, such as "
+            "PowerOfChoice with --participation.variant rpow-d"
+        )

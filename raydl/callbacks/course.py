@@ -13,6 +13,7 @@ from raydl.config.dials import dials_of, learning_rate
 from raydl.config.given import title
 from raydl.config.run import Run
 from raydl.core.environment.stages import RunStage
+from raydl.data.participations.selector import first_cohort
 from raydl.run_folder.record import Row, read_rows
 from raydl.run_folder.results.wording import Measure, duration, size
 from raydl.runtimes.problem import Problem
@@ -55,7 +56,7 @@ class Course:
         """Takes note of the run, and of the rounds that it has already."""
         self._run, self.path = run, folder.uri
         self._measure = Measure.of(problem.task.spec)
-        self._cohort = len(next(run.cohorts()))
+        self._cohort = len(first_cohort(run.selector(problem.partition.sizes)))
         self._heading = _heading(run, problem, self._cohort)
         rows = read_rows(folder)
         for row in rows:

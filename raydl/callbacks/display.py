@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-
 from raydl.callbacks.callback import Callback
 from raydl.callbacks.notebook import Notebook, in_notebook
-from raydl.callbacks.terminal import Live
 
 
 @contextmanager
@@ -23,5 +20,10 @@ def displayed(*, progress: bool | None) -> Iterator[list[Callback]]:
     elif notebook:
         yield [Notebook()]
     else:
+        # Draws from Python's generator as it is imported, which must not happen before a run.
+        from rich.console import Console
+
+        from raydl.callbacks.terminal import Live
+
         with Live(Console()) as live:
             yield [live]

@@ -33,6 +33,9 @@ CHOICES: dict[str, dict[str, type]] = {
         data.FashionMNIST,
         data.CIFAR10,
         data.CIFAR100,
+        data.EMNIST,
+        data.Shakespeare,
+        data.Leaf,
         data.Synthetic,
         data.Prepared,
         data.ImageFolder,
@@ -46,8 +49,19 @@ CHOICES: dict[str, dict[str, type]] = {
         "Dirichlet": data.Dirichlet,
         "Quantity": data.QuantitySkew,
         "Natural": data.Natural,
+        "Pachinko": data.Pachinko,
+        "Mixed": data.Mixed,
+        "PowerLaw": data.PowerLaw,
     },
-    "participation": _by_name(data.Uniform, data.Skewed),
+    "participation": _by_name(
+        data.Uniform,
+        data.Skewed,
+        data.PowerOfChoice,
+        data.Oort,
+        data.LossProportional,
+        data.Daily,
+        data.Intervals,
+    ),
     "model": _by_name(*(getattr(models, name) for name in models.__all__)),
     "augmentation": _by_name(data.CropFlip, data.Transforms),
     "task": _by_name(*tasks.TASKS),
@@ -89,6 +103,12 @@ METHODS = {  # what a class, or an object, must have to be one
     "runtime.consistency": "quorum",
     "runtime.speed": "pace",
 }
+_ALSO = {"participation": ("selector",)}  # which does, instead
+
+
+def methods(field: str) -> tuple[str, ...]:
+    """The methods of which what a field names must have one."""
+    return (METHODS[field], *_ALSO.get(field, ()))
 
 
 def inner(path: str, cls: Any) -> dict[str, str]:
@@ -151,5 +171,8 @@ def _check(field: str, name: str, found: Any) -> None:
         )
     if isfunction(found) and field in (*FUNCTIONS, "augmentation"):
         return
-    if field in METHODS and not (isclass(found) and hasattr(found, METHODS[field])):
-        raise SpecError(f"{field} {name!r} must name a class with the method {METHODS[field]}")
+    if field not in METHODS:
+        return
+    needed = methods(field)
+    if not (isclass(found) and any(hasattr(found, each) for each in needed)):
+        raise SpecError(f"{field} {name!r} must name a class with the method {' or '.join(needed)}")

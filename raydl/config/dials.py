@@ -14,6 +14,14 @@ _LETTERS = {  # of partitions and participations, by class and field
     ("Uniform", "fraction"): "C",
     ("Skewed", "fraction"): "C",
     ("Skewed", "gamma"): "γ",
+    ("PowerOfChoice", "fraction"): "C",
+    ("PowerOfChoice", "candidates"): "d",
+    ("Oort", "fraction"): "C",
+    ("Oort", "explore"): "ε",
+    ("LossProportional", "fraction"): "C",
+    ("LossProportional", "explore"): "ε",
+    ("Daily", "fraction"): "C",
+    ("Intervals", "fraction"): "C",
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from inspect import isbuiltin, isclass, isfunction, ismethod
 from typing import Any
 
-from raydl.config.choices import CHOICES, METHODS, find
+from raydl.config.choices import CHOICES, find, methods
 from raydl.config.names import OPTIONAL
 from raydl.core.errors import SpecError, brief
 from raydl.core.spec import make_default
@@ -49,10 +49,10 @@ def as_object(field: str, given: Any) -> Any:
         SpecError: if it is none.
     """
     given = BRING[field](given) if field in BRING else given
-    method = METHODS[field]
+    needed = methods(field)
     if isinstance(given, tuple(CHOICES[field].values())):
         return given
-    if not isclass(given) and callable(getattr(given, method, None)):
+    if not isclass(given) and any(callable(getattr(given, each, None)) for each in needed):
         if field == "task" and not isinstance(given, TaskSpec):
             raise SpecError(
                 f"task is {brief(given)}; its class must derive from raydl.tasks.TaskSpec"
@@ -60,7 +60,7 @@ def as_object(field: str, given: Any) -> Any:
         return given
     if isroutine(given) and field in FUNCTIONS:
         return FUNCTIONS[field](given)
-    if isclass(given) and hasattr(given, method):
+    if isclass(given) and any(hasattr(given, each) for each in needed):
         raise SpecError(
             f"{field} is the class {given.__qualname__}; it must be an instance: "
             f"{given.__qualname__}(...)"
@@ -76,7 +76,7 @@ def as_object(field: str, given: Any) -> Any:
     }.get(field, "")
     raise SpecError(
         f"{field} is {brief(given)}; it must be one of {', '.join(CHOICES[field])}, by name or as "
-        f"an object, or an object with the method {method}{also}"
+        f"an object, or an object with the method {' or '.join(needed)}{also}"
     )
 
 

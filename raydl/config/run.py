@@ -20,10 +20,20 @@ from raydl.core.fields.kinds import plain
 from raydl.core.fields.patterns import as_patterns
 from raydl.core.spec import Spec
 from raydl.core.task import Precision, TaskSpec
-from raydl.data import IID, Digits, ParticipationSpec, PartitionSpec, Source, Uniform
+from raydl.data import (
+    IID,
+    Digits,
+    ParticipationSpec,
+    PartitionSpec,
+    Selector,
+    SelectorSpec,
+    Source,
+    Uniform,
+)
 from raydl.data.batches import Augmentation
-from raydl.data.checks import check_cohorts
+from raydl.data.checks import check_cohorts, check_selector
 from raydl.data.dataset import SampleShape
+from raydl.data.participations.selector import stream
 from raydl.runtimes.spec import RuntimeSpec
 
 FROM_DATA = {"shape", "classes"}  # a model's arguments that the data decides
@@ -255,8 +265,8 @@ class Run(Spec):
     columns, lists, or a dictionary of several inputs; or a map-style ``Dataset`` of torch's or of
     Hugging Face's. A model may be an ``nn.Module`` class or a function that makes a module, and an
     augmentation a transform of torchvision's. Own data, partitions, participations and
-    augmentations may be objects with the method ``load``, ``assign``, ``cohorts`` or ``__call__``,
-    or functions that do what that does.
+    augmentations may be objects with the method ``load``, ``assign``, ``cohorts`` (or ``selector``)
+    or ``__call__``, or functions that do what that does.
 
     Args:
         algorithm: algorithm to run.
@@ -295,7 +305,7 @@ class Run(Spec):
     algorithm: Annotated[AlgorithmSpec, choice("algorithm")] = FedAvg()
     data: Annotated[Source, choice("data")] = Digits()
     partition: Annotated[PartitionSpec, choice("partition")] = IID()
-    participation: Annotated[ParticipationSpec, choice("participation")] = Uniform()
+    participation: Annotated[ParticipationSpec | SelectorSpec, choice("participation")] = Uniform()
     model: Annotated[Model | None, _as_model] = None
     augmentation: Annotated[Augmentation | None, choice("augmentation")] = None
     task: Annotated[TaskSpec | None, choice("task")] = None
@@ -383,10 +393,32 @@ class Run(Spec):
         )
 
     def cohorts(self) -> Iterator[np.ndarray]:
-        """Who takes part in the first round, int64 [cohort], in the second, and so on."""
+        """Who takes part in the first round, int64 [cohort], in the second, and so on.
+
+        Raises:
+            SpecError: if that follows from what is trained, see `selector`.
+        """
         if self.workers is not None:
             return repeat(np.arange(self.workers))
+        if hasattr(self.participation, "selector"):
+            raise SpecError(
+                f"with {type(self.participation).__name__} it shows only as the run goes on who "
+                "takes part; to plan, choose --participation Uniform with the same fraction"
+            )
         return check_cohorts(self.participation, self.population, self.seed)
+
+    def selector(self, sizes: np.ndarray) -> Selector:
+        """What chooses who takes part in each round.
+
+        Args:
+            sizes: samples of each client, int64 [clients].
+
+        Raises:
+            SpecError: if the participation cannot choose from such clients.
+        """
+        if self.workers is not None:
+            return stream(self.cohorts())
+        return check_selector(self.participation, sizes, self.seed)
 
     def due(self, every: int | None, usual: int, rounds: int, before: float, epochs: float) -> bool:
         """Whether something is due after so many rounds and passes over the training set.

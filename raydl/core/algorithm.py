@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor
 
+from raydl.core.errors import SpecError
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.gradient_sync import GradientSyncSpec
 from raydl.core.spec import Spec
@@ -29,6 +30,8 @@ Reduced: TypeAlias = Tree  # the one value that the server's step is made of
 class Plan(NamedTuple):
     """How long a client trains in a round: some local steps, or else some epochs.
 
+    What is counted here of a client with so many samples is counted over all phases.
+
     Attributes:
         batch_size: samples of a minibatch (B); None takes all of the client's at once.
         epochs: passes over the client's samples (E), each in a new order; the last minibatch of a
@@ -41,6 +44,9 @@ class Plan(NamedTuple):
             new order in every round. Needs ``steps``.
         server_steps: how often the clients of a round meet the server: each time they train for
             as long as said here, and the server makes a step.
+        before: phases that come before this one in a round, such as a pass over all samples at
+            the parameters that were received; each is as long as its own plan says, and has a
+            step of its own, see `Client.before`.
     """
 
     batch_size: int | None
@@ -49,6 +55,12 @@ class Plan(NamedTuple):
     start_step: int | None = None
     server_steps: int = 1
     drop_last: bool = False
+    before: tuple["Plan", ...] = ()
+
+    @property
+    def phases(self) -> tuple["Plan", ...]:
+        """Every phase of a round, in turn; this plan's own is the last one."""
+        return (*self.before, self._replace(before=()))
 
     def batch(self, samples: int) -> int:
         """The size of a client's full minibatch: never more than its samples."""
@@ -56,9 +68,10 @@ class Plan(NamedTuple):
 
     def local_steps(self, samples: int) -> int:
         """The minibatches that a client with so many samples takes."""
+        earlier = sum(each.local_steps(samples) for each in self.before)
         if self.steps is not None:
-            return self.steps
-        return self.epochs * -(-self.pass_samples(samples) // self.batch(samples))
+            return earlier + self.steps
+        return earlier + self.epochs * -(-self.pass_samples(samples) // self.batch(samples))
 
     def pass_samples(self, samples: int) -> int:
         """The samples of a pass over so many: all, or those of its full minibatches."""
@@ -66,15 +79,17 @@ class Plan(NamedTuple):
 
     def trained_samples(self, samples: int) -> int:
         """The samples that a client with so many trains on, each as often as it does."""
+        earlier = sum(each.trained_samples(samples) for each in self.before)
         if self.steps is None:  # the last minibatch of a pass may be smaller
-            return self.epochs * self.pass_samples(samples)
-        return self.steps * self.batch(samples)
+            return earlier + self.epochs * self.pass_samples(samples)
+        return earlier + self.steps * self.batch(samples)
 
     def sizes(self, samples: int) -> set[int]:
         """The sizes of the minibatches of a client with so many samples."""
         batch, rest = self.batch(samples), samples % self.batch(samples)
         smaller = self.steps is None and rest and not self.drop_last
-        return {batch, rest} if smaller else {batch}
+        own = {batch, rest} if smaller else {batch}
+        return own.union(*(each.sizes(samples) for each in self.before))
 
 
 class Work(NamedTuple):
@@ -85,21 +100,30 @@ class Work(NamedTuple):
         clients: who trains.
         plan: how long.
         discount: factor on their updates, below 1 of those that are stale.
+        phase: names a phase that comes before the main one, for what is drawn in it.
     """
 
     step: int
     clients: tuple[int, ...]
     plan: Plan
     discount: float = 1.0
+    phase: tuple[int | str, ...] = ()
 
-    def seed_path(self, client: int, step: int) -> tuple[int, int] | None:
+    def phases(self) -> Iterator["Work"]:
+        """The work of each phase, in turn."""
+        *before, main = self.plan.phases
+        for number, plan in enumerate(before):
+            yield self._replace(plan=plan, phase=("before", number))
+        yield self._replace(plan=main)
+
+    def seed_path(self, client: int, step: int) -> tuple[int | str, ...] | None:
         """What the draws of a client's step are folded from; None if they only go on.
 
         That is the server's step; where the plan has a ``start_step``, the number of the client's.
         """
         if self.plan.start_step is not None:
-            return self.plan.start_step + step, client
-        return self.turn(client) if step == 0 else None
+            return self.plan.start_step + step, client, *self.phase
+        return (*self.turn(client), *self.phase) if step == 0 else None
 
     def turn(self, client: int) -> tuple[int, int]:
         """What the draws before and after a client's steps are folded from."""
@@ -123,27 +147,38 @@ class Update(NamedTuple):
     client: int
 
 
+LocalStep: TypeAlias = Callable[[Gradient, LocalState, Batch], tuple[LocalState, Metrics]]
+
+
 class Client(NamedTuple):
-    """One client's local training, in three parts; all pure, ``step`` also safe under vmap.
+    """One client's local training, in three parts; all pure and safe under vmap, but for ``view``.
 
     Attributes:
         init: (broadcast, client state) -> local, the state that the local steps pass on. Here and
             in ``initial_state`` and ``final`` torch's global generators are seeded for the client
             and the step of the server.
-        step: (gradient, local, batch) -> (local, metrics), one minibatch.
+        step: (gradient, local, batch) -> (local, metrics), one minibatch. The metrics are means
+            over it; a table has their means over the round.
         final: (broadcast, local) -> (message, client state): what is sent, and what the client
             keeps for the next round that it takes part in (``{}`` for most).
         initial_state: broadcast -> client state, of a client that takes part for the first time;
             of the structure, shapes and types that ``final`` gives.
         view: (broadcast, client) -> what this client receives of it, and ``init``, ``final`` and
             ``initial_state`` are given; None if that is all of it.
+        before: the step of each phase that the algorithm's plans have before the main one.
     """
 
     init: Callable[[Broadcast, ClientState], LocalState]
-    step: Callable[[Gradient, LocalState, Batch], tuple[LocalState, Metrics]]
+    step: LocalStep
     final: Callable[[Broadcast, LocalState], tuple[Message, ClientState]]
     initial_state: Callable[[Broadcast], ClientState] = lambda broadcast: {}
     view: Callable[[Broadcast, int], Broadcast] | None = None
+    before: tuple[LocalStep, ...] = ()
+
+    @property
+    def steps(self) -> tuple[LocalStep, ...]:
+        """The step of each phase, in turn."""
+        return (*self.before, self.step)
 
     def receive(self, broadcast: Broadcast, client: int) -> Broadcast:
         """What a client receives of the broadcast."""
@@ -222,6 +257,8 @@ class Scope(NamedTuple):
         updates: that make a step of the server, and are what is meant by a cohort here; None if
             those are one of each client that takes part.
         sizes: samples of each of the N clients, int64 [N].
+        inclusion: finds out how probable it is for each of them to take part in a round (πₖ),
+            float64 [N]; None also where that changes as the run goes on.
     """
 
     rounds: int | None = None
@@ -229,11 +266,25 @@ class Scope(NamedTuple):
     epoch: float | None = None
     updates: int | None = None
     sizes: Tensor | None = None
+    inclusion: Callable[[], Tensor] | None = None
 
     @property
     def clients(self) -> int | None:
         """Number of clients there are (N), of which a cohort takes part in a round."""
         return None if self.sizes is None else len(self.sizes)
+
+    def known_clients(self, algorithm: str) -> int:
+        """Number of clients there are (N), for an algorithm that cannot be built without it.
+
+        Raises:
+            SpecError: if it is not known.
+        """
+        if self.clients is None:
+            raise SpecError(
+                f"{algorithm} needs the number of clients; raydl.run gives it, and whoever builds "
+                "the algorithm by hand: build(Scope(sizes=...)), the samples of each client"
+            )
+        return self.clients
 
 
 UNKNOWN_SCOPE = Scope()  # of a run by whoever calls it, until they have enough

@@ -34,6 +34,11 @@ class Batch(NamedTuple):
     targets: Tensor
     weights: Tensor | None = None
 
+    @property
+    def size(self) -> Tensor | int:
+        """Samples, padding left out: a tensor [] where there may be some."""
+        return len(self.targets) if self.weights is None else self.weights.sum()
+
     def part(self, samples: slice) -> "Batch":
         """Some of the samples."""
         inputs = tree.map(lambda each: each[samples], self.inputs)

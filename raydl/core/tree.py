@@ -88,6 +88,13 @@ def layout(tree: Tree) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     return {path: (tuple(leaf.shape), leaf.dtype) for path, leaf in leaves(tree)}
 
 
+def as_bytes(leaf: Tensor) -> Tensor:
+    """A leaf's numbers in their order, uint8 [bytes]: a view wherever they lie so in CPU memory."""
+    plain = leaf.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    flat = plain.as_strided((plain.numel(),), (1,))  # a single number may have another stride
+    return flat.view(torch.uint8)
+
+
 def add(a: Tree, b: Tree) -> Tree:
     """The sum a + b, leaf by leaf, in the types of ``a``."""
     return map(lambda leaf, other: torch.add(leaf, other).to(leaf.dtype), a, b)
@@ -178,7 +185,7 @@ def fingerprint(tree: Tree) -> str:
     return digest.hexdigest()
 
 
-class Leaf(NamedTuple):
+class PackedLeaf(NamedTuple):
     """Where one leaf of a packed tree lies: bytes [offset, offset + size)."""
 
     path: str
@@ -198,7 +205,7 @@ class Packed(NamedTuple):
     """A tree in one piece of memory, as it travels."""
 
     buffer: Tensor  # uint8 [bytes]
-    layout: tuple[Leaf, ...]
+    layout: tuple[PackedLeaf, ...]
 
 
 _ALIGNMENT = 64  # bytes: one cache line, and enough for every dtype
@@ -209,7 +216,7 @@ def pack(tree: Tree) -> Packed:
     layout, offset = [], 0
     for path, leaf in leaves(tree):
         size = leaf.numel() * leaf.element_size()
-        layout.append(Leaf(path, leaf.dtype, tuple(leaf.shape), offset, size))
+        layout.append(PackedLeaf(path, leaf.dtype, tuple(leaf.shape), offset, size))
         offset += -(-size // _ALIGNMENT) * _ALIGNMENT
     packed = Packed(torch.empty(offset, dtype=torch.uint8), tuple(layout))
     for view, (_, leaf) in zip(_views(packed), leaves(tree), strict=True):

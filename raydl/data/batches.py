@@ -146,15 +146,15 @@ class ClientData:
         return int(self.partition.sizes[client])
 
     def batches(self, work: Work, client: int) -> Iterator[Batch]:
-        """One client's minibatches of a round, none padded."""
+        """One client's minibatches of a phase, none padded."""
         draws = None
         for step, indices in enumerate(self._minibatches(work, client)):
             draws = self._augmentation_draws(work, client, step) or draws
-            inputs, targets = self._gather(indices)
+            inputs, targets = self.gather(indices)
             yield Batch(self.prepare(self._augment_all(inputs, draws)), targets)
 
     def stacked(self, work: Work) -> Iterator[tuple[Batch, Tensor]]:
-        """The clients' minibatches side by side, padded to the largest.
+        """The clients' minibatches of a phase side by side, padded to the largest.
 
         Yields:
             A batch of leaves [clients, B, ...] and, as bool [clients], who still takes a step.
@@ -171,7 +171,7 @@ class ClientData:
             padded = np.zeros((len(chosen), sizes.max()), np.int64)
             for row, each in zip(padded, chosen, strict=True):
                 row[: len(each)] = each
-            inputs, targets = self._gather(padded.ravel())
+            inputs, targets = self.gather(padded.ravel())
             inputs = tree.map(lambda each, shape=padded.shape: each.unflatten(0, shape), inputs)
             if self._augment is not None:
                 self._augment_each(inputs, sizes, draws)
@@ -189,7 +189,8 @@ class ClientData:
         """The training samples of a client's minibatches, int64 [B] each."""
         own, plan = self.partition[client], work.plan
         if plan.start_step is None:
-            orders = passes(len(own), generator(self.seed, work.step, client, "order"))
+            draws_order = generator(self.seed, work.step, client, *work.phase, "order")
+            orders = passes(len(own), draws_order)
         else:
             begun = plan.start_step * plan.batch(len(own)) // max(1, len(own))
             draws = (generator(self.seed, number, client, "order") for number in count(begun))
@@ -197,7 +198,12 @@ class ClientData:
         for positions in minibatches(len(own), plan, orders):
             yield own[positions.numpy()]
 
-    def _gather(self, indices: npt.NDArray[np.int64]) -> Split:
+    def first_minibatch(self, work: Work, client: int) -> npt.NDArray[np.int64]:
+        """The training samples of a client's first minibatch of a round, int64 [B]."""
+        return next(self._minibatches(work, client))
+
+    def gather(self, indices: npt.NDArray[np.int64]) -> Split:
+        """Training samples as they are stored, int64 [n] of them."""
         chosen = torch.from_numpy(indices).to(self._train.targets.device)
         return self._train.map(lambda each: each.index_select(0, chosen))
 

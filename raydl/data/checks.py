@@ -13,9 +13,20 @@ from raydl.core import tree
 from raydl.core.errors import SpecError, brief, require
 from raydl.core.rng import generator
 from raydl.core.task import Inputs
+from raydl.core.tree import Tree
 from raydl.data.batches import Augmentation
 from raydl.data.dataset import Dataset, Split
-from raydl.data.participation import ParticipationSpec, Skewed, Uniform
+from raydl.data.participations.participation import ParticipationSpec
+from raydl.data.participations.selector import (
+    Cohort,
+    Moment,
+    Selector,
+    SelectorSpec,
+    first_cohort,
+    stream,
+)
+from raydl.data.participations.skewed import Skewed
+from raydl.data.participations.uniform import Uniform
 from raydl.data.partitions.partition import Partition
 
 _OURS = (Skewed, Uniform)
@@ -31,14 +42,17 @@ def check_dataset(dataset: Dataset) -> None:
         fits = len(targets) == samples
         allowed = f"{samples}, as many as there are inputs"
         require(fits, f"the number of data's {name} targets", len(targets), allowed)
-    if dataset.owners is not None:
-        given, due = tuple(dataset.owners.shape), (len(dataset.train.targets),)
-        require(
-            given == due,
-            "the shape of data's owners",
-            given,
-            f"{due}: one for each training sample",
-        )
+    for name, split, owners in (
+        ("training", dataset.train, dataset.owners),
+        ("validation", dataset.validation, dataset.validation_owners),
+        ("test", dataset.test, dataset.test_owners),
+    ):
+        if owners is not None:
+            given, due = tuple(owners.shape), (len(split.targets),)
+            what = "the shape of data's " + (
+                "owners" if split is dataset.train else f"{name} owners"
+            )
+            require(given == due, what, given, f"{due}: one for each {name} sample")
 
 
 def _count_inputs(name: str, inputs: Inputs, train: Inputs) -> int:
@@ -87,9 +101,7 @@ def _others(count: int) -> str:
     return f", nor {count} other{'s' if count > 1 else ''}" if count else ""
 
 
-def check_cohorts(
-    participation: ParticipationSpec, clients: int, seed: int
-) -> Iterator[npt.NDArray[np.int64]]:
+def check_cohorts(participation: ParticipationSpec, clients: int, seed: int) -> Iterator[Cohort]:
     """The cohorts of a participation, int64 [cohort]; an own one's are looked at one by one.
 
     Raises:
@@ -105,39 +117,79 @@ def check_cohorts(
     return _check_each(cohorts, clients)
 
 
-def _check_each(cohorts: Iterable[Any], clients: int) -> Iterator[npt.NDArray[np.int64]]:
+def check_selector(
+    participation: ParticipationSpec | SelectorSpec, sizes: npt.NDArray[np.int64], seed: int
+) -> Selector:
+    """The selector of a participation, whose cohorts are looked at one by one, unless it is ours.
+
+    Args:
+        participation: whose it is; that of a stream takes the cohorts as they come.
+        sizes: samples of each client, int64 [clients].
+        seed: seed of the run.
+
+    Raises:
+        SpecError: as `check_cohorts` does, and if the participation cannot choose from the clients.
+    """
+    if not hasattr(participation, "selector"):
+        return stream(check_cohorts(participation, len(sizes), seed))
+    selector = participation.selector(sizes, seed)
+    if not isinstance(selector, Selector):
+        raise SpecError(
+            f"participation.selector gave {brief(selector)}; it must give a raydl.data.Selector"
+        )
+    if isinstance(participation, SelectorSpec):
+        return selector
+
+    def choose(state: Tree, moment: Moment) -> Cohort:
+        return _check_cohort(selector.choose(state, moment), moment.round + 1, len(sizes))
+
+    return selector._replace(choose=choose)
+
+
+def _check_each(cohorts: Iterable[Any], clients: int) -> Iterator[Cohort]:
     number = 0
     for number, given in enumerate(cohorts, 1):
-        cohort, name = np.asarray(given), f"participation's cohort of round {number}"
-        sound = cohort.ndim == 1 and len(cohort) > 0 and np.issubdtype(cohort.dtype, np.integer)
-        require(sound, name, given, "one or more numbers of clients, int64 [cohort]")
-        within = cohort.min() >= 0 and cohort.max() < clients
-        require(bool(within), name, given, f"numbers of clients in [0, {clients})")
-        once = len(np.unique(cohort)) == len(cohort)
-        require(once, name, given, "distinct: a client takes part once in a round")
-        yield cohort.astype(np.int64, copy=False)
+        yield _check_cohort(given, number, clients)
     raise SpecError(
         f"participation.cohorts ended after {number} rounds, but the run goes on; it must yield a "
         "cohort for each round, as in `while True: yield ...`, or set --rounds to fewer"
     )
 
 
+def _check_cohort(given: Any, number: int, clients: int) -> Cohort:
+    """What was given as a round's cohort, if it is one."""
+    cohort, name = np.asarray(given), f"participation's cohort of round {number}"
+    sound = cohort.ndim == 1 and len(cohort) > 0 and np.issubdtype(cohort.dtype, np.integer)
+    require(sound, name, given, "one or more numbers of clients, int64 [cohort]")
+    within = cohort.min() >= 0 and cohort.max() < clients
+    require(bool(within), name, given, f"numbers of clients in [0, {clients})")
+    once = len(np.unique(cohort)) == len(cohort)
+    require(once, name, given, "distinct: a client takes part once in a round")
+    return cohort.astype(np.int64, copy=False)
+
+
 def check_participation(
-    participation: ParticipationSpec, clients: int, seed: int, rounds: int | None
+    participation: ParticipationSpec | SelectorSpec,
+    sizes: npt.NDArray[np.int64],
+    seed: int,
+    rounds: int | None,
 ) -> None:
-    """Looks at an own participation's cohorts of the first rounds, of 1,000 at most.
+    """Looks at a participation's cohorts of the first rounds: 1,000 at most of an own stream.
 
     Args:
         participation: whose cohorts they are.
-        clients: how many there are.
+        sizes: samples of each client, int64 [clients].
         seed: seed of the run.
         rounds: of the run; None if that is open.
 
     Raises:
-        SpecError: as `check_cohorts` does.
+        SpecError: as `check_selector` does.
     """
-    if type(participation) not in _OURS:
-        for _ in islice(check_cohorts(participation, clients, seed), min(rounds or 1, _LOOKED_AT)):
+    if hasattr(participation, "selector"):
+        first_cohort(check_selector(participation, sizes, seed))
+    elif type(participation) not in _OURS:
+        own = check_cohorts(participation, len(sizes), seed)
+        for _ in islice(own, min(rounds or 1, _LOOKED_AT)):
             pass
 
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,8 @@ class Dataset:
             dictionary of inputs a dictionary, with those that are normalized.
         std: what the inputs are then divided by, of the same shapes and in the same units.
         owners: the natural client of each training sample, int64 [n]; None where there is none.
+        validation_owners: likewise of the validation samples.
+        test_owners: likewise of the test samples, some of whom may own no training sample.
     """
 
     name: str
@@ -89,6 +91,8 @@ class Dataset:
     mean: Inputs | None = None
     std: Inputs | None = None
     owners: Tensor | None = None
+    validation_owners: Tensor | None = None
+    test_owners: Tensor | None = None
 
     @property
     def shape(self) -> SampleShape:
@@ -147,20 +151,17 @@ def split_stratified(
     labels = np.zeros(n, np.int64) if labels is None else labels
     shuffled = np.random.default_rng(split_seed).permutation(n)
     rest = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    parts = {"test": whole.test, "validation": whole.validation}
+    parts: dict[str, Any] = {}
     for name, fraction in (("test", test), ("validation", validation)):
         if fraction:
             chosen, rest = _spread(rest, round(fraction * n))
             parts[name] = whole.train.take(chosen)
+            parts[f"{name}_owners"] = _some(whole.owners, chosen)
     require(len(rest) > 0, "data.validation", validation, f"smaller: it takes all {n} samples")
     if not (validation or test):
         return whole
     kept = torch.from_numpy(np.sort(rest))
-    owners = None if whole.owners is None else whole.owners[kept]
-    train = whole.train.take(kept)
-    return replace(
-        whole, train=train, validation=parts["validation"], test=parts["test"], owners=owners
-    )
+    return replace(whole, train=whole.train.take(kept), owners=_some(whole.owners, kept), **parts)
 
 
 def split_official(
@@ -181,10 +182,17 @@ def split_official(
         train=every.train.take(slice(first)),
         validation=every.train.take(slice(first, second)),
         test=every.train.take(slice(second, None)),
-        owners=None if every.owners is None else every.owners[:first],
+        owners=_some(every.owners, slice(first)),
+        validation_owners=_some(every.owners, slice(first, second)),
+        test_owners=_some(every.owners, slice(second, None)),
     )
     validation, test = 0.0 if sizes[1] else validation, 0.0 if sizes[2] else test
     return split_stratified(whole, validation, test, split_seed)
+
+
+def _some(owners: Tensor | None, chosen: Tensor | slice) -> Tensor | None:
+    """The owners of some samples, if there are any."""
+    return None if owners is None else owners[chosen]
 
 
 def check_fractions(validation: float, test: float = 0.0) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_BARS = 100  # clients; more than that make a heat map
 _COLUMNS = 500  # of a heat map
+_WIDE = 100  # times the smallest size; where the largest is more, sizes have a scale of logarithms
 _MOST_NAMED = len(COLOURS)  # classes with a legend; more than that make a colour bar
 
 
@@ -82,6 +83,26 @@ def plot_participation(probabilities: npt.NDArray[np.float64], title: str) -> "F
     note = f"{half:,} of {clients:,} clients have half of it; dashed: equal, 1/{clients:,}"
     axes.set_title(note, fontsize=9, color=MUTED, loc="left")
     style(axes, "clients, most likely first", "probability to be drawn")
+    return figure
+
+
+def plot_availability(shares: npt.NDArray[np.float64], title: str) -> "Figure":
+    """How many of the clients are there in the course of a day.
+
+    Args:
+        shares: of the clients, at equal steps through the first 24 hours of a run, [steps].
+        title: what stands above.
+
+    Returns:
+        A figure that belongs to no window and to no global state.
+    """
+    figure = blank(title, width=7)
+    axes = figure.subplots()
+    axes.stairs(100 * shares, np.linspace(0, 24, len(shares) + 1), fill=True, color=BLUE)
+    axes.set(xlim=(0, 24), ylim=(0, 105), xticks=range(0, 25, 4))
+    note = f"{100 * shares.mean():.1f} % in the mean, {100 * shares.min():.1f} % at the least"
+    axes.set_title(note, fontsize=9, color=MUTED, loc="left")
+    style(axes, "hours since the run began", "clients that are there (%)")
     return figure
 
 
@@ -175,13 +196,18 @@ def _plot_shares(axes: "Axes", counts: npt.NDArray[np.int64]) -> None:
 def _plot_sizes(axes: "Axes", sizes: npt.NDArray[np.int64]) -> None:
     low, high = int(sizes.min()), int(sizes.max())
     bins = min(30, 2 * len(sizes) ** 0.5)
-    step = max(1, round((high - low) / bins))
-    edges = np.arange(low, high + step + 1, step) - 0.5
-    axes.hist(sizes, edges.tolist(), color=BLUE)
+    if high > _WIDE * low > 0:
+        axes.hist(sizes, np.geomspace(low, high + 1, round(bins) + 1).tolist(), color=BLUE)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    else:
+        step = max(1, round((high - low) / bins))
+        edges = np.arange(low, high + step + 1, step) - 0.5
+        axes.hist(sizes, edges.tolist(), color=BLUE)
+        margin = 2 if low == high else 0.5 * step
+        axes.set_xlim(edges[0] - margin, edges[-1] + margin)
+        axes.locator_params(integer=True, nbins=5)
     axes.axvline(sizes.mean(), color=RED, linewidth=1.2, linestyle="--")
-    margin = 2 if low == high else 0.5 * step
-    axes.set_xlim(edges[0] - margin, edges[-1] + margin)
-    axes.locator_params(integer=True, nbins=5)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     style(axes, "samples of a client", "clients")
     spread = f"{low:,} each" if low == high else f"{low:,} to {high:,}, mean {sizes.mean():,.1f}"

@@ -12,8 +12,9 @@ class CharLSTM(nn.Module):
 
     H. B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas, "Communication-Efficient
     Learning of Deep Networks from Decentralized Data", AISTATS 2017; S. Caldas et al., "LEAF: A
-    Benchmark for Federated Settings", 2018. It predicts what follows each token of a sample, not
-    the last one's alone: as many targets for the same pass.
+    Benchmark for Federated Settings", 2018, where it predicts what follows the last token of a
+    sample (``last``). By default it predicts what follows each of them: as many targets for the
+    same pass.
 
     Args:
         shape: of one sample, (T,) tokens.
@@ -22,6 +23,7 @@ class CharLSTM(nn.Module):
         embedding: number of features of a token's vector.
         hidden: number of units of each layer.
         layers: number of LSTM layers.
+        last: whether only what follows a whole sample is predicted.
     """
 
     def __init__(
@@ -32,15 +34,18 @@ class CharLSTM(nn.Module):
         embedding: int = 8,
         hidden: int = 256,
         layers: int = 2,
+        *,
+        last: bool = False,
     ) -> None:
         super().__init__()
         check_tokens("CharLSTM", shape)
+        self.last = last
         self.embedding = nn.Embedding(vocabulary or classes, embedding)
         self.lstm = nn.LSTM(embedding, hidden, layers, batch_first=True)
         self.head = nn.Linear(hidden, classes)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [B, T, classes] of tokens [B, T]."""
+        """Logits [B, T, classes] of tokens [B, T]; or [B, classes], of what follows the last."""
         states, _ = self.lstm(self.embedding(tokens))
-        logits: Tensor = self.head(states)
+        logits: Tensor = self.head(states[:, -1] if self.last else states)
         return logits

@@ -41,6 +41,8 @@ class Forecast(NamedTuple):
         rounds: how many.
         local_steps: of the slowest worker of each round, over all rounds.
         total: what is sent over all rounds.
+        client_state: bytes that all clients keep between rounds once each of them took part, for
+            which the run has memory, or beyond 4 GiB disk; None if that is not known.
     """
 
     workers: int
@@ -48,6 +50,7 @@ class Forecast(NamedTuple):
     rounds: int
     local_steps: int
     total: Communication
+    client_state: int | None = None
 
     def figures(self, circumstances: Circumstances) -> Figures:
         """The first round, then the whole run, then how far it scales.
@@ -72,6 +75,7 @@ class Forecast(NamedTuple):
             "messages": self.total.messages,
             "bytes_down": self.total.bytes_down,
             "bytes_up": self.total.bytes_up,
+            "bytes_client_state": self.client_state,
             "seconds": circumstances.seconds(self.total) + computed,
             "price": circumstances.cost(self.total),
         }

@@ -29,6 +29,7 @@ from raydl.runtimes.allreduce.ddp import SharedGradient
 from raydl.runtimes.allreduce.runtime import check_additive, owner, summand
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.block import BlockResult, BlockTrainer
+from raydl.runtimes.worker.client_states import ClientStates
 
 
 def of_run(run: Run) -> Comparison:
@@ -84,6 +85,9 @@ def of_run(run: Run) -> Comparison:
             (round_of(processes or one[0], *one) * times for one, times in rounds.items()),
             Communication(),
         ),
+        client_state=tree.nbytes(block.states.columns)
+        // max(1, len(block.states))
+        * len(problem.partition),
     )
     kind = type(run.algorithm).__name__
     return Comparison(
@@ -167,7 +171,7 @@ def _one_step(
     draws = partial(seed_draws, problem.seed, host=problem.task.host_draws)
     with forked(host=problem.task.host_draws):
         trainer = BlockTrainer(algorithm, gradient, data, draws)
-        return trainer.eager(Work(0, clients, plan), broadcast, {})
+        return trainer.eager(Work(0, clients, plan), broadcast, ClientStates())
 
 
 def _still(params: Params, _batch: Batch) -> Gradients:

@@ -3,11 +3,12 @@
 ``checkpoints/NNNNNN/`` holds the state after round NNNNNN, ``best/`` the parameters that did best
 on the validation set, ``start/`` those of another run that this one began with. In
 ``model.safetensors`` the model is complete, as ``load_state_dict`` takes it; ``state.safetensors``
-is all else. ``checkpoint.json`` is written last, and only with it is the checkpoint there: it says
-the checksums of the others, and which leaves of the state the model has.
+is all else: the server's state, the runtime's, and what clients keep, a tensor for each leaf of it,
+which is written from where it lies, all of it each time. ``checkpoint.json`` is written last, and
+only with it is the checkpoint there: it says the checksums of the others, and which leaves of the
+state the model has.
 """
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from raydl.core import tree
@@ -25,11 +23,13 @@ from raydl.core.errors import Notice, SpecError
 from raydl.core.module import Complete, complete
 from raydl.core.task import TaskSpec
 from raydl.core.tree import Params, Tree
+from raydl.run_folder.tensor_file import read_tensors, write_tensors
 from raydl.runtimes.runtime import RuntimeState
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.storage import Folder
 
 _STATE, _MODEL, _ABOUT = "state.safetensors", "model.safetensors", "checkpoint.json"
-_DAMAGE = (OSError, ValueError, KeyError, SafetensorError)
+_DAMAGE = (OSError, ValueError, KeyError)
 
 
 class Checkpoint(NamedTuple):
@@ -40,12 +40,14 @@ class Checkpoint(NamedTuple):
         state: the server's, or the parameters.
         runtime: what its runtime must have: client state, and its own.
         model: the model's tensors, with the state's parameters.
+        selection: state of what chooses the cohorts; None in those of before there was any.
     """
 
     round: int
     state: Tree
     runtime: RuntimeState = RuntimeState()
     model: Complete = Complete({}, {})
+    selection: Tree | None = None
 
 
 def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
@@ -159,14 +161,15 @@ class Best:
 
 
 def _write(place: Folder, checkpoint: Checkpoint) -> None:
-    clients = {str(client): each for client, each in checkpoint.runtime.clients.items()}
     model, transient = checkpoint.model
     parts = {
         "state": checkpoint.state,
-        "clients": clients,
+        "client_states": checkpoint.runtime.clients.as_tree(),
         "runtime": checkpoint.runtime.own,
         "transient": transient,
     }
+    if checkpoint.selection is not None:
+        parts["selection"] = checkpoint.selection
     leaves = dict(tree.leaves(parts))
     of_model = {
         path: name
@@ -174,18 +177,10 @@ def _write(place: Folder, checkpoint: Checkpoint) -> None:
         if (name := tree.unescape(path.rpartition("/")[2])) in model and _same(leaf, model[name])
     }
     own = {path: leaf for path, leaf in leaves.items() if path not in of_model}
-    contents = {_STATE: _serialize(own)} | ({_MODEL: save_tensors(model)} if model else {})
-    sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    contents = {_STATE: own} | ({_MODEL: model} if model else {})
+    sums = {file: write_tensors(place, file, tensors) for file, tensors in contents.items()}
     about = {"round": checkpoint.round, "sha256": sums, "of_model": of_model}
-    for file, content in contents.items():
-        place.write(file, content)
     place.write(_ABOUT, json.dumps(about, indent=2).encode())
-
-
-def _serialize(tensors: Params) -> bytes:
-    return save_tensors(
-        {name: leaf.detach().cpu().clone().contiguous() for name, leaf in tensors.items()}
-    )
 
 
 def _same(leaf: Tensor, other: Tensor) -> bool:
@@ -196,15 +191,15 @@ def _same(leaf: Tensor, other: Tensor) -> bool:
 def _load(place: Folder) -> Checkpoint:
     about = json.loads(place.read(_ABOUT))
     tensors: dict[str, Params] = {_MODEL: {}}
-    for file, digest in about["sha256"].items():
-        content = place.read(file)
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError(f"the checksum of {file} is not what {_ABOUT} says")
-        tensors[file] = load_tensors(content)
+    for file, sha256 in about["sha256"].items():
+        tensors[file] = read_tensors(place, file, sha256)
     model = tensors[_MODEL]
     of_model = {path: model[name] for path, name in about.get("of_model", {}).items()}
     everything = tree.from_leaves(tensors[_STATE] | of_model)
-    clients = {int(client): each for client, each in everything.get("clients", {}).items()}
+    clients = ClientStates.from_tree(everything.get("client_states"))
+    if before := everything.get("clients"):  # up to 2026, client by client
+        clients = ClientStates.stack({int(client): each for client, each in before.items()})
     runtime = RuntimeState(clients, everything.get("runtime", {}))
     whole = Complete(model, everything.get("transient", {}))
-    return Checkpoint(about["round"], everything.get("state", {}), runtime, whole)
+    state, selection = everything.get("state", {}), everything.get("selection")
+    return Checkpoint(about["round"], state, runtime, whole, selection)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from raydl.core.task import Task, TaskSpec
+from raydl.data.participations.selector import share_reached
 from raydl.round import Round
 from raydl.runtimes.asynchrony.trace import TRACE, Arrival, read_trace, trace_of, write_trace
 from raydl.runtimes.worker.block import COUNTS
@@ -43,6 +44,7 @@ COLUMNS = pa.schema(
         ("simulated_seconds", pa.float64()),
         ("staleness", pa.float64()),  # steps of the server, mean over this round's updates
         ("max_staleness", pa.int64()),  # likewise, the largest
+        ("reached", pa.float64()),  # clients that took part so far, as a share of all
     ]
 )
 SPLITS = ("train", "val", "test")  # whose metrics follow, float64: train_loss, val_accuracy, ...
@@ -107,6 +109,7 @@ class Record:
         if "staleness" in done.clients and len(done.clients["staleness"]):
             row["staleness"] = float(done.clients["staleness"].mean())
             row["max_staleness"] = int(done.clients["staleness"].max())
+        row["reached"] = share_reached(done.selection)
         row |= {f"train_{name}": done.mean(name) for name in done.clients if name not in COUNTS}
         row |= {f"server_{name}": float(value) for name, value in done.metrics.items()}
         row |= score_columns(self._task.spec, scores)

@@ -18,6 +18,7 @@ from raydl.runtimes.local.spec import Batched, Sequential
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.spec import Demand, Loop, ResolvedRuntime, RuntimeSpec
 from raydl.runtimes.worker.batchable import check_batchable
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.process import restored
 from raydl.runtimes.worker.worker import Worker
 from raydl.signals import Stop
@@ -36,6 +37,7 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
         address: address of a Ray cluster, see actors; with one, the choice is between actors alone.
     """
 
+    surveys = True
     threads: int = 1
     address: str | None = None
 
@@ -96,6 +98,6 @@ class Auto(Spec, RuntimeSpec, field="runtime"):
             broadcast = problem.algorithm.broadcast(state)
             for _ in range(3):
                 started = perf_counter()
-                worker.train_block(block, broadcast, {})
+                worker.train_block(block, broadcast, ClientStates())
                 taken.append(perf_counter() - started)
         return min(taken)

@@ -68,4 +68,8 @@ class Problem:
     def samples(self, work: Work) -> int:
         """The samples trained on, counting every minibatch as full: what the work costs."""
         sizes = (int(self.partition.sizes[client]) for client in work.clients)
-        return sum(work.plan.local_steps(size) * work.plan.batch(size) for size in sizes)
+        return sum(
+            phase.local_steps(size) * phase.batch(size)
+            for size in sizes
+            for phase in work.plan.phases
+        )

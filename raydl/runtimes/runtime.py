@@ -12,18 +12,16 @@ from torch import Tensor
 from raydl.communication.cost import Communication
 from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Reduce, Work
+from raydl.core.errors import SpecError
 from raydl.core.grad import Metrics
 from raydl.core.tree import Params, Tree
-from raydl.runtimes.worker.block import BlockResult, ClientStates
+from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.evaluation import Score
 
 
 class ClusterError(RuntimeError):
     """The cluster cannot go on with a run, which can be resumed."""
-
-
-class ClientStateLostError(ClusterError):
-    """Client state was lost: the run must go on from its checkpoint."""
 
 
 class Traffic(NamedTuple):
@@ -96,7 +94,7 @@ class RuntimeState(NamedTuple):
             most.
     """
 
-    clients: ClientStates = {}  # noqa: RUF012
+    clients: ClientStates = ClientStates()
     own: Tree = {}  # noqa: RUF012
 
 
@@ -118,17 +116,40 @@ class Runtime(ABC):
         """The largest of the numbers that the processes of the run give, the same in each."""
         return number
 
+    @property
+    def now(self) -> float | None:
+        """Seconds of virtual time since the run began; None where none is kept."""
+        return None
+
+    def wait(self, until: float) -> None:  # noqa: B027
+        """Lets nobody of the next cohort begin before a second of virtual time, if such is kept."""
+
+    def survey(self, params: Params, work: Work) -> dict[str, Tensor]:
+        """Asks clients for the loss of the parameters on their own samples.
+
+        Args:
+            params: the server's.
+            work: whom, and on which samples: the first minibatch that its plan draws for each.
+
+        Returns:
+            Columns ``client``, ``samples``, ``loss`` (the mean over these) and ``seconds``,
+            float64 [clients], in the order of the work.
+
+        Raises:
+            SpecError: if clients cannot be asked here.
+        """
+        raise SpecError(
+            f"{type(self).__name__} cannot ask clients for their losses before a round; choose a "
+            "runtime that can, sequential, batched or actors"
+        )
+
     @abstractmethod
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
         """Starts to score the model on a split; the call that is returned waits for the score."""
 
     @abstractmethod
     def state(self) -> RuntimeState:
-        """All that the runtime must have to go on, for a checkpoint.
-
-        Raises:
-            ClientStateLostError: if some of it was lost.
-        """
+        """All that the runtime must have to go on, for a checkpoint."""
 
     @abstractmethod
     def restore(self, state: RuntimeState) -> None:
@@ -154,7 +175,7 @@ class CohortRuntime(Runtime):
         """Trains the cohort from the broadcast and reduces its updates.
 
         Raises:
-            ClusterError: if workers, or what their clients kept, are lost for good.
+            ClusterError: if workers are lost for good.
         """
 
     def server_steps(self, work: Work) -> range:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -67,8 +67,10 @@ class RuntimeSpec(ABC):
         batched: whether many clients train side by side as one vmap.
         shards: actors that hold a server's parameters, each a part of them.
         threads: torch's threads, in each process.
+        surveys: whether clients can be asked for their losses before a round.
     """
 
+    surveys: ClassVar[bool] = False
     batched: bool = False
     shards: int = 1
     threads: int = 1

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from raydl.core.task import Inputs, TaskSpec
 from raydl.data.dataset import Dataset, Split
-from raydl.data.prepared.rows import Rows
+from raydl.data.gathered import Gathered
 from raydl.tasks.classification import Classification
 from raydl.tasks.multi_label import MultiLabel
 from raydl.tasks.next_token import NextToken
@@ -33,7 +33,7 @@ def check_targets(spec: TaskSpec, dataset: Dataset) -> None:
     """Raises a SpecError unless all targets of a data set can be learned by a task."""
     for name in ("train", "validation", "test"):
         split: Split = getattr(dataset, name)
-        if isinstance(split.targets, Rows):  # which are not read for that
+        if isinstance(split.targets, Gathered):  # which are not all read for that
             split = split.take(split.targets.extreme_samples())
         if len(split.targets):
             spec.check(f"data's {name} targets", *split, dataset.classes)

@@ -42,10 +42,11 @@ from raydl.runtimes.local.spec import OneProcess, Sequential
 from raydl.runtimes.parameter_server.layout import Sharding
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime, RuntimeState
-from raydl.runtimes.worker.block import ClientStates
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.storage import Folder
 from tests.federation import (
     UNEQUAL,
+    by_client,
     digits,
     final,
     fingerprints,
@@ -56,7 +57,7 @@ from tests.federation import (
 from tests.processes import Processes
 from tests.trees import assert_equal
 
-SMALL = {"workers": 4, "batch_size": 16, "steps": 3}
+SMALL = {"workers": 4, "batch_size": 16, "steps": 3, "fragments": 1, "outer_lr": 0.7, "keep": 0.0}
 MOMENTUM = SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
 MORE: dict[str, list[dict[str, Any]]] = {
     "FedSGD": [{"lr": 0.3}],
@@ -73,7 +74,16 @@ MORE: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "FedProx": [{"mu": 0.5, "momentum": 0.5}],
+    "FedNova": [
+        {"mu": 0.5},
+        {"lr": 0.05, "momentum": 0.5, "steps": None, "epochs": 2, "server_lr": 0.7},
+        {"lr": 0.05, "momentum": 0.5, "nesterov": True, "weight_decay": 1e-3},
+    ],
+    "FedAvgM": [{"server_momentum": 0.5, "server_nesterov": True, "momentum": 0.5}],
+    "FedExP": [{"epsilon": 0.1, "server_lr": 0.5}],
+    "FedVARP": [{"server_lr": 0.7, "momentum": 0.5}],
     "FedAsync": [{"mixing": 0.8, "mu": 0.1}],
+    "HorvitzThompson": [{"normalized": True, "server_lr": 0.7}],
     "DataParallel": [{"optimizer": LARS(lr=1.0, trust=0.02)}],
     "LocalSGD": [
         {"optimizer": MOMENTUM, "interval": each}
@@ -82,6 +92,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "HierarchicalLocalSGD": [{"optimizer": MOMENTUM, "every": 2}],
     "SlowMo": [{"at_sync": "reset"}],
     "DiLoCo": [{"optimizer": AdamW(lr=1e-2)}, {"at_sync": "average"}],
+    "FedFade": [{"memory": 0.6, "server_lr": 0.7, "momentum": 0.5}],
+    "StreamingDiLoCo": [
+        {"optimizer": AdamW(lr=1e-2), "steps": 6, "fragments": 3, "keep": 0.5},
+        {"optimizer": AdamW(lr=1e-2), "steps": 8, "fragments": 2, "overlap": 3},
+    ],
     "ParameterServer": [
         {"optimizer": AdamW(lr=1e-2), "steps": 1},
         {"optimizer": Yogi(lr=1e-2), "schedule": Constant()},
@@ -123,10 +138,15 @@ SPECS = {
 }
 
 
-BUILT = {
-    name: spec.build(Scope(rounds=ROUNDS, samples=1e3, epoch=1e3, updates=4))
-    for name, spec in SPECS.items()
-}
+SCOPE = Scope(
+    rounds=ROUNDS,
+    samples=1e3,
+    epoch=1e3,
+    updates=4,
+    sizes=torch.full((CLIENTS,), 9),
+    inclusion=lambda: torch.full((CLIENTS,), 0.6),
+)
+BUILT = {name: spec.build(SCOPE) for name, spec in SPECS.items()}
 ADDITIVE = [name for name, each in BUILT.items() if each.reduce.additive]
 ELEMENTWISE = [name for name, each in BUILT.items() if each.elementwise]
 WITH_DISCOUNT = [name for name, each in BUILT.items() if each.discount is not None]
@@ -232,7 +252,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name):
     with seeded(99):  # the user's own draws have no part in it
         runtime = LocalRuntime(problem)
         assert fingerprints(trained(name, problem, runtime)) == fingerprints(history)
-    assert_equal(runtime.state().clients, kept)
+    assert_equal(by_client(runtime.state().clients), by_client(kept))
     other = replace(problem, seed=problem.seed + 1)
     assert fingerprints(trained(name, other, LocalRuntime(other), 1)) != fingerprints(history[:1])
 
@@ -248,16 +268,17 @@ def test_state_survives_a_checkpoint(name, tmp_path):
     history, kept = sequential(name)
     assert fingerprints(half + rest) == fingerprints(history)
     assert [each.number for each in rest] == [3]
-    assert_equal(second.state().clients, kept)
+    assert_equal(by_client(second.state().clients), by_client(kept))
 
 
 def test_earlier_states_are_not_written_to(name):
     problem = problem_of(name)
-    runtime, state = LocalRuntime(problem), first_state(problem)
+    runtime, state, held = LocalRuntime(problem), first_state(problem), []
     states, before = [state], [tree.fingerprint(state)]
     for number in range(ROUNDS):
         (done,) = trained(name, problem, runtime, 1, start=number, state=states[-1])
-        states += [runtime.state().clients, done.state]
+        held.append(runtime.state().clients)
+        states += [held[-1].as_tree(), done.state]
         before += map(tree.fingerprint, states[-2:])
     assert [tree.fingerprint(each) for each in states] == before
 

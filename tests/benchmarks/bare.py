@@ -41,7 +41,7 @@ class Given(NamedTuple):
     """What is there before the first round.
 
     Attributes:
-        inputs: float32, normalized, images as [n, H, W, C].
+        inputs: float32, normalized, images as [n, H, W, C]; or tokens.
         targets: int64 [n].
         rounds: the clients to train, round by round.
     """
@@ -69,7 +69,7 @@ class Loop(NamedTuple):
 
 def give(prepared: Prepared) -> Given:
     """Normalizes the samples, and draws the minibatches that raydl will draw."""
-    train = prepared.dataset.train
+    train = prepared.dataset.train.take(slice(None))  # in memory, also what raydl gathers
     inputs = Preparation.of(prepared.dataset, torch.device("cpu"))(train.inputs)
     if inputs.dim() == 4:
         inputs = inputs.movedim(1, -1)

@@ -134,6 +134,7 @@ def _runtimes(prepared: Prepared, precision: Precision) -> Iterator[Contender]:
     yield pooled()
     if precision == "float32":
         yield alone(threads=1)
+    if precision == "float32" and prepared.workload.batched:
         yield alone(threads=2, batched=True)
         yield alone(threads=1, batched=True)
         yield pooled(batched=True)

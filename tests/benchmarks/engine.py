@@ -1,10 +1,11 @@
 """What raydl costs on this machine, beside loops without a framework.
 
-    python -m tests.benchmarks.engine [--only W1,W2,W3,W4,startup] [--repeats 5] [--json] [--quick]
+    python -m tests.benchmarks.engine [--only W1,W7,startup] [--repeats 5] [--json] [--quick]
 
-W1, W2 and W3 are seconds a round for each runtime, in turn with bare torch loops over the same
+W1, W2, W3 and W7 are seconds a round for each runtime, in turn with bare torch loops over the same
 minibatches; W4 is the memory and the time of many registered clients; start-up is how long a
-newcomer waits. The figures mean something on an otherwise idle machine only.
+newcomer waits; W5 is what it costs that clients keep something. The figures mean something on an
+otherwise idle machine only.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from raydl.runtimes.ray_cluster.cluster import connected
-from tests.benchmarks import command, scale, startup, timing
+from tests.benchmarks import client_state, command, scale, startup, timing
 from tests.benchmarks.contenders import WORKERS
 from tests.benchmarks.workloads import TIMED
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.run(
         "tests.benchmarks.engine",
         __doc__,
-        parts | {"W4": _scale, "startup": _startup},
+        parts | {"W4": _scale, "W5": _client_state, "startup": _startup},
         arguments,
     )
 
@@ -38,6 +39,10 @@ def _turns(name: str, repeats: int, quick: bool) -> dict[str, Any]:
 
 def _scale(repeats: int, quick: bool) -> dict[str, Any]:
     return scale.measure(*((1000, 50, 3) if quick else (100_000, 1000, 20)))
+
+
+def _client_state(repeats: int, quick: bool) -> dict[str, Any]:
+    return client_state.measure(*((1000, 50, 5) if quick else (100_000, 1000, 100)))
 
 
 def _startup(repeats: int, quick: bool) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def show(figures: dict[str, Any]) -> None:
             ("driver", _driver),
             ("mapped", _mapped),
             ("gathered", _gathered),
+            ("runtimes", _client_state),
+            ("checkpoint", _checkpoint),
         ):
             if named in measured:
                 console.print(table(measured))
@@ -207,6 +209,27 @@ def _scale(measured: dict[str, Any]) -> Table:
         *(f"{memory[number - 1] / _GIB:.2f}" for number in shown),
     )
     return table
+
+
+def _client_state(measured: dict[str, Any]) -> Table:
+    title = f"W5: SCAFFOLD, {measured['cohort']:,} of {measured['registered']:,} clients a round"
+    table = _table(
+        title, "", "ms a round", "FedAvg's", "× FedAvg", "× from the first fifth to last"
+    )
+    for row in measured["runtimes"]:
+        each = (median(row["seconds"]), median(row["stateless"]))
+        ratios = (f"{row[name]:.2f}" for name in ("ratio", "growth"))
+        table.add_row(row["name"], *map(_milliseconds, each), *ratios)
+    return table
+
+
+def _checkpoint(measured: dict[str, Any]) -> str:
+    kept = measured["checkpoint"]
+    return (
+        f"Of all clients' {kept['bytes'] / 1e6:.0f} MB a checkpoint takes {kept['write']:.2f} s "
+        f"({kept['raw']:.2f} s to write as many bytes alone) and {kept['memory'] / 1e6:.0f} MB of "
+        f"memory more; {kept['read']:.2f} s to read it, {kept['restore']:.2f} s to take it up."
+    )
 
 
 def _startup(measured: dict[str, Any]) -> Table:

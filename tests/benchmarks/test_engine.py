@@ -15,7 +15,10 @@ from tests.benchmarks.workloads import TIMED, prepare
 @pytest.mark.parametrize("name", TIMED)
 @pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-4), ("bf16", 1e-2)])
 def test_the_bare_loop_trains_what_raydl_trains(name, precision, apart):
-    prepared = prepare(TIMED[name](quick=True), rounds=2)
+    workload = TIMED[name](quick=True)
+    if name == "W7" and precision not in workload.precisions:
+        pytest.skip("this processor has no LSTM in bfloat16")
+    prepared = prepare(workload, rounds=2)
     problem = prepared.problem(precision)
     bare = Bare(prepared, give(prepared), precision)
     raydl = Raydl(problem, LocalRuntime(problem), prepared.cohorts())
@@ -27,10 +30,10 @@ def test_the_bare_loop_trains_what_raydl_trains(name, precision, apart):
 
 @pytest.mark.usefixtures("cluster_address")
 def test_a_quick_run_ends(capsys):
-    main(["--quick", "--repeats", "1", "--only", "W2,W4", "--json"])
+    main(["--quick", "--repeats", "1", "--only", "W2,W4,W5", "--json"])
     figures = json.loads(capsys.readouterr().out)
 
-    assert set(figures) == {"machine", "W2", "W4"}
+    assert set(figures) == {"machine", "W2", "W4", "W5"}
     rows = figures["W2"]["contenders"]
     assert {row["name"] for row in rows} == {
         "bare",
@@ -45,3 +48,5 @@ def test_a_quick_run_ends(capsys):
     assert empty["median"] > empty["transport"] > 0
     assert len(figures["W4"]["memory"]) == 3
     assert figures["W4"]["ratio"] > 0
+    assert [row["name"] for row in figures["W5"]["runtimes"]] == ["batched", "actors (2), batched"]
+    assert figures["W5"]["checkpoint"]["bytes"] == 1000 * 650 * 4

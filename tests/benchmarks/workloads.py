@@ -12,8 +12,9 @@ from torch import nn
 from raydl.algorithms import FedAvg
 from raydl.core.algorithm import Work
 from raydl.core.task import Precision, Task
-from raydl.data import IID, Dataset, Partition, Synthetic, Tensors, Uniform
-from raydl.models import CifarCNN, MnistCNN, Softmax
+from raydl.data import IID, Dataset, Partition, Split, Synthetic, Tensors, Uniform
+from raydl.data.text.windows import Text, Windows
+from raydl.models import CharLSTM, CifarCNN, MnistCNN, Softmax
 from raydl.runtimes.problem import Problem
 from raydl.tasks import Classification
 
@@ -33,6 +34,7 @@ class Workload:
         fraction: of the clients that take part in a round (C).
         precisions: that are timed; the bare loop in the first is what everything is compared to.
         turn: rounds that one contender runs before it is the next one's turn.
+        batched: whether raydl's vmap over clients takes turns, too.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Workload:
     fraction: float = 0.1
     precisions: tuple[Precision, ...] = ("float32", "bf16")
     turn: int = 1
+    batched: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,25 @@ def _features(samples: int, width: int, classes: int) -> Dataset:
     return Tensors(inputs, targets, classes=classes, validation=0, test=0).load()
 
 
+def _letters(windows: int, length: int) -> Dataset:
+    """Windows of a made-up text, and the letter behind each."""
+    text = np.random.default_rng(SEED).integers(0, 80, windows + length, dtype=np.uint8)
+    starts = torch.arange(windows)
+    targets = torch.from_numpy(text[length:].astype(np.int64))
+    train = Split(Windows(Text(text), starts, length), targets)
+    return Dataset("letters", train, train.none(), train.none(), 80)
+
+
+def _has_bf16_lstm() -> bool:
+    """Whether this processor has an LSTM in bfloat16."""
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            nn.LSTM(8, 8)(torch.zeros(2, 1, 8))
+    except RuntimeError:
+        return False
+    return True
+
+
 def mnist_cnn(quick: bool) -> Workload:
     """W1: one pass over 600 images of each of 10 clients."""
     clients, samples, batch = (20, 20, 10) if quick else (100, 600, 100)
@@ -146,4 +168,19 @@ def cifar_cnn(quick: bool) -> Workload:
     )
 
 
-TIMED = {"W1": mnist_cnn, "W2": softmax, "W3": cifar_cnn}
+def char_lstm(quick: bool) -> Workload:
+    """W7: four minibatches of windows of each of 10 clients, gathered from a text."""
+    clients, samples, batch, length = (20, 20, 10, 12) if quick else (100, 500, 64, 80)
+    steps = 1 if quick else 4
+    return Workload(
+        f"CharLSTM on windows of {length}, K={clients}, C=.1, J={steps}, B={batch}",
+        partial(_letters, clients * samples, length),
+        partial(CharLSTM, hidden=16 if quick else 256, last=True),
+        FedAvg(lr=0.5, batch_size=batch, steps=steps),
+        clients,
+        precisions=("float32", "bf16") if _has_bf16_lstm() else ("float32",),
+        batched=False,  # raydl refuses an LSTM under vmap
+    )
+
+
+TIMED = {"W1": mnist_cnn, "W2": softmax, "W3": cifar_cnn, "W7": char_lstm}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from raydl.core import tree
 from raydl.core.algorithm import Update
-from raydl.core.reduce import grouped, mean, sole
+from raydl.core.errors import SpecError
+from raydl.core.reduce import grouped, mean, parts, scatter, sole, stack, total
 from tests.trees import assert_equal
 
 REDUCE = mean()
@@ -119,3 +120,91 @@ def test_groups_are_reduced_each_for_itself(updates):
     assert found.pop("2") == {}
     expected = {str(group): REDUCE.result(fold(updates[group::2])) for group in (0, 1)}
     torch.testing.assert_close(found, expected)
+
+
+def in_some_grouping(reduce, updates, cuts, data):
+    """What they come to, cut into blocks of which neighbours are merged in any order."""
+    edges = [0, *sorted(cut for cut in cuts if cut <= len(updates)), len(updates)]
+    blocks = [fold(updates[start:stop], reduce) for start, stop in pairwise(edges)]
+    while len(blocks) > 1:
+        at = data.draw(st.integers(0, len(blocks) - 2), label="which are merged next")
+        blocks[at : at + 2] = [reduce.merge(*blocks[at : at + 2])]
+    return reduce.result(blocks[0])
+
+
+NUMBERS = st.lists(st.integers(-99, 99), max_size=7)  # a message each, of clients 0, 1, ...
+CUTS = st.sets(st.integers(0, 7))
+
+
+def sent(numbers, make):
+    return [Update(make(float(number)), 3 + at, at) for at, number in enumerate(numbers)]
+
+
+@given(NUMBERS, CUTS, st.data())
+def test_in_any_grouping_each_part_follows_its_own_rule(numbers, cuts, data):
+    rules = {"mean": mean(), "total": total(), "weight": total(by_samples=True)}
+
+    def make(number):
+        value = torch.tensor(number)
+        return {"mean": {"w": value}, "total": {"w": value}, "weight": torch.tensor(1.0)}
+
+    updates = sent(numbers, make)
+    expected = {
+        name: rule.result(fold([u._replace(message=u.message[name]) for u in updates], rule))
+        for name, rule in rules.items()
+    }
+    assert_equal(in_some_grouping(parts(**rules), updates, cuts, data), expected)
+    if updates:
+        assert expected["total"]["w"] == sum(numbers)
+        assert expected["weight"] == sum(3 + at for at in range(len(numbers)))
+
+
+@given(NUMBERS, CUTS, st.data())
+def test_in_any_grouping_messages_stand_side_by_side_in_order(numbers, cuts, data):
+    updates = sent(numbers, lambda number: {"a": {"w": torch.full((2,), number)}})
+    found = in_some_grouping(stack(), updates, cuts, data)
+    if not numbers:
+        assert found == {}
+        return
+    values = torch.tensor(numbers, dtype=torch.float32)[:, None].expand(-1, 2)
+    expected = {
+        "messages": {"a": {"w": values}},
+        "clients": torch.arange(len(numbers)),
+        "samples": 3 + torch.arange(len(numbers)),
+    }
+    assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("make", [torch.tensor, lambda number: {"loss": torch.tensor(number)}])
+@given(NUMBERS, CUTS, st.data())
+def test_in_any_grouping_scalars_come_to_their_clients_places(make, numbers, cuts, data):
+    updates = [each._replace(client=2 * each.client) for each in sent(numbers, make)]
+    found = in_some_grouping(scatter(15), updates, cuts, data)
+    values, count = torch.zeros(15), torch.zeros(15, dtype=torch.int64)
+    count[: 2 * len(numbers) : 2] = 1
+    values[: 2 * len(numbers) : 2] = torch.tensor(numbers, dtype=torch.float32)
+    like = make(0.0) if numbers else {}
+    assert_equal(found, {"values": tree.map(lambda _: values, like), "count": count})
+
+
+def test_of_a_client_that_sent_twice_there_is_the_mean():
+    updates = [Update(torch.tensor(value), 1, 1) for value in (2.0, 5.0)]
+    found = scatter(3).result(fold(updates, scatter(3)))
+    expected = {"values": torch.tensor([0, 3.5, 0]), "count": torch.tensor([0, 2, 0])}
+    assert_equal(found, expected)
+
+
+def test_parts_are_stacked_and_additive_if_all_are(updates):
+    both, neither = parts(a=mean(), b=total()), parts(a=mean(), b=stack())
+    assert both.additive
+    assert not neither.additive
+    assert neither.stacked is None
+    messages = tree.map(lambda *leaves: torch.stack(leaves), *(each.message for each in updates))
+    given = both.result(both.stacked(messages, torch.tensor(SAMPLES)))
+    torch.testing.assert_close(given, both.result(fold(updates, both)))
+
+
+@pytest.mark.parametrize("message", [{"a": torch.ones(())}, torch.ones(())])
+def test_a_message_with_other_parts_is_refused(message):
+    with pytest.raises(SpecError, match="must have the parts a, b, but it has "):
+        fold([Update(message, 1, 0)], parts(a=mean(), b=total()))

@@ -83,6 +83,9 @@ def test_a_partition_that_does_not_fit_is_told(partition, told):
         check_partition(partition, clients=4, samples=12)
 
 
+SIZES = np.full(4, 2)
+
+
 class Own:
     def __init__(self, *cohorts: object) -> None:
         self._cohorts = cohorts
@@ -104,13 +107,13 @@ class Own:
 )
 def test_a_participation_that_does_not_fit_is_told(cohorts, told):
     with pytest.raises(SpecError, match=told):
-        check_participation(Own(*cohorts), 4, 0, rounds=3)
+        check_participation(Own(*cohorts), SIZES, 0, rounds=3)
 
 
 def test_a_participation_is_told_also_when_it_ends_later_than_was_looked_at():
     later = Own(*[[0]] * 1001)
-    check_participation(later, 4, 0, rounds=5000)
-    check_participation(later, 4, 0, rounds=None)
+    check_participation(later, SIZES, 0, rounds=5000)
+    check_participation(later, SIZES, 0, rounds=None)
     with pytest.raises(SpecError, match="ended after 1001 rounds"):
         list(check_cohorts(later, 4, 0))
     with pytest.raises(SpecError, match=r"participation.cohorts gave None"):

@@ -8,6 +8,7 @@ from raydl.data import (
     Partition,
     Skewed,
     label_counts,
+    plot_availability,
     plot_participation,
     plot_partition,
 )
@@ -78,10 +79,19 @@ def test_participation_falls_from_the_likeliest():
         lambda: plot_partition(np.eye(300, 10, dtype=int), "some clients empty"),
         lambda: plot_participation(np.ones(1), "one client"),
         lambda: plot_participation(Skewed(gamma=1e-4).probabilities(2000, 0), "skewed"),
+        lambda: plot_availability(np.linspace(0, 1, 24), "a day"),
     ],
-    ids=["one", "classes", "empty", "alone", "skewed"],
+    ids=["one", "classes", "empty", "alone", "skewed", "day"],
 )
 def test_every_figure_can_be_drawn(figure):
     pixels = png(figure())
     assert pixels.std() > 0
     assert pixels.shape[2] == 4
+
+
+def test_sizes_that_differ_by_orders_of_magnitude_are_drawn_by_their_logarithm():
+    sizes = np.random.default_rng(0).lognormal(7, 2, 1180).astype(np.int64) + 2
+    histogram = plot_partition(sizes[:, None], "title").axes[1]
+    assert histogram.get_xscale() == "log"
+    assert sum(bar.get_height() for bar in histogram.patches) == 1180
+    assert sum(bar.get_height() > 0 for bar in histogram.patches) > 20

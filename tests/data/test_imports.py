@@ -13,6 +13,12 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import numpy as np
 data.plot_partition(np.ones((10, 10), int), "title")
 assert "matplotlib.pyplot" not in sys.modules
+
+import random
+import raydl
+before = random.getstate()
+raydl.run
+assert random.getstate() == before
 """
 
 

@@ -1,7 +1,9 @@
 """What every partition promises, at 10,000 clients, and what each adds to that."""
 
+import pickle
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,18 +18,23 @@ from raydl.data import (
     IID,
     ClassesPerClient,
     Dirichlet,
+    Mixed,
     Natural,
+    Pachinko,
     Partition,
+    PowerLaw,
     QuantitySkew,
     Shards,
     Tensors,
     label_counts,
 )
 from raydl.data.checks import check_partition
+from raydl.data.partitions.superclasses import CIFAR100
 
 N = 10_000
 LABELS = np.random.default_rng(0).integers(0, 10, 100_000)
 OWNERS = np.random.default_rng(1).permutation(np.arange(len(LABELS)) % N) * 7
+PAIRS = (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)  # superclasses of ten classes
 SPECS = [
     IID(),
     Shards(),
@@ -40,6 +47,10 @@ SPECS = [
     QuantitySkew(),
     QuantitySkew(alpha=0.05, min_size=3),
     Natural(),
+    Pachinko(superclasses=PAIRS),
+    Mixed(superclasses=PAIRS),
+    Mixed(iid=0.3, superclasses=PAIRS),
+    PowerLaw(per_client=2, sigma=2.0),
 ]
 
 
@@ -78,6 +89,9 @@ DRAWN = st.one_of(
     st.builds(ClassesPerClient, st.integers(1, 5)),
     st.builds(Dirichlet, st.floats(0.05, 50), st.integers(1, 3), st.booleans()),
     st.builds(QuantitySkew, st.floats(0.01, 50), st.integers(1, 5)),
+    st.builds(Pachinko, st.floats(0.001, 50), st.floats(0.001, 50), st.just((0, 0, 1, 1, 1))),
+    st.builds(Mixed, st.floats(0, 1), st.just((1, 0, 1, 0, 2))),
+    st.builds(PowerLaw, st.integers(1, 5), st.floats(0, 5)),
 )
 
 
@@ -95,7 +109,7 @@ def test_what_every_partition_promises(spec, labels, clients, seed):
     if isinstance(spec, ClassesPerClient):
         assert all(len(np.unique(labels[own])) == spec.per_client for own in parts)
         assert parts.sizes.max() <= max(spec.per_client, np.ceil(1.1 * len(labels) / clients))
-    else:
+    elif not isinstance(spec, PowerLaw):  # of which fewer clients than classes may leave one out
         assert len(parts.indices) == len(labels)
     again = spec.assign(labels.copy(), clients, seed)
     assert np.array_equal(again.indices, parts.indices)
@@ -307,3 +321,88 @@ def test_a_run_has_as_many_clients_as_there_are_owners():
 def test_what_cannot_be_is_refused(wrong, said):
     with pytest.raises(SpecError, match=said):
         wrong()
+
+
+def counts_of(spec, labels, clients, seed=0):
+    return label_counts(labels, spec.assign(labels, clients, seed), labels.max() + 1)
+
+
+def test_pachinko_draws_few_superclasses_and_all_their_classes():
+    """The first clients, before any class runs out: superclasses from θ, classes nearly equal."""
+    labels = np.repeat(np.arange(100), 500)
+    counts = counts_of(Pachinko(), labels, 500)
+    assert (counts.sum(axis=1) == 100).all()
+    assert (counts.sum(axis=0) == 500).all()
+    of_superclass = np.zeros((500, 20), np.int64)
+    np.add.at(of_superclass.T, np.array(CIFAR100), counts.T)
+    first = of_superclass[:100] / 100
+    # For Dirichlet(.1) over 20, E Σ θ² = (α + 1) / (20 α + 1); a draw of 100 adds (1 − Σ θ²) / 100.
+    expected = 1.1 / 3 + (1 - 1.1 / 3) / 100
+    assert (first**2).sum(axis=1).mean() == pytest.approx(expected, abs=0.05)
+    main = first.argmax(axis=1)
+    inside = [counts[k, np.array(CIFAR100) == s] for k, s in enumerate(main) if first[k, s] > 0.8]
+    assert np.mean([(each > 0).all() for each in inside]) > 0.9  # Dirichlet(10): none is missing
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1e-3, 10.0), (1e-3, 1e-3), (1e6, 1e6)])
+def test_pachinko_gives_everything_away_at_any_concentration(alpha, beta):
+    labels = np.repeat(np.arange(10), [1, 200, 3, 40, 5, 60, 7, 80, 9, 100])
+    counts = counts_of(Pachinko(alpha, beta, PAIRS), labels, 7)
+    assert (counts.sum(axis=0) == np.bincount(labels)).all()
+    assert np.ptp(counts.sum(axis=1)) <= 1
+
+
+def test_mixed_clients_of_other_superclasses_share_no_class():
+    counts = counts_of(Mixed(superclasses=PAIRS), LABELS, 50)
+    of_pair = counts.reshape(50, 5, 2).sum(axis=2)
+    assert ((of_pair > 0).sum(axis=1) == 1).all()
+    assert ((of_pair > 0).sum(axis=0) == 10).all()
+
+
+def test_mixed_has_its_share_of_all_classes():
+    labels = np.repeat(np.arange(10), 1000)
+    counts = counts_of(Mixed(iid=0.4, superclasses=PAIRS), labels, 20)
+    of_pair = counts.reshape(20, 5, 2).sum(axis=2) / counts.sum(axis=1, keepdims=True)
+    assert of_pair.max(axis=1).mean() == pytest.approx(0.6 + 0.4 / 5, abs=0.02)
+    sizes = counts_of(Mixed(iid=1.0, superclasses=PAIRS), labels, 20).sum(axis=1)
+    assert (sizes == 500).all()
+
+
+def test_power_law_gives_neighbouring_classes_and_lognormal_sizes():
+    labels = np.repeat(np.arange(10), 4000)
+    counts = counts_of(PowerLaw(sigma=1.0), labels, 200)
+    assert (counts.sum(axis=0) == 4000).all()
+    for client, own in enumerate(counts):
+        assert set(np.flatnonzero(own)) == {(client + each) % 10 for each in range(5)}
+    assert np.log(counts.sum(axis=1)).std() == pytest.approx(1, abs=0.15)
+    assert np.ptp(counts_of(PowerLaw(sigma=0), labels, 200).sum(axis=1)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda: Pachinko(alpha=0), "alpha is 0.0; it must be above 0"),
+        (lambda: Pachinko(superclasses=(0, 2)), "from 0 on without a gap"),
+        (
+            lambda: Pachinko().assign(LABELS, 10, 0),
+            "10 classes up to 9; set partition.superclasses",
+        ),
+        (lambda: Mixed().assign(LABELS, 10, 0), "which are CIFAR-100's by default"),
+        (lambda: Mixed(superclasses=(0, 1)).assign(LABELS, 10, 0), "given for 2"),
+        (lambda: Mixed(superclasses=PAIRS).assign(LABELS, 4, 0), "clients is 4; it must be 5 or"),
+        (lambda: Mixed(iid=1.5), "a fraction in"),
+        (lambda: PowerLaw(per_client=11).assign(LABELS, 10, 0), "at most 10, the number of"),
+        (lambda: PowerLaw(2).assign(np.arange(40) % 4, 30, 0), "have a class of 10 samples"),
+        (lambda: PowerLaw(sigma=-1), "sigma is -1"),
+    ],
+)
+def test_what_cannot_be_divided_by_superclasses_is_told(wrong, told):
+    with pytest.raises(SpecError, match=told):
+        wrong()
+
+
+def test_the_superclasses_are_those_of_the_published_files(data_root):
+    file = Path(data_root) / "cifar-100-python" / "train"
+    published = pickle.loads(file.read_bytes(), encoding="latin1")
+    found = dict(zip(published["fine_labels"], published["coarse_labels"], strict=True))
+    assert tuple(found[each] for each in range(100)) == CIFAR100

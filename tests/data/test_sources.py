@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raydl.core.errors import SpecError
-from raydl.data import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST
+from raydl.data import CIFAR10, CIFAR100, EMNIST, MNIST, Digits, FashionMNIST
 
 
 def write_idx(folder: Path, train: int, test: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -57,6 +57,26 @@ def test_idx_files_are_read_from_the_root(tmp_path, source):
     assert sorted(held_out.targets.tolist()) == list(range(10))
 
 
+@pytest.mark.parametrize(("part", "first", "classes"), [("balanced", 0, 47), ("letters", 1, 26)])
+def test_emnist_is_upright_and_counts_from_0(part, first, classes, tmp_path):
+    raw = tmp_path / "EMNIST" / "raw"
+    held = write_idx(raw, train=40, test=20)
+    for file in sorted(raw.iterdir()):
+        named = file.name.replace("t10k", "test").replace("train", "train", 1)
+        stored = bytearray(file.read_bytes())
+        if "labels" in named:
+            stored[8:] = bytes(each + first for each in stored[8:])
+        file.rename(raw / f"emnist-{part}-{named}").write_bytes(stored)
+    whole = EMNIST(str(tmp_path), validation=0, part=part).load()
+    for split, (images, labels) in zip((whole.train, whole.test), held.values(), strict=True):
+        assert np.array_equal(split.inputs[..., 0], images.transpose(0, 2, 1))
+        assert np.array_equal(split.targets, labels)
+    pixels = whole.train.inputs.double()
+    assert (whole.classes, whole.name) == (classes, "EMNIST")
+    assert whole.mean.item() == pytest.approx(pixels.mean().item())
+    assert whole.std.item() == pytest.approx(pixels.std(correction=0).item())
+
+
 def test_mnist_keeps_its_order_and_its_published_scale(mnist, data_root):
     from torchvision import datasets
 
@@ -87,7 +107,7 @@ def test_cifar100_is_torchvisions(data_root):
     assert (pixels.std((0, 1, 2)) - split.std).abs().max() < 0.2
 
 
-@pytest.mark.parametrize("source", [MNIST, FashionMNIST, CIFAR10, CIFAR100])
+@pytest.mark.parametrize("source", [MNIST, FashionMNIST, EMNIST, CIFAR10, CIFAR100])
 def test_a_root_without_the_data_is_explained(tmp_path, source):
     root = tmp_path / "a file, so that nothing can be downloaded to it"
     root.touch()

@@ -46,6 +46,14 @@ def test_the_number_of_an_lstms_parameters(classes, vocabulary, e, h):
         assert count(CharLSTM((80,), 80)) == 819_920
 
 
+def test_what_follows_the_last_letter_is_the_last_of_what_follows_each():
+    with seeded():
+        every = CharLSTM((T,), V, hidden=5)
+    last = CharLSTM((T,), V, hidden=5, last=True)
+    last.load_state_dict(every.state_dict())
+    torch.testing.assert_close(last(tokens(3, T)), every(tokens(3, T))[:, -1])
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(("positions", "of_positions"), [("learned", 1024), ("rotary", 0)])
 def test_the_number_of_a_decoders_parameters(positions, of_positions, tied):

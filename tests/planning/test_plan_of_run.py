@@ -20,12 +20,15 @@ from raydl.algorithms import (
     SlowMo,
 )
 from raydl.algorithms.distributed.intervals import Growing, PostLocal
+from raydl.core import tree
 from raydl.core.errors import SpecError
 from raydl.data import QuantitySkew, Skewed, Uniform
 from raydl.optim import SGD, AdamW
 from raydl.planning import Circumstances, of_run
+from raydl.run_folder import checkpoint
 from raydl.runtimes.allreduce.spec import AllReduce
 from raydl.runtimes.local.spec import Sequential
+from raydl.storage import Folder
 from tests.processes import Processes
 
 
@@ -103,6 +106,18 @@ def test_a_plan_of_an_all_reduce_is_what_the_run_recorded(tmp_path, name):
         assert figures[column] == last[column]
     assert figures["messages_per_round"] == first["messages"]
     assert 2 * figures["bytes_worker_sends"] == first["bytes_up"]
+
+
+@pytest.mark.parametrize("name", ["FedAvg", "LocalSGD", "LocalSGD, AdamW"])
+def test_a_plan_says_what_clients_keep(tmp_path, name):
+    """Once each of them took part: what a checkpoint has of it."""
+    run = replace(RUNS[name], runtime=Sequential(), participation=Uniform())
+    (forecast,) = of_run(run).forecasts.values()
+    recorded(run, tmp_path)
+    saved = checkpoint.newest(Folder(str(tmp_path / "run")))
+    kept = tree.nbytes(saved.runtime.clients.columns)
+    assert forecast.figures(Circumstances())["bytes_client_state"] == kept
+    assert bool(kept) == (name != "FedAvg")
 
 
 def test_the_time_of_a_plan_counts_the_slowest_client():

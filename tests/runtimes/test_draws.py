@@ -18,7 +18,15 @@ from raydl.runtimes.parameter_server.spec import ShardedServer
 from raydl.runtimes.runtime import RuntimeState
 from raydl.runtimes.simulated.spec import Simulated
 from tests.drawing import EVERYONE, drawing, gathering, loop
-from tests.federation import RUNTIMES, federation, final, fingerprints, relative_distance, train
+from tests.federation import (
+    RUNTIMES,
+    by_client,
+    federation,
+    final,
+    fingerprints,
+    relative_distance,
+    train,
+)
 from tests.processes import Processes
 
 SPECS = RUNTIMES | {"simulated": Simulated(), "server": ShardedServer()}
@@ -117,7 +125,7 @@ def test_what_a_client_keeps_may_be_a_tensor_alone(name, shape):
     with RUNTIMES[name].open(problem) as runtime:
         for turns in (1, 2, 3):
             train(problem, runtime, 1, fraction=1.0)
-            kept = runtime.state().clients
+            kept = by_client(runtime.state().clients)
             assert kept.keys() == {0, 1}
             for each in kept.values():
                 assert torch.equal(each, torch.full(shape, turns - 2.0))

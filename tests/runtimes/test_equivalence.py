@@ -12,6 +12,7 @@ from torch import nn
 
 from raydl.core import tree
 from raydl.core.algorithm import Plan
+from raydl.core.tree import Tree
 from raydl.data import CropFlip, Synthetic, Uniform
 from raydl.data.batches import ClientData
 from raydl.round import Round
@@ -19,9 +20,9 @@ from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import Runtime, RuntimeState
-from raydl.runtimes.worker.block import ClientStates
 from tests.federation import (
     RUNTIMES,
+    by_client,
     cnn,
     digits,
     federation,
@@ -42,7 +43,7 @@ class Ran(NamedTuple):
     problem: Problem
     runtime: Runtime
     rounds: list[Round]
-    kept: ClientStates
+    kept: dict[int, Tree]
     scores: dict[str, dict[str, float]]
 
 
@@ -57,7 +58,7 @@ def ran_on(name: str) -> Iterator[Ran]:
         }
         spec = problem.task.spec
         scores = {split: wait().metrics(spec) for split, wait in pending.items()}
-        yield Ran(name, problem, runtime, rounds, runtime.state().clients, scores)
+        yield Ran(name, problem, runtime, rounds, by_client(runtime.state().clients), scores)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -154,7 +155,7 @@ def test_a_run_goes_on_elsewhere_and_comes_back(ran, reference):
         history += train(ran.problem, runtime, count, start=len(history), state=state)
         state, kept = history[-1].state, runtime.state()
     assert fingerprints(history) == fingerprints(reference.rounds)
-    assert tree.fingerprint(kept.clients) == tree.fingerprint(reference.kept)
+    assert tree.fingerprint(by_client(kept.clients)) == tree.fingerprint(reference.kept)
 
 
 def test_of_what_a_client_kept_the_newest_counts(ran):
@@ -162,7 +163,8 @@ def test_of_what_a_client_kept_the_newest_counts(ran):
     ran.runtime.restore(RuntimeState())
     cohorts = [[0, 1, 2], [0, 3, 4], [0, 1, 3], [1, 2, 0]]
     train(ran.problem, ran.runtime, cohorts=map(np.array, cohorts))
-    turns = {client: int(keep["rounds"]) for client, keep in ran.runtime.state().clients.items()}
+    kept = by_client(ran.runtime.state().clients)
+    turns = {client: int(keep["rounds"]) for client, keep in kept.items()}
     assert turns == {0: 4, 1: 3, 2: 2, 3: 2, 4: 1}
 
 

@@ -7,7 +7,17 @@ from raydl.core.algorithm import Plan
 from raydl.runtimes.actors.runtime import ActorRuntime
 from raydl.runtimes.actors.spec import Actors
 from raydl.runtimes.local.runtime import LocalRuntime
-from tests.federation import Diary, Killer, digits, federation, fingerprints, keeping, mlp, train
+from tests.federation import (
+    Diary,
+    Killer,
+    by_client,
+    digits,
+    federation,
+    fingerprints,
+    keeping,
+    mlp,
+    train,
+)
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -25,8 +35,8 @@ def test_a_worker_that_fails_in_mid_round_changes_nothing(hangs, tmp_path):
     pool = ActorRuntime(problem, Actors(workers=2, timeout=scaled(5) if hangs else None))
     try:
         assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
-        assert tree.fingerprint(pool.state().clients) == tree.fingerprint(
-            sequential.state().clients
+        assert tree.fingerprint(by_client(pool.state().clients)) == tree.fingerprint(
+            by_client(sequential.state().clients)
         )
         assert pool._pool.restarts == 1
     finally:
@@ -46,7 +56,9 @@ def test_blocks_are_merged_by_the_workers_as_by_one_process(workers):
     pool = ActorRuntime(problem, Actors(workers))
     try:
         assert fingerprints(train(problem, pool, 3)) == fingerprints(expected)
-        assert tree.fingerprint(pool.state().clients) == tree.fingerprint(alone.state().clients)
+        assert tree.fingerprint(by_client(pool.state().clients)) == tree.fingerprint(
+            by_client(alone.state().clients)
+        )
     finally:
         pool.close()
 

@@ -36,6 +36,7 @@ from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.local.spec import Sequential
 from raydl.runtimes.parameter_server.layout import make_sharding
 from raydl.runtimes.parameter_server.runtime import ShardedServerRuntime
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.worker import Worker
 from tests.federation import Killer, federation, final, fingerprints, seeded
 from tests.waiting import until
@@ -156,14 +157,16 @@ def replayed(problem, history, consistency):
     algorithm, worker = problem.algorithm, Worker(problem)
     state = algorithm.init(parameters(problem.task.model))
     plan = algorithm.plan(state)
-    broadcasts, taken, kept, gathered = [algorithm.broadcast(state)], {}, {}, []
+    broadcasts, taken, kept, gathered = [algorithm.broadcast(state)], {}, ClientTable(), []
     for each in history:
         for client, begun in torch.stack([each.clients[k] for k in ("client", "begun")], 1).int():
             client, begun = int(client), int(begun)
             own = plan._replace(start_step=taken.get(client, 0))
             taken[client] = own.start_step + own.steps
-            result = worker.train_block(Work(begun, (client,), own), broadcasts[begun], kept)
-            kept |= result.states
+            result = worker.train_block(
+                Work(begun, (client,), own), broadcasts[begun], kept.gather([client])
+            )
+            kept.update(result.states)
             message = algorithm.reduce.result(result.accumulator)
             weight = consistency.discount_factor(len(broadcasts) - 1 - begun)
             if weight != 1:

@@ -209,8 +209,7 @@ def test_it_goes_on_from_any_step(case):
         assert fingerprints([got]) == fingerprints([whole])
         state = got.state
         now = runtime.state()
-        clients = {client: copied(each) for client, each in now.clients.items()}
-        kept = RuntimeState(clients, copied(now.own))
+        kept = RuntimeState(now.clients.map(torch.clone), copied(now.own))
 
 
 def test_only_the_movement_counts_for_less():

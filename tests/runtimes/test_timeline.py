@@ -283,3 +283,24 @@ def test_nothing_grows_with_the_steps():
     for version in range(2000):
         clock.advance(version, range(4), lambda worker: UNIT, again=True)
         assert tree.nbytes(clock.state()) <= 8 * (1 + 4 * (2 + 8))
+
+
+def test_a_cohort_smaller_than_the_buffer_makes_a_step_by_itself():
+    clock = timeline(4, consistency=Asynchronous(buffer=3), speed=Measured((1.0, 2.0, 3.0, 4.0)))
+    step = clock.advance(0, (1, 3), lambda client: UNIT, again=False)
+    assert [each.worker for each in step.arrivals] == [1, 3]
+
+
+@pytest.mark.parametrize(("cohort", "waited_for"), [(11, 10), (110, 100), (1, 1), (2, 2)])
+def test_of_a_cohort_what_is_over_is_not_waited_for(cohort, waited_for):
+    assert Synchronous(over=0.1).quorum(cohort) == waited_for
+
+
+def test_nobody_begins_before_they_are_there():
+    clock = timeline(2, speed=TWO, deadline=2.5)
+    clock.wait(100.0)
+    (step,) = steps(clock, 2, 1)
+    assert [(each.worker, each.arrived, each.seconds) for each in step.arrivals] == [
+        (0, 102.0, 2.0)
+    ]
+    assert step.seconds == 102.5

@@ -39,6 +39,7 @@ EXPECTED = {
     "fedavg": (["fedavg.png"], 2, 2),
     "participation": (["participation.png", "sampling.png"], 5, 3),
     "heterogeneity": (["heterogeneity.png"], 6, 6),
+    "shakespeare": (["shakespeare.png", "sizes.png"], 7, 7),
 }
 ON_RAY = {"message_passing", "rates"}
 WRITTEN = ["histories.csv", "results.csv", "runs", "tables.md"]

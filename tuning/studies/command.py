@@ -61,7 +61,7 @@ def run(
     Args:
         study: one of those that ``raydl study list`` shows.
         scale: size of the study: full is the published protocol, with several seeds; short is a
-            part of it that fits into hours; smoke takes seconds, on made-up images.
+            part of it that fits into hours; smoke takes seconds, on made-up data.
         data: where the real data is.
         output: folder of the runs, the tables and the plots; runs/STUDY-SCALE by default.
         processes: number of runs that are done at the same time.

@@ -15,6 +15,7 @@ from tuning.studies.cifar100.rates import rates
 from tuning.studies.cifar100.two_level import two_level
 from tuning.studies.message_passing import message_passing
 from tuning.studies.mnist import mnist
+from tuning.studies.shakespeare import shakespeare
 from tuning.studies.study import Search, Setting, Study
 
 STUDIES: Mapping[str, Callable[[Setting], Study | Search]] = MappingProxyType(
@@ -33,6 +34,7 @@ STUDIES: Mapping[str, Callable[[Setting], Study | Search]] = MappingProxyType(
             fedavg,
             participation,
             heterogeneity,
+            shakespeare,
         )
     }
 )

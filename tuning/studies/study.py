@@ -41,7 +41,7 @@ class Setting:
 
     Args:
         scale: size of the study: full is the published protocol; short is a part of it that fits
-            into hours; smoke takes seconds, on made-up images.
+            into hours; smoke takes seconds, on made-up data.
         root: folder that holds the real data as torchvision lays it out; downloaded if not there.
         output: folder of the tables, the plots, and the runs in ``runs/``.
     """
@@ -72,7 +72,7 @@ class Setting:
             data: its name.
             length: of the runs, such as ``5 epochs``.
         """
-        data = "made-up images" if self.smoke else data
+        data = "made-up data" if self.smoke else data
         return f"{data}, {length}" + ("" if self.scale == "full" else f" (scale {self.scale})")
 
 

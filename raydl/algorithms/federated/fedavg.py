@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 
-from raydl.algorithms.movement import discount, movement, untrained
-from raydl.core import tree
+from raydl.algorithms.movement import discount, moved, movement, untrained
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
     Algorithm,
@@ -108,9 +107,6 @@ def _client(spec: FedAvg) -> Client:
 
 def _server(spec: FedAvg) -> Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]:
     def server(state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
-        delta = mean["delta"] if spec.server_lr == 1 else tree.scale(mean["delta"], spec.server_lr)
-        params = state["params"]
-        moved = {name: tree.add(params[name], step) for name, step in delta.items()}
-        return {"params": params | moved | tree.like(mean["buffers"], params)}, {}
+        return {"params": moved(state["params"], mean, spec.server_lr)}, {}
 
     return server

@@ -11,8 +11,10 @@ matter of the runtime: ``simulated`` with a deadline and partial work.
 from dataclasses import dataclass
 from math import inf
 
+from torch import Tensor
+
+from raydl.algorithms.federated.correction import corrected
 from raydl.algorithms.federated.fedavg import FedAvg
-from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
     Algorithm,
@@ -22,7 +24,6 @@ from raydl.core.algorithm import (
     Scope,
 )
 from raydl.core.errors import require
-from raydl.core.grad import Batch, Gradient, Gradients, Metrics
 from raydl.core.tree import Params
 
 
@@ -59,13 +60,8 @@ def proximal(client: Client, mu: float) -> Client:
     def init(broadcast: Params, kept: ClientState) -> LocalState:
         return client.init(broadcast, kept) | {"origin": broadcast}
 
-    def step(gradient: Gradient, local: LocalState, batch: Batch) -> tuple[LocalState, Metrics]:
-        def pulled(params: Params, batch: Batch) -> Gradients:
-            of_loss, origin = gradient(params, batch), local["origin"]
-            pulls = {name: mu * (params[name] - origin[name]) for name in of_loss.grads}
-            return of_loss._replace(grads=tree.add(of_loss.grads, pulls))
+    def pull(local: LocalState, params: Params, name: str) -> Tensor:
+        origin: Params = local["origin"]
+        return mu * (params[name] - origin[name])
 
-        after, metrics = client.step(pulled, local, batch)
-        return after | {"origin": local["origin"]}, metrics
-
-    return client._replace(init=init, step=step)
+    return corrected(client, pull)._replace(init=init)

@@ -3,6 +3,7 @@
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -16,10 +17,22 @@ from raydl.config.given import title
 from raydl.config.run import Run
 from raydl.core.environment.extras import check_plots
 from raydl.core.errors import SpecError
-from raydl.data import label_counts, plot_participation, plot_partition, prepare
+from raydl.data import (
+    label_counts,
+    plot_availability,
+    plot_participation,
+    plot_partition,
+    prepare,
+)
 from raydl.data.own import load_dataset
+from raydl.data.participations.availability import Availability
 from raydl.data.prepared.verify import verify
 from raydl.data.sources.decoded import DecodedSource
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DAY, _MOMENTS = 86400.0, 288  # seconds of a day, and how often in it availability is looked at
 
 
 def show(argv: list[str]) -> int:
@@ -41,16 +54,26 @@ def show(argv: list[str]) -> int:
     heading = f"{dataset.name}, {title(spec.partition)} {_letters(spec, spec.partition)}"
     plot_partition(counts, heading).savefig(folder / "partition.png")
     drawn = [folder / "partition.png"]
-    if hasattr(spec.participation, "probabilities"):  # an own one may know none
-        probabilities = spec.participation.probabilities(spec.population, spec.seed)
+    if (figure := _draw_participation(spec)) is not None:
         drawn.append(folder / "participation.png")
-        letters = _letters(spec, spec.participation)
-        caption = f"{title(spec.participation)} participation {letters}"
-        plot_participation(probabilities, caption).savefig(drawn[-1])
+        figure.savefig(drawn[-1])
     console = Console()
     console.print(partition_table(counts, heading))
     console.print("\n" + "\n".join(map(str, drawn)), highlight=False)
     return 0
+
+
+def _draw_participation(spec: Run) -> "Figure | None":
+    """What is known of who takes part before anything is trained; None if that is nothing."""
+    taking, clients = spec.participation, spec.population
+    caption = f"{title(taking)} participation {_letters(spec, taking)}"
+    if isinstance(taking, Availability):
+        presence = taking.presence(clients, spec.seed)
+        moments = np.linspace(0, _DAY, _MOMENTS, endpoint=False)
+        return plot_availability(np.array([presence.there(at).mean() for at in moments]), caption)
+    if hasattr(taking, "probabilities"):
+        return plot_participation(taking.probabilities(clients, spec.seed), caption)
+    return None
 
 
 def _letters(spec: Run, part: object) -> str:

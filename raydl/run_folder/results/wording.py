@@ -8,6 +8,7 @@ from raydl.core.task import TaskSpec
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as words have them
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+_ALWAYS = frozenset({"reached"})  # shares of any run
 _BEFORE = frozenset({"accuracy", "top5", "f1", "iou"})  # shares of runs that do not say
 
 
@@ -48,7 +49,7 @@ class Measure(NamedTuple):
     def is_share(self, column: str) -> bool:
         """Whether a column, such as ``best_test_accuracy``, is written in per cent."""
         metric = metric_of(column)
-        return metric in self.shares or metric.partition("_of_")[0] in self.shares
+        return metric in self.shares | _ALWAYS or metric.partition("_of_")[0] in self.shares
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the metric is better than another one, or than none; NaN never is."""

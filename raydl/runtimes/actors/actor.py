@@ -7,6 +7,7 @@ import numpy as np
 import ray
 import torch
 
+from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.problem_store import Arrays, attach_problem
@@ -18,6 +19,7 @@ from raydl.runtimes.ray_cluster.transport import (
     to_packed,
 )
 from raydl.runtimes.runtime import merge_all
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.evaluation import Score, Stretch
 from raydl.runtimes.worker.worker import Worker
 
@@ -27,7 +29,7 @@ class BlockRow(NamedTuple):
 
     names: tuple[str, ...]
     columns: np.ndarray
-    owners: list[int]  # clients that keep state
+    states: PackedWire  # what its clients keep now
 
 
 class BlockActor:
@@ -45,42 +47,15 @@ class BlockActor:
         """Returns when the worker is built: what its node lacks, or nothing."""
         return self._refusal
 
+    def train(self, *call: Any) -> Any:
+        """The row and the accumulator of each block, see `_train`."""
+        return _inline(*self._train(*call))
+
     @ray.method(num_returns=2)
-    def train(self, *call: Any) -> tuple[Any, dict[int, PackedWire]]:
-        """The result of each block; apart from it, client state. See `train_apart`."""
-        rows, accumulators, states = self.train_apart(*call)
-        nbytes = sum(each.buffer.nbytes for each in accumulators)
-        return inline_if_small((rows, accumulators), nbytes), states
-
-    @ray.method(num_returns=3)
-    def train_apart(
-        self, request: bytes, broadcast: Any, *states: dict[int, PackedWire]
-    ) -> tuple[list[BlockRow], list[PackedWire], dict[int, PackedWire]]:
-        """Each block's row; its accumulator, which stays where it is; and client state.
-
-        Args:
-            request: the blocks and, for each of ``states``, its owners: the clients that kept
-                nothing newer since.
-            broadcast: a packed tree, in the call itself or in the object store.
-            states: client state, as former calls gave it.
-        """
-        blocks, owners = pickle.loads(request)
-        before = {
-            client: from_packed(part[client])
-            for part, clients in zip(states, owners, strict=True)
-            for client in clients
-        }
-        received = from_packed(fetch(broadcast))
-        after: dict[int, PackedWire] = {}
-        rows: list[BlockRow] = []
-        accumulators = []
-        for block in blocks:
-            result = self._worker.train_block(block, received, before)
-            columns = torch.stack(list(result.clients.values())).numpy()
-            rows.append(BlockRow(tuple(result.clients), columns, list(result.states)))
-            accumulators.append(to_packed(result.accumulator))
-            after |= {client: to_packed(state) for client, state in result.states.items()}
-        return rows, accumulators, after
+    def train_apart(self, *call: Any) -> tuple[Any, list[PackedWire]]:
+        """The row of each block; apart from it its accumulator, which stays where it is."""
+        rows, accumulators = self._train(*call)
+        return _inline(rows), accumulators
 
     def merge(self, *accumulators: list[PackedWire]) -> Any:
         """One accumulator of those of several calls."""
@@ -88,6 +63,41 @@ class BlockActor:
         merged = to_packed(merge_all(self._reduce, each))
         return inline_if_small(merged, merged.buffer.nbytes)
 
+    def survey(self, blocks: list[Work], params: Any) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        """What the clients of each block say of a packed tree of parameters: names and columns."""
+        asked = from_packed(fetch(params))
+        columns = [self._worker.survey(asked, block) for block in blocks]
+        return [(tuple(each), torch.stack(list(each.values())).numpy()) for each in columns]
+
     def evaluate(self, stretch: Stretch, params: PackedWire) -> Score:
         """The score on a stretch of a split."""
         return self._worker.evaluate(from_packed(params), stretch)
+
+    def _train(
+        self, request: bytes, broadcast: Any, states: Any
+    ) -> tuple[list[BlockRow], list[PackedWire]]:
+        """Trains blocks.
+
+        Args:
+            request: the blocks.
+            broadcast: a packed tree, in the call itself or in the object store.
+            states: what the clients of each block keep, packed.
+        """
+        received = from_packed(fetch(broadcast))
+        rows: list[BlockRow] = []
+        accumulators = []
+        for block, wire in zip(pickle.loads(request), fetch(states), strict=True):
+            kept = ClientStates.from_tree(from_packed(wire))
+            result = self._worker.train_block(block, received, kept)
+            columns = torch.stack(list(result.clients.values())).numpy()
+            states_now = to_packed(result.states.as_tree())
+            rows.append(BlockRow(tuple(result.clients), columns, states_now))
+            accumulators.append(to_packed(result.accumulator))
+        return rows, accumulators
+
+
+def _inline(rows: list[BlockRow], accumulators: list[PackedWire] | None = None) -> Any:
+    """What a call gives, as bytes if it is small."""
+    wires = [row.states for row in rows] + (accumulators or [])
+    value = rows if accumulators is None else (rows, accumulators)
+    return inline_if_small(value, sum(wire.buffer.nbytes for wire in wires))

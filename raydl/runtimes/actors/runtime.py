@@ -2,8 +2,8 @@
 
 A round sends an actor a block's clients and one reference to the broadcast; back comes one
 accumulator. The data set lies once on every node, in Ray's object store, and the actors read it
-there. Client state stays in the object store beside the accumulator: the driver holds only the
-reference.
+there. Client state is the driver's: its rows go out with a block and come back with the result, so
+that a round costs what its cohort weighs, and no lost node takes any of it along.
 """
 
 import pickle
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 import torch
+from ray.actor import ActorHandle
 from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 
 from raydl.core.algorithm import Work
@@ -33,7 +34,6 @@ from raydl.runtimes.ray_cluster.transport import (
     to_packed,
 )
 from raydl.runtimes.runtime import (
-    ClientStateLostError,
     ClusterError,
     CohortResult,
     CohortRuntime,
@@ -42,8 +42,11 @@ from raydl.runtimes.runtime import (
 )
 from raydl.runtimes.worker.batchable import check_batchable
 from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.client_states import ClientStates
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, Stretch, stretches
 from raydl.runtimes.worker.memory import keep_freed_memory
+from raydl.runtimes.worker.survey import join
 
 if TYPE_CHECKING:
     from raydl.runtimes.actors.spec import Actors
@@ -59,10 +62,6 @@ def _explained() -> Iterator[None]:
     """Says what became of a run's objects."""
     try:
         yield
-    except ObjectLostError as error:
-        raise ClientStateLostError(
-            "what clients keep between rounds was lost, which happens with a node"
-        ) from error
     except (ObjectStoreFullError, OutOfDiskError) as error:
         raise ClusterError(
             "a node's object store is full, and so is the disk that it spills to; give the nodes "
@@ -86,7 +85,7 @@ class ActorRuntime(CohortRuntime):
         torch.set_num_threads(spec.threads)
         keep_freed_memory()
         self._problem, self._workers, self.seed = problem, spec.workers, problem.seed
-        self._states: dict[int, ray.ObjectRef[Any]] = {}  # by client, where its state lies
+        self._table = ClientTable()
         self._gauges = PrometheusGauges(problem.task.spec.best)
         shared = share_problem(problem)
         actor: Any = ray.remote(num_cpus=spec.cpus, num_gpus=spec.reserved)(BlockActor)
@@ -96,11 +95,7 @@ class ActorRuntime(CohortRuntime):
 
     @_explained()
     def map_reduce(self, broadcast: Tree, work: Work) -> CohortResult:
-        """Trains the cohort, the longest blocks first, and merges them in block order.
-
-        Raises:
-            ClientStateLostError: if what a client kept was lost with a node.
-        """
+        """Trains the cohort, the longest blocks first, and merges them in block order."""
         sent, groups = _share(to_packed(broadcast)), self._groups(work)
         if self._problem.fan_in > 1:
             blocks = self._merge_groups(groups, sent)
@@ -108,6 +103,25 @@ class ActorRuntime(CohortRuntime):
             calls = self._submit(chain.from_iterable(groups), sent, "train")
             blocks = (block for call in calls for block in self._results(call))
         return merge(self._problem.algorithm.reduce, blocks)
+
+    @_explained()
+    def survey(self, params: Params, work: Work) -> dict[str, torch.Tensor]:
+        """Asks clients block by block, whichever worker is free."""
+        sent = _share(to_packed(params))
+
+        def call(blocks: list[Work]) -> Call:
+            return lambda actor: [actor.survey.remote(blocks, sent)]
+
+        calls = list(chain.from_iterable(self._groups(work)))
+        costs = (-sum(map(self._problem.samples, blocks)) for blocks in calls)
+        tasks = self._pool.submit(zip(costs, map(call, calls), strict=True))
+        return join(
+            [
+                dict(zip(names, as_tensor(columns), strict=True))
+                for task in tasks
+                for names, columns in self._pool.wait(task).value
+            ]
+        )
 
     @_explained()
     def evaluate(self, params: Params, split: str) -> Callable[[], Score]:
@@ -126,24 +140,14 @@ class ActorRuntime(CohortRuntime):
 
         return score
 
-    @_explained()
     def state(self) -> RuntimeState:
-        """Fetches what every client keeps by now.
+        """What every client keeps by now."""
+        return RuntimeState(self._table.states())
 
-        Raises:
-            ClientStateLostError: if some of it was lost with a node.
-        """
-        return RuntimeState(
-            {client: from_packed(ray.get(ref)[client]) for client, ref in self._states.items()}
-        )
-
-    @_explained()
     def restore(self, state: RuntimeState) -> None:
         """Takes up what the clients of an interrupted run kept; a round in hand is given up."""
         self._pool.clear()
-        self._states = {
-            client: ray.put({client: to_packed(each)}) for client, each in state.clients.items()
-        }
+        self._table = ClientTable(state.clients)
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:
         """Reports a round as metrics of Ray."""
@@ -171,22 +175,25 @@ class ActorRuntime(CohortRuntime):
         )
 
     def _call(self, blocks: list[Work], broadcast: bytes | ray.ObjectRef[Any], method: str) -> Call:
-        """The call that trains blocks, with the state of their clients."""
-        owners: dict[ray.ObjectRef[Any], list[int]] = {}
-        for client in chain.from_iterable(block.clients for block in blocks):
-            if client in self._states:
-                owners.setdefault(self._states[client], []).append(client)
-        request = pickle.dumps((blocks, list(owners.values())))
-        return lambda actor: getattr(actor, method).remote(request, broadcast, *owners)
+        """The call that trains blocks, with what their clients keep when it is made."""
+        request = pickle.dumps(blocks)
+
+        def call(actor: ActorHandle[Any]) -> list[ray.ObjectRef[Any]]:
+            kept = [to_packed(self._table.gather(each.clients).as_tree()) for each in blocks]
+            states = inline_if_small(kept, sum(each.buffer.nbytes for each in kept))
+            given = getattr(actor, method).remote(request, broadcast, states)
+            return given if isinstance(given, list) else [given]
+
+        return call
 
     def _results(self, call: QueuedCall) -> Iterator[BlockResult]:
-        rows, accumulators = fetch(self._pool.wait(call).value)
+        rows, accumulators = fetch(self._pool.take(call))
         for row, accumulator in zip(rows, accumulators, strict=True):
-            yield BlockResult(from_packed(accumulator), {}, self._take_row(row, call))
+            yield BlockResult(from_packed(accumulator), ClientStates(), self._take_row(row))
 
-    def _take_row(self, row: BlockRow, call: QueuedCall) -> dict[str, torch.Tensor]:
-        """The columns of a block's clients, after noting where their state lies."""
-        self._states |= dict.fromkeys(row.owners, call.refs[-1])
+    def _take_row(self, row: BlockRow) -> dict[str, torch.Tensor]:
+        """The columns of a block's clients, after noting what they keep."""
+        self._table.update(ClientStates.from_tree(from_packed(row.states)))
         return dict(zip(row.names, as_tensor(row.columns), strict=True))
 
     def _merge_groups(self, groups: list[list[list[Work]]], sent: Any) -> Iterator[BlockResult]:
@@ -218,9 +225,9 @@ class ActorRuntime(CohortRuntime):
                     raise
                 calls = self._submit(blocks, sent, "train_apart")
                 merging = self._merge(calls)
-        columns = [self._take_row(row, call) for call in calls for row in call.value]
+        columns = [self._take_row(row) for call in calls for row in fetch(call.value)]
         clients = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
-        return BlockResult(from_packed(accumulator), {}, clients)
+        return BlockResult(from_packed(accumulator), ClientStates(), clients)
 
 
 def _cut(values: list[_T], size: int) -> list[list[_T]]:

@@ -30,6 +30,7 @@ class Actors(OnRay, DrivenSpec):
             up, and another one does the blocks. By default a call may take any time.
     """
 
+    surveys = True
     workers: int | None = None
     threads: int = 1
     cpus: float = 1.0

@@ -27,6 +27,7 @@ from raydl.runtimes.allreduce.ddp import SharedGradient
 from raydl.runtimes.local.runtime import LocalRuntime
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortResult, RuntimeState, Traffic
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, stretches
 
 Clients = TypeVar("Clients", int, np.ndarray)
@@ -122,16 +123,18 @@ class AllReduceProcess(LocalRuntime):
         own = super().state().clients, self._sync.state() if self._sync else {}
         everyone = [own] * self._size
         dist.all_gather_object(everyone, own)
-        states = {client: state for clients, _ in everyone for client, state in clients.items()}
+        together = ClientTable()
+        for states, _ in everyone:
+            together.update(states)
         syncs = {
             str(rank): kept for rank, (_, kept) in enumerate(everyone) if not tree.is_empty(kept)
         }
-        return RuntimeState(states, {"gradient_sync": syncs} if syncs else {})
+        return RuntimeState(together.states(), {"gradient_sync": syncs} if syncs else {})
 
     def restore(self, state: RuntimeState) -> None:
         """Takes up what this process and its clients kept in an interrupted run."""
-        own = {client: each for client, each in state.clients.items() if self._owns(client)}
-        super().restore(RuntimeState(own))
+        own = [self._owns(client) for client in state.clients.clients.tolist()]
+        super().restore(RuntimeState(state.clients.take(torch.tensor(own, dtype=torch.bool))))
         syncs = state.own.get("gradient_sync", {})
         if self._sync and syncs:
             self._sync.restore([syncs[rank] for rank in sorted(syncs, key=int)])

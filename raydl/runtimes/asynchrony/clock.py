@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import torch
+
 from raydl.core.errors import SpecError
 from raydl.core.tree import Tree
 from raydl.runtimes.asynchrony.trace import Arrival, Trace
@@ -40,7 +42,16 @@ class ServerStep(NamedTuple):
 
 
 class Clock(ABC):
-    """Tells the arrivals that make each step of the server."""
+    """Tells the arrivals that make each step of the server.
+
+    Attributes:
+        now: seconds since the run began.
+    """
+
+    now: float = 0.0
+
+    def wait(self, until: float) -> None:  # noqa: B027
+        """Lets nobody of the next cohort begin before a second; a replay's have begun already."""
 
     @abstractmethod
     def steps(self, number: int, usual: range) -> range:
@@ -113,6 +124,7 @@ class Replay(Clock):
             )
         arrivals, self._next = tuple(self._steps[version]), version + 1
         before = self._steps[version - 1][-1].arrived if version else 0.0
+        self.now = arrivals[-1].arrived
         loads = [load(arrival.worker) for arrival in arrivals]
         traffic = Traffic(
             2 * len(loads),
@@ -126,11 +138,12 @@ class Replay(Clock):
         return {version for version in versions if self._last.get(version, -1) >= self._next}
 
     def state(self) -> Tree:
-        """Nothing: the number of the round says it all."""
-        return {}
+        """The time alone: the number of the round says all else."""
+        return {"now": torch.tensor(self.now, dtype=torch.float64)}
 
     def restore(self, state: Tree) -> None:
-        """Nothing to take up."""
+        """Takes up the time."""
+        self.now = state["now"].item() if "now" in state else 0.0
 
 
 def _check(trace: Trace, workers: int) -> None:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, TypeAlias
 
 from raydl.core.errors import require
@@ -43,22 +44,29 @@ class Synchronous(Spec, Consistency, field="runtime.consistency"):
     J. Chen, X. Pan, R. Monga, S. Bengio, R. Jozefowicz, "Revisiting Distributed Synchronous SGD",
     2016 (arXiv:1604.00981).
 
+    Of clients, K. Bonawitz et al., "Towards Federated Learning at Scale: System Design", MLSys
+    2019, choose more than they wait for, which is over-selection.
+
     Args:
         backup: workers that are not waited for; their updates are thrown away.
+        over: clients of a cohort beyond those that are waited for, as a fraction of these: with 0.1
+            and cohorts of 11 the first 10 make a step.
     """
 
     backup: int = 0
+    over: float = 0.0
 
     barrier = True
 
     def __post_init__(self) -> None:
         require(self.backup >= 0, "runtime.consistency.backup", self.backup, "0 or larger")
+        require(0 <= self.over < inf, "runtime.consistency.over", self.over, "0 or larger")
 
     def quorum(self, workers: int) -> int:
-        """All but the backups."""
+        """All but the backups, and of these all but what is over."""
         allowed = f"smaller than the number of workers, {workers}"
         require(self.backup < workers, "runtime.consistency.backup", self.backup, allowed)
-        return workers - self.backup
+        return max(1, round((workers - self.backup) / (1 + self.over)))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ an update that is lost or thrown away was never trained, and its minibatches are
 from collections.abc import Callable, Iterator
 from itertools import chain, groupby
 from math import nan
-from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -85,6 +84,15 @@ class VirtualTimeRuntime(LocalRuntime):
         self._taken = [_NONE] * len(problem.partition)  # local steps, by worker
         self._bytes_up: int | None = None
         self.trace: list[Arrival] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds on the clock."""
+        return self._clock.now
+
+    def wait(self, until: float) -> None:
+        """Lets nobody of the next cohort begin before a second."""
+        self._clock.wait(until)
 
     def server_steps(self, work: Work) -> range:
         """The steps of the server that the round has."""
@@ -167,25 +175,24 @@ class VirtualTimeRuntime(LocalRuntime):
         """The bytes of a message, as one minibatch of one client shows: all are of one shape."""
         if self._bytes_up is None:
             probe = work._replace(clients=work.clients[:1], plan=work.plan._replace(steps=1))
-            result = self._worker.train_block(probe, broadcast, self._states)
+            states = self._table.gather(probe.clients)
+            result = self._worker.train_block(probe, broadcast, states)
             self._bytes_up = int(result.clients["bytes_up"])
         return self._bytes_up
 
     def _in_blocks(self, arrivals: tuple[Arrival, ...], work: Work) -> Iterator[Work]:
         """Blocks of clients that stand beside each other and took as many steps."""
-        alike = groupby(arrivals, attrgetter("steps"))
+        alike = groupby(arrivals, lambda arrival: self._cut(work.plan, arrival))
         return chain.from_iterable(
-            self._problem.blocks(
-                Work(work.step, tuple(each.worker for each in group), _cut(work.plan, steps))
-            )
-            for steps, group in alike
+            self._problem.blocks(Work(work.step, tuple(each.worker for each in group), plan))
+            for plan, group in alike
         )
 
     def _train_stale(self, arrival: Arrival) -> BlockResult:
         """An update that began from a version of its own, and counts by its staleness."""
         worker = arrival.worker
         broadcast, plan = self._versions[arrival.version]
-        plan = _cut(plan, arrival.steps)
+        plan = self._cut(plan, arrival)
         if plan.start_step is not None and plan.steps is not None:
             first = plan.start_step if self._taken[worker] == _NONE else self._taken[worker]
             first = first if arrival.first is None else arrival.first
@@ -194,25 +201,37 @@ class VirtualTimeRuntime(LocalRuntime):
         factor = self._consistency.discount_factor(arrival.applied - arrival.version)
         return self._train_block(Work(arrival.version, (worker,), plan, factor), broadcast)
 
+    def _cut(self, plan: Plan, arrival: Arrival) -> Plan:
+        """The plan of a worker that took so many steps of it, or all.
+
+        Of a plan in epochs too these are full minibatches, from one pass into the next; and all of
+        the phases that come before, with one step at the least.
+        """
+        if arrival.steps is None:
+            return plan
+        samples = int(self._problem.partition.sizes[arrival.worker])
+        earlier = sum(each.local_steps(samples) for each in plan.before)
+        return plan._replace(steps=max(1, arrival.steps - earlier))
+
 
 _NONE = -1  # in a tensor, of a number that is not given
 
 
-def _cut(plan: Plan, steps: int | None) -> Plan:
-    """The plan of a worker that takes so many steps of it; None for all.
-
-    Of a plan in epochs too these are full minibatches, from one pass into the next.
-    """
-    return plan if steps is None else plan._replace(steps=steps)
-
-
 def _plan_tensor(plan: Plan) -> Tensor:
-    return torch.tensor([_NONE if each is None else each for each in plan])
+    """A row for each phase, int64 [phases, 6]."""
+    rows = ([_NONE if each is None else int(each) for each in phase[:6]] for phase in plan.phases)
+    return torch.tensor([*rows])
 
 
 def _plan(tensor: Tensor) -> Plan:
-    given = (None if each == _NONE else each for each in tensor.tolist())
-    batch_size, epochs, steps, first, server_steps, drop_last = given
+    *before, main = (_phase(row) for row in tensor.reshape(-1, 6).tolist())
+    return main._replace(before=tuple(before))
+
+
+def _phase(row: list[int]) -> Plan:
+    batch_size, epochs, steps, first, server_steps, drop_last = (
+        None if each == _NONE else each for each in row
+    )
     assert epochs is not None
     assert server_steps is not None
     return Plan(batch_size, epochs, steps, first, server_steps, bool(drop_last))

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from raydl.core.algorithm import Work
 from raydl.core.grad import Gradient
 from raydl.core.tree import Params, Tree
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortResult, CohortRuntime, RuntimeState, merge
 from raydl.runtimes.worker.batchable import check_batchable
-from raydl.runtimes.worker.block import BlockResult, ClientStates
+from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, stretches
+from raydl.runtimes.worker.survey import join
 from raydl.runtimes.worker.worker import Worker
 
 
@@ -42,7 +46,7 @@ class LocalRuntime(CohortRuntime):
         self._worker = Worker(
             problem, threads=threads, batched=batched, device=device, gradient=gradient
         )
-        self._states: ClientStates = {}
+        self._table = ClientTable()
 
     def map_reduce(self, broadcast: Tree, work: Work) -> CohortResult:
         """Trains the cohort block by block."""
@@ -55,15 +59,20 @@ class LocalRuntime(CohortRuntime):
         score = sum((self._worker.evaluate(params, part) for part in parts), Score())
         return lambda: score
 
+    def survey(self, params: Params, work: Work) -> dict[str, Tensor]:
+        """Asks clients block by block."""
+        blocks = self._problem.blocks(work)
+        return join([self._worker.survey(params, block) for block in blocks])
+
     def state(self) -> RuntimeState:
         """What every client keeps by now."""
-        return RuntimeState(dict(self._states))
+        return RuntimeState(self._table.states())
 
     def restore(self, state: RuntimeState) -> None:
         """Takes up what the clients of an interrupted run kept."""
-        self._states = dict(state.clients)
+        self._table = ClientTable(state.clients)
 
     def _train_block(self, block: Work, broadcast: Tree) -> BlockResult:
-        result = self._worker.train_block(block, broadcast, self._states)
-        self._states |= result.states
+        result = self._worker.train_block(block, broadcast, self._table.gather(block.clients))
+        self._table.update(result.states)
         return result

@@ -43,6 +43,7 @@ class OneProcess(Spec, DrivenSpec, field="runtime"):
 class Sequential(OneProcess):
     """One client after the other in one process, without Ray: for notebooks and debugging."""
 
+    surveys = True
     batched = False
 
 
@@ -50,4 +51,5 @@ class Sequential(OneProcess):
 class Batched(OneProcess):
     """Many clients side by side as one vmap, in one process without Ray: for small dense models."""
 
+    surveys = True
     batched = True

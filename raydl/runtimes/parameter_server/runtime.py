@@ -17,7 +17,6 @@ import torch
 from ray.exceptions import RayActorError
 from torch import Tensor
 
-from raydl.core import tree
 from raydl.core.algorithm import Algorithm, Work
 from raydl.core.errors import require
 from raydl.core.rng import forked
@@ -29,10 +28,11 @@ from raydl.runtimes.parameter_server.worker import ServerWorker
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.problem_store import share_problem
 from raydl.runtimes.ray_cluster.prometheus import PrometheusGauges
-from raydl.runtimes.ray_cluster.transport import Wire, from_wire, to_wire
+from raydl.runtimes.ray_cluster.transport import from_wire, to_wire
 from raydl.runtimes.ray_cluster.worker_group import WorkerGroup, WorkerLostError
 from raydl.runtimes.runtime import RoundResult, RuntimeState, ServerRuntime, star_traffic
-from raydl.runtimes.worker.block import ClientStates
+from raydl.runtimes.worker.client_states import ClientStates
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, stretches
 
 if TYPE_CHECKING:
@@ -148,22 +148,22 @@ class ShardedServerRuntime(ServerRuntime):
         The runtime's own is where each worker is in its samples, if they go through them each at
         its own pace.
         """
-        states: ClientStates = {}
+        together = ClientTable()
         taken: dict[str, Tensor] = {}
         for number in self._workers.ready():
             given = get_or_none(self._workers.actors[number].state.remote())
             if given is not None:
                 kept, steps = given
-                states |= {client: _copy(wire) for client, wire in kept.items()}
+                together.update(ClientStates.from_tree(from_wire(kept)))
                 taken |= {} if steps is None else {str(number): torch.tensor(steps)}
-        return RuntimeState(states, {"taken": taken} if taken else {})
+        return RuntimeState(together.states(), {"taken": taken} if taken else {})
 
     def restore(self, state: RuntimeState) -> None:
         """Takes up what the workers of an interrupted run kept."""
-        wires = {number: to_wire(each) for number, each in state.clients.items()}
+        table = ClientTable(state.clients)
         taken = {int(number): int(each) for number, each in state.own.get("taken", {}).items()}
         for number in self._workers.ready():
-            kept = {number: wires[number]} if number in wires else {}
+            kept = to_wire(table.gather([number]).as_tree())
             get_or_none(self._workers.actors[number].restore.remote(kept, taken.get(number)))
 
     def report(self, run: str, row: Mapping[str, float | None]) -> None:
@@ -210,11 +210,6 @@ class ShardedServerRuntime(ServerRuntime):
             else:
                 self._shards.close()
         return known
-
-
-def _copy(wire: Wire) -> Tree:
-    """A tree in memory of its own: what an actor sent ends with the actor."""
-    return tree.map(torch.clone, from_wire(wire))
 
 
 def _columns(rows: list[dict[str, float]], *, barrier: bool) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.problem_store import Arrays, attach_problem
 from raydl.runtimes.ray_cluster.transport import Wire, fetch, from_wire, inline_if_small, to_wire
 from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.client_states import ClientStates
+from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, Stretch
 from raydl.runtimes.worker.worker import Worker
 
@@ -63,7 +65,7 @@ class ServerWorker:
         except SpecError as error:  # raised here, it would be the actor's death
             self._refusal = error
         self._number, self._sharding = number, sharding
-        self._states: dict[int, Tree] = {}
+        self._table = ClientTable()
         self._finished: tuple[Work, BlockResult] | None = None  # but not pushed yet
         self._taken: int | None = None  # local steps, of a worker with a pace of its own
 
@@ -87,8 +89,9 @@ class ServerWorker:
         while (answer := self._push_pull(servers)) is not None:
             known, broadcast = answer
             work = Work(known.version, (self._number,), self._due(plan, known.version, base))
-            result = self._worker.train_block(work, broadcast, self._states)
-            self._states |= result.states
+            states = self._table.gather(work.clients)
+            result = self._worker.train_block(work, broadcast, states)
+            self._table.update(result.states)
             self._finished = work, result
         return known
 
@@ -96,13 +99,13 @@ class ServerWorker:
         """The score on a stretch of a split."""
         return self._worker.evaluate(from_wire(params), stretch)
 
-    def state(self) -> tuple[dict[int, Wire], int | None]:
-        """What the worker keeps, by client; and local steps taken, if it has a pace of its own."""
-        return {client: to_wire(each) for client, each in self._states.items()}, self._taken
+    def state(self) -> tuple[Wire, int | None]:
+        """What the worker keeps; and local steps taken, if it has a pace of its own."""
+        return to_wire(self._table.states().as_tree()), self._taken
 
-    def restore(self, states: dict[int, Wire], taken: int | None) -> None:
+    def restore(self, states: Wire, taken: int | None) -> None:
         """Takes up what the worker kept in an interrupted run, see `state`."""
-        self._states = {client: from_wire(wire) for client, wire in states.items()}
+        self._table = ClientTable(ClientStates.from_tree(from_wire(states)))
         self._taken, self._finished = taken, None
 
     def forget(self) -> None:

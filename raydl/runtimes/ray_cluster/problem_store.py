@@ -1,6 +1,7 @@
 """A problem in Ray's object store: its samples lie there once for all of a node.
 
 Samples in mapped files stay where they are: their place is sent, and each process maps them.
+Windows of a text are sent as the text and their positions.
 """
 
 from collections.abc import Callable
@@ -19,11 +20,13 @@ from raydl.core.module import Complete, complete, has_hooks, restore
 from raydl.data.dataset import Dataset, Split
 from raydl.data.prepared.mapping import Place
 from raydl.data.prepared.rows import Rows
+from raydl.data.text.windows import Windows
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.ray_cluster.transport import as_tensor
 
 _PARTS = ("train", "validation", "test")
-Arrays: TypeAlias = dict[str, np.ndarray | Place]  # by split and name: samples, or where they lie
+SharedSamples: TypeAlias = np.ndarray | Place | Windows
+Arrays: TypeAlias = dict[str, SharedSamples]  # by split and name: samples, or where they lie
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,7 +45,7 @@ def store_dataset(dataset: Dataset) -> StoredDataset:
     if isinstance(dataset, StoredDataset):
         return dataset
     splits = {part: getattr(dataset, part)._asdict() for part in _PARTS}
-    arrays = {path: _array_or_place(each) for path, each in tree.leaves(splits)}
+    arrays = {path: _as_sent(each) for path, each in tree.leaves(splits)}
     return StoredDataset(**vars(dataset), arrays=ray.put(arrays))
 
 
@@ -62,11 +65,15 @@ def with_samples(dataset: Dataset, arrays: Arrays) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _array_or_place(samples: Tensor) -> np.ndarray | Place:
-    return samples.stored.place if isinstance(samples, Rows) else samples.numpy()
+def _as_sent(samples: Tensor) -> SharedSamples:
+    if isinstance(samples, Rows):
+        return samples.stored.place
+    return samples if isinstance(samples, Windows) else samples.numpy()
 
 
-def _samples(sent: np.ndarray | Place) -> Tensor:
+def _samples(sent: SharedSamples) -> Tensor:
+    if isinstance(sent, Windows):
+        return sent
     return sent.open() if isinstance(sent, Place) else as_tensor(sent)
 
 
@@ -74,7 +81,8 @@ def share_problem(problem: Problem) -> tuple[ray.ObjectRef[Any], ray.ObjectRef[A
     """References to a problem without its samples, and to the samples: for `attach_problem`."""
     enter("sending the data to the workers")
     dataset = store_dataset(problem.dataset)
-    without = replace(problem, dataset=replace(without_samples(dataset), owners=None))
+    nobodys = replace(dataset, owners=None, validation_owners=None, test_owners=None)
+    without = replace(problem, dataset=without_samples(nobodys))
     if problem.make is None:
         return ray.put(without), dataset.arrays
     if not has_hooks(problem.task.model):

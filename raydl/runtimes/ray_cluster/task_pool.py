@@ -91,6 +91,12 @@ class TaskPool:
             self._step(task)
         return task
 
+    def take(self, task: QueuedCall) -> Any:
+        """The value of a task that is waited for, of which nothing is kept in the object store."""
+        value = self.wait(task).value
+        task.value, task.refs = None, []
+        return value
+
     def clear(self) -> None:
         """Forgets all tasks, once those that run have ended."""
         self._waiting.clear()

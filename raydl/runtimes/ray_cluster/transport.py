@@ -14,7 +14,7 @@ import ray
 import torch
 
 from raydl.core import tree
-from raydl.core.tree import Leaf, Packed, Tree
+from raydl.core.tree import Packed, PackedLeaf, Tree
 
 SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, about 1.5 ms
 
@@ -22,7 +22,7 @@ SMALL = 64 << 10  # bytes; the object store costs a round trip to the raylet, ab
 class Wire(NamedTuple):
     """A tree as it travels without being packed: an array of bytes for each leaf."""
 
-    layout: tuple[Leaf, ...]
+    layout: tuple[PackedLeaf, ...]
     arrays: list[np.ndarray]
 
     @property
@@ -35,10 +35,8 @@ def to_wire(value: Tree) -> Wire:
     """A tree on the wire, which shares its memory with it wherever that lies as it reads."""
     layout, arrays = [], []
     for path, leaf in tree.leaves(value):
-        plain = leaf.detach().resolve_conj().resolve_neg().contiguous()
-        flat = plain.as_strided((plain.numel(),), (1,))  # a single number may have another stride
-        array = flat.view(torch.uint8).numpy()
-        layout.append(Leaf(path, leaf.dtype, tuple(leaf.shape), 0, array.nbytes))
+        array = tree.as_bytes(leaf).numpy()
+        layout.append(PackedLeaf(path, leaf.dtype, tuple(leaf.shape), 0, array.nbytes))
         arrays.append(array)
     return Wire(tuple(layout), arrays)
 
@@ -57,7 +55,7 @@ class PackedWire(NamedTuple):
     """A tree as it travels in one piece: its packed buffer, uint8 [bytes], as an array."""
 
     buffer: np.ndarray
-    layout: tuple[Leaf, ...]
+    layout: tuple[PackedLeaf, ...]
 
 
 def to_packed(value: Tree) -> PackedWire:

@@ -74,7 +74,7 @@ class Timeline(Clock):
             * (model.slowdown if worker in stragglers else 1.0)
             for worker in range(workers)
         ]
-        self.now = 0.0
+        self.now, self._opens = 0.0, 0.0
         self._flights: list[_Flight] = []  # a heap
         self._flying: set[int] = set()
         self._begun = [0] * workers  # pieces of work, by worker
@@ -89,13 +89,19 @@ class Timeline(Clock):
         """The usual ones."""
         return usual
 
+    def wait(self, until: float) -> None:
+        """Lets nobody of the next cohort begin before a second."""
+        self._opens = until
+
     def advance(
         self, version: int, cohort: Sequence[int], load: Callable[[int], Workload], *, again: bool
     ) -> ServerStep:
         """Lets time pass until the server steps, see `Clock`."""
         consistency, deadline = self._model.consistency, self._model.deadline
-        enough, started = consistency.quorum(len(cohort)), self.now
-        end = inf if deadline is None else started + deadline
+        # A buffer holds as many as ever; with a barrier, what is waited for is of this cohort.
+        workers = len(cohort) if consistency.barrier else len(self._pace)
+        enough, started = min(len(cohort), consistency.quorum(workers)), self.now
+        end = inf if deadline is None else max(started, self._opens) + deadline
         # Where everybody takes part, who may begin is known by now, without a look at all of them.
         everyone = len(cohort) == len(self._pace) and self._sequence and not consistency.barrier
         candidates = iter(()) if everyone else iter(cohort)
@@ -186,7 +192,8 @@ class Timeline(Clock):
         self._begun[worker] += 1
         draw = uniform(self._seed, "work", worker, number)
         pace = self._pace[worker] * model.speed.factor(draw)
-        received = self.now + model.download(load.bytes_down)
+        begun = max(self.now, self._opens)
+        received = begun + model.download(load.bytes_down)
         upload = model.upload(load.bytes_up)
         steps, arrives = None, received + load.steps * pace + upload
         if model.partial and arrives > turn.end:
@@ -200,7 +207,7 @@ class Timeline(Clock):
             self._sequence,
             worker,
             turn.version,
-            self.now,
+            begun,
             arrives - upload,
             steps,
             load.bytes_up,

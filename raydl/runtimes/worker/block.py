@@ -1,6 +1,6 @@
 """One block of clients, trained and reduced to one accumulator: eagerly, or as one vmap."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from raydl.core import tree
-from raydl.core.algorithm import Algorithm, Reduce, Update, Work
-from raydl.core.errors import SpecError
+from raydl.core.algorithm import Algorithm, LocalStep, Reduce, Update, Work
 from raydl.core.grad import Gradient
 from raydl.core.tree import Tree
 from raydl.data.batches import ClientData
+from raydl.runtimes.worker.client_states import ClientStates, check_client_state
 
-ClientStates: TypeAlias = dict[int, Tree]  # what clients keep between rounds, by client
 # Columns of clients that are no metrics.
 COUNTS = frozenset(
     {
@@ -59,30 +58,35 @@ class BlockTrainer(NamedTuple):
     data: ClientData
     seed: Seeding
 
-    def eager(self, work: Work, broadcast: Tree, states: Mapping[int, Tree]) -> BlockResult:
-        """Trains the clients of a block one after the other."""
-        accumulator, kept, rows = self.algorithm.reduce.zero(), {}, []
-        for client in work.clients:
+    def eager(self, work: Work, broadcast: Tree, states: ClientStates) -> BlockResult:
+        """Trains the clients of a block one after the other, from what those keep that have any."""
+        accumulator, rows = self.algorithm.reduce.zero(), []
+        kept: dict[int, Tree] = {}
+        for client, place in zip(work.clients, states.find(work.clients).tolist(), strict=True):
             started = perf_counter()
             received, turn = self.algorithm.client.receive(broadcast, client), work.turn(client)
             self.seed(*turn, "init")
-            start = self._initial_state(received, states, client)
+            begins = self.algorithm.client.initial_state
+            start = begins(received) if place < 0 else states.row(place)
             local = self.algorithm.client.init(received, start)
             row = {"samples": 0.0, "steps": 0.0}
             sums: dict[str, Tensor] = {}
-            for step, batch in enumerate(self.data.batches(work, client)):
-                if path := work.seed_path(client, step):
-                    self.seed(*path, "dropout")
-                local, metrics = self.algorithm.client.step(self.gradient, local, batch)
-                size = len(batch.targets)
-                row["samples"] += size
-                row["steps"] += 1
-                for name, value in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + value * size
+            over: dict[str, int] = {}
+            for phase, step in self._phases(work):
+                for number, batch in enumerate(self.data.batches(phase, client)):
+                    if path := phase.seed_path(client, number):
+                        self.seed(*path, "dropout")
+                    local, metrics = step(self.gradient, local, batch)
+                    size = len(batch.targets)
+                    row["samples"] += size
+                    row["steps"] += 1
+                    for name, value in metrics.items():
+                        sums[name] = sums.get(name, 0.0) + value * size
+                        over[name] = over.get(name, 0) + size
             self.seed(*turn, "final")
             message, keep = self.algorithm.client.final(received, local)
             check_client_state(start, keep)
-            row |= {name: float(total) / row["samples"] for name, total in sums.items()}
+            row |= {name: float(total) / over[name] for name, total in sums.items()}
             row |= {"client": client, "bytes_up": tree.nbytes(message)}
             row["finite"] = float(tree.is_finite(message))
             if row["finite"]:
@@ -93,43 +97,42 @@ class BlockTrainer(NamedTuple):
             row["seconds"] = perf_counter() - started
             rows.append(row)
         table = torch.tensor([list(row.values()) for row in rows], dtype=torch.float64)
-        return BlockResult(accumulator, kept, dict(zip(rows[0], table.unbind(1), strict=True)))
+        columns = dict(zip(rows[0], table.unbind(1), strict=True))
+        return BlockResult(accumulator, ClientStates.stack(kept), columns)
 
-    def vmapped(self, work: Work, broadcast: Tree, states: Mapping[int, Tree]) -> BlockResult:
+    def vmapped(self, work: Work, broadcast: Tree, states: ClientStates) -> BlockResult:
         """Trains the clients of a block side by side, each step of all of them as one ``vmap``."""
         started = perf_counter()
-        views = [self.algorithm.client.receive(broadcast, client) for client in work.clients]
+        each, shared = torch.arange(len(work.clients)), self.algorithm.client.view is None
+        received = broadcast
+        if not shared:
+            views = (self.algorithm.client.receive(broadcast, client) for client in work.clients)
+            received = tree.map(lambda *leaves: torch.stack(leaves), *views)
+        dims = (0, None if shared else 0, 0)
         turn = work.turn(work.clients[0])
         self.seed(*turn, "init")
-        starts = [
-            self._initial_state(view, states, client)
-            for view, client in zip(views, work.clients, strict=True)
-        ]
-        each = torch.arange(len(work.clients))
-        shared = self.algorithm.client.view is None
-        received = broadcast if shared else _stack(views)
-        dims = (0, None if shared else 0, 0)
-        for start in starts[1:]:
-            check_client_state(starts[0], start)
-        together = _stack(starts)
+        together = self._starts(states.find(work.clients), states, received)
         local = _vmap(lambda _, view, start: self.algorithm.client.init(view, start), dims)(
             each, received, together
         )
-        step = _vmap(partial(self.algorithm.client.step, self.gradient))
         samples = torch.zeros(len(each), dtype=torch.float64)
         steps = torch.zeros_like(samples)
         sums: dict[str, Tensor] = {}
-        for number, (batch, active) in enumerate(self.data.stacked(work)):
-            if path := work.seed_path(work.clients[0], number):
-                self.seed(*path, "dropout")
-            stepped, metrics = step(local, batch)
-            local = stepped if active.all() else _where(active, stepped, local)
-            assert batch.weights is not None
-            sizes = batch.weights.sum(1).double().cpu()
-            samples += sizes
-            steps += active.cpu()
-            for name, value in metrics.items():
-                sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
+        over: dict[str, Tensor] = {}
+        for phase, one in self._phases(work):
+            step = _vmap(partial(one, self.gradient))
+            for number, (batch, active) in enumerate(self.data.stacked(phase)):
+                if path := phase.seed_path(work.clients[0], number):
+                    self.seed(*path, "dropout")
+                stepped, metrics = step(local, batch)
+                local = stepped if active.all() else _where(active, stepped, local)
+                assert batch.weights is not None
+                sizes = batch.weights.sum(1).double().cpu()
+                samples += sizes
+                steps += active.cpu()
+                for name, value in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + value.double().cpu() * sizes
+                    over[name] = over.get(name, 0.0) + sizes
         self.seed(*turn, "final")
         final = _vmap(lambda _, view, local: self.algorithm.client.final(view, local), dims)
         messages, keeps = final(each, received, local)
@@ -139,12 +142,11 @@ class BlockTrainer(NamedTuple):
         own = torch.tensor([self.data.samples(client) for client in work.clients])
         sent = self._discount(messages, work)
         accumulator = _reduce(self.algorithm.reduce, sent, work.clients, own, finite)
-        states_now = {
-            client: tree.map(lambda leaf, at=position: leaf[at].clone(), keeps)
-            for position, client in enumerate(work.clients)
-            if finite[position] and not tree.is_empty(keeps)
-        }
-        columns = {name: total / samples for name, total in sums.items()} | {
+        kept = ClientStates()
+        if not tree.is_empty(keeps):
+            kept = ClientStates(torch.tensor(work.clients), keeps)
+            kept = kept if finite.all() else kept.take(finite)
+        columns = {name: total / over[name] for name, total in sums.items()} | {
             "client": torch.tensor(work.clients, dtype=torch.float64),
             "samples": samples,
             "steps": steps,
@@ -152,12 +154,33 @@ class BlockTrainer(NamedTuple):
             "finite": finite.double(),
             "seconds": torch.full_like(samples, (perf_counter() - started) / len(each)),
         }
-        return BlockResult(accumulator, states_now, columns)
+        return BlockResult(accumulator, kept, columns)
 
-    def _initial_state(self, broadcast: Tree, states: Mapping[int, Tree], client: int) -> Tree:
-        return (
-            states[client] if client in states else self.algorithm.client.initial_state(broadcast)
+    def _phases(self, work: Work) -> Iterator[tuple[Work, LocalStep]]:
+        """The work and the step of each phase."""
+        return zip(work.phases(), self.algorithm.client.steps, strict=True)
+
+    def _starts(self, rows: Tensor, states: ClientStates, received: Tree) -> Tree:
+        """What each client of a block begins with, leaves [clients, ...].
+
+        Args:
+            rows: of each client in ``states``, -1 of those that take part for the first time.
+            states: what the others keep.
+            received: what all of them receive; leaves [clients, ...] where each has its own view.
+        """
+        client, new = self.algorithm.client, rows < 0
+        if not new.any():
+            return states.take(rows).columns
+        own = received if client.view is None else tree.map(lambda leaf: leaf[new], received)
+        begin = _vmap(
+            lambda _, view: client.initial_state(view), (0, None if client.view is None else 0)
         )
+        first = begin(rows[new], own)
+        if new.all():
+            return first
+        check_client_state(tree.map(lambda leaf: leaf[0], first), states.row(0))
+        order = torch.where(new, len(states) + new.cumsum(0) - 1, rows)
+        return tree.map(lambda *parts: torch.cat(parts)[order], states.columns, first)
 
     def _discount(self, message: Tree, work: Work) -> Tree:
         """The message of an update, as much of it as counts."""
@@ -166,30 +189,8 @@ class BlockTrainer(NamedTuple):
         return self.algorithm.discount(message, work.discount)
 
 
-def check_client_state(start: Tree, keep: Tree) -> None:
-    """Raises a SpecError unless what a client keeps has the structure that it began with."""
-    if tree.is_empty(start) and tree.is_empty(keep):
-        return
-    was, now = tree.layout(start), tree.layout(keep)
-    for path in was.keys() | now.keys():
-        if was.get(path) != now.get(path):
-            raise SpecError(
-                f"what a client keeps must have one structure in all rounds, but {path} is "
-                f"{_leaf_in_words(was.get(path))} at the start (client.initial_state), and "
-                f"{_leaf_in_words(now.get(path))} after a round (client.final)"
-            )
-
-
-def _leaf_in_words(leaf: tuple[tuple[int, ...], torch.dtype] | None) -> str:
-    return "not there" if leaf is None else f"{leaf[1]} {list(leaf[0])}"
-
-
 def _vmap(function: Callable[..., Any], dims: Any = 0) -> Callable[..., Any]:
     return torch.vmap(function, dims, randomness="different")
-
-
-def _stack(values: Sequence[Tree]) -> Tree:
-    return tree.map(lambda *leaves: torch.stack(leaves), *values)
 
 
 def _reduce(

@@ -1,6 +1,5 @@
 """What one process needs to train and to evaluate: the same in the driver and in a Ray actor."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -14,8 +13,10 @@ from raydl.data.batches import ClientData
 from raydl.data.dataset import Split
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.block import BlockResult, BlockTrainer
+from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.evaluation import Score, Stretch, evaluate
 from raydl.runtimes.worker.memory import keep_freed_memory
+from raydl.runtimes.worker.survey import survey
 
 
 class Worker:
@@ -51,20 +52,19 @@ class Worker:
         trainer = BlockTrainer(problem.algorithm, gradient, self._data, self._seed)
         self._train = trainer.vmapped if batched else trainer.eager
 
-    def train_block(self, work: Work, broadcast: Tree, states: Mapping[int, Tree]) -> BlockResult:
+    def train_block(self, work: Work, broadcast: Tree, states: ClientStates) -> BlockResult:
         """Trains a block of clients, on this worker's device; trees come and go in CPU memory.
 
         Args:
             work: the block.
             broadcast: what its clients begin from.
-            states: client state, of those of them that took part before and keep any.
+            states: client state, of those that took part before and keep any.
         """
         self._problem.task.model.train()
         cuda, host = self._device.type == "cuda", self._problem.task.host_draws
-        states = {client: self._here(states[client]) for client in work.clients if client in states}
         with forked(cuda=cuda, host=host):
-            block = self._train(work, self._here(broadcast), states)
-        kept = {client: _on_cpu(state) for client, state in block.states.items()}
+            block = self._train(work, self._here(broadcast), states.map(self._place_column))
+        kept = block.states.map(torch.Tensor.cpu)
         return BlockResult(_on_cpu(block.accumulator), kept, block.clients)
 
     def evaluate(self, params: Params, stretch: Stretch) -> Score:
@@ -78,6 +78,13 @@ class Worker:
             self._seed(stretch.split, stretch.start, "evaluation")
             return evaluate(task, self._here(params), part, self._data.prepare)
 
+    def survey(self, params: Params, work: Work) -> dict[str, torch.Tensor]:
+        """Asks a block of clients for the loss of these parameters on their own samples."""
+        task = self._problem.task
+        with forked(cuda=self._device.type == "cuda", host=task.host_draws):
+            self._seed(work.step, work.clients[0], "survey")
+            return survey(task, self._here(params), self._data, work)
+
     def _here(self, value: Tree) -> Tree:
         """The tree on this worker's device, convolutions' weights in the images' memory format."""
 
@@ -87,6 +94,13 @@ class Worker:
             return leaf.contiguous(memory_format=torch.channels_last) if convolution else leaf
 
         return tree.map(move, value)
+
+    def _place_column(self, column: torch.Tensor) -> torch.Tensor:
+        """A column of client state on this worker's device, each row as `_here` would have it."""
+        column = column.to(self._device)
+        if column.dim() == 5 and not self._batched:
+            return column.movedim(2, 4).contiguous().movedim(4, 2)
+        return column
 
 
 def _on_cpu(value: Tree) -> Tree:

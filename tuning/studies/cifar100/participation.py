@@ -8,7 +8,7 @@ import numpy as np
 
 from raydl import Run
 from raydl.data import Skewed, Uniform
-from raydl.data.participation import ParticipationSpec
+from raydl.data.participations.participation import ParticipationSpec
 from tuning.output import drawing
 from tuning.studies.cifar100.fedavg import ROUNDS, STEPS
 from tuning.studies.cifar100.protocol import NAME, best_rates, draw_rounds, federated
