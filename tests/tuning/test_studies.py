@@ -37,8 +37,8 @@ EXPECTED = {
     "dynamic_steps": (["dynamic_steps.png"], 7, 3),
     "asynchronous": (["asynchronous.png"], 10, 8),
     "fedavg": (["fedavg.png"], 2, 2),
-    "participation": (["participation.png", "sampling.png"], 5, 3),
-    "heterogeneity": (["heterogeneity.png"], 6, 6),
+    "participation": (["participation.png", "sampling.png"], 9, 6),
+    "heterogeneity": (["algorithms.png", "heterogeneity.png"], 10, 9),
     "shakespeare": (["shakespeare.png", "sizes.png"], 7, 7),
 }
 ON_RAY = {"message_passing", "rates"}
