@@ -65,7 +65,7 @@ def test_runs_in_units(table):
     assert axes.lines[0].get_xdata().tolist() == [2, 4, 6, 8, 10, 12]
     assert len(axes.collections) == 2  # the band, and its place in the legend
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == ["one", "two (2 seeds)"]
+    assert names == ["one", "two (2 seeds)", "± deviation over seeds"]
 
 
 def test_dials():

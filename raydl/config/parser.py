@@ -82,5 +82,7 @@ def _reword(message: str, command: str) -> str:
 
 def _describe_type(hint: str) -> str:
     """A type as a person would write it: ``'drop' or 'fail'``, ``int or null``."""
+    if hint == "tuple":
+        return "a list, such as '[A,B]'"
     hint = re.sub(r"(\w+\.)+", "", hint).replace("NoneType", "null")
     return re.sub(r"Literal\[(.+)\]", r"\1", hint).replace(", ", " or ")

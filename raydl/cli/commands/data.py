@@ -28,6 +28,7 @@ from raydl.data.own import load_dataset
 from raydl.data.participations.availability import Availability
 from raydl.data.prepared.verify import verify
 from raydl.data.sources.decoded import DecodedSource
+from raydl.run_folder.results.wording import size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,16 +110,16 @@ def check(argv: list[str]) -> int:
     if rest:
         raise SpecError(f"raydl data check takes a folder alone, not {' '.join(rest)}")
     faults = 0
-    count, size = 0, 0
+    count, nbytes = 0, 0
     for verdict in verify(uri):
         if verdict.fault is not None:
             print(f"{verdict.shard.file} {verdict.fault}")
             faults += 1
-        count, size = count + 1, size + verdict.shard.bytes
+        count, nbytes = count + 1, nbytes + verdict.shard.bytes
     if faults:
         print(f"{faults} of {count} files are damaged; copy {uri} anew, or prepare it anew")
         return 1
-    print(f"{uri} is sound: {count} files of {size / 1e9:.3g} GB are what was written")
+    print(f"{uri} is sound: {count} files with {size(nbytes)} are what was written")
     return 0
 
 
