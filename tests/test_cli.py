@@ -98,7 +98,6 @@ def test_every_command_says_what_it_takes(name):
 def test_help_on_a_word():
     text = " ".join(done("run", "--help", "momentum").split())
     for part in (
-        "--algorithm.momentum [FedAvg, ",
         "momentum of the clients' SGD",
         "--algorithm.optimizer.momentum [SGD, LARS] momentum, in [0, 1). (float, default: 0.9)",
         "--algorithm SlowMo Local SGD with a slow momentum",

@@ -170,21 +170,24 @@ def split_official(
     """Cuts samples into the parts that they came in, and cuts out of the first what did not come.
 
     Args:
-        every: all samples, in ``train``, one part after the other, each with an owner if any has.
+        every: all samples, in ``train``, one part after the other; each has an owner, or those of
+            the first part alone, or none.
         sizes: samples for training, for validation and for the test; 0 of a part that is missing.
         validation: fraction of the training samples to hold out, if no others came.
         test: likewise for the test set.
         split_seed: seed of their choice, see `split_stratified`.
     """
     first, second = sizes[0], sizes[0] + sizes[1]
+    owners = every.owners
+    of_held_out = None if owners is None or len(owners) < sum(sizes) else owners
     whole = replace(
         every,
         train=every.train.take(slice(first)),
         validation=every.train.take(slice(first, second)),
         test=every.train.take(slice(second, None)),
-        owners=_some(every.owners, slice(first)),
-        validation_owners=_some(every.owners, slice(first, second)),
-        test_owners=_some(every.owners, slice(second, None)),
+        owners=_some(owners, slice(first)),
+        validation_owners=_some(of_held_out, slice(first, second)),
+        test_owners=_some(of_held_out, slice(second, None)),
     )
     validation, test = 0.0 if sizes[1] else validation, 0.0 if sizes[2] else test
     return split_stratified(whole, validation, test, split_seed)
