@@ -120,7 +120,8 @@ def test_a_history_is_read_back_and_told_in_short(history):
     assert reached in repr(again)
     assert len(repr(again)) < 200
     assert f'<td style="text-align: left">{history.path}</td>' in again._repr_html_()
-    assert [axes.get_ylabel() for axes in again.plot().axes] == ["accuracy (%)", "loss"]
+    panels = [axes.get_ylabel() for axes in again.plot().axes]
+    assert panels == ["accuracy (%)", "loss", "clients reached (%)"]
 
 
 def test_the_fingerprint_by_hand(history, folder):
