@@ -29,7 +29,7 @@ def encode(text: str, whose: str) -> npt.NDArray[np.uint8]:
 
     Example:
         >>> encode("Abc", "the text").tolist()
-        [25, 53, 54]
+        [25, 54, 55]
     """
     codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
     tokens = _TOKENS[np.minimum(codes, len(_TOKENS) - 1)]
