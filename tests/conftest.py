@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -54,6 +55,14 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.node.get_closest_marker("pictures") is None:
         for module in ("raydl.training_loop", "raydl.callbacks.loggers.tensorboard"):
             monkeypatch.setattr(f"{module}.has_plots", lambda: False)
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """SIGINT as a terminal has it: a shell that starts a process behind it has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -131,14 +131,6 @@ def test_what_clients_keep_is_in_the_checkpoint(whole):
     assert len(tensors["client_states/columns/momentum/1.weight"]) == len(clients)
 
 
-@pytest.fixture
-def heeded():
-    """SIGINT as a terminal has it: a shell that starts a process behind it has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heeded")
 def test_sigint_stops_as_well_and_a_second_one_at_once(tmp_path):
     with pytest.raises(Interrupted) as stopped:

@@ -164,6 +164,7 @@ def test_a_figure_tells_its_scale_unless_it_is_the_published_protocol():
     assert titles == ["CIFAR-100, 5 epochs (scale short)", "CIFAR-100, 5 epochs"]
 
 
+@pytest.mark.usefixtures("heeded")
 def test_a_signal_stops_the_processes_and_the_same_command_goes_on(whole, tmp_path):
     argv = [sys.executable, "-m", "tuning", "run", "local_steps", "--scale", "smoke"]
     argv += ["--output", str(tmp_path), "--processes", "2"]
