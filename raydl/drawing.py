@@ -29,11 +29,16 @@ def _shown_in_notebooks() -> "type[Figure]":
 
     class Drawn(Figure):
         def _repr_png_(self) -> bytes:
-            content = BytesIO()
-            self.savefig(content, format="png")
-            return content.getvalue()
+            return as_png(self)
 
     return Drawn
+
+
+def as_png(figure: "Figure") -> bytes:
+    """A figure as PNG."""
+    with BytesIO() as content:
+        figure.savefig(content, format="png")
+        return content.getvalue()
 
 
 def style(axes: "Axes", across: str, up: str) -> None:

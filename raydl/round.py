@@ -27,6 +27,7 @@ from raydl.runtimes.runtime import (
     Traffic,
     star_traffic,
 )
+from raydl.runtimes.worker.block import join_columns
 
 
 class NonFiniteError(ArithmeticError):
@@ -188,7 +189,7 @@ def _advance(runtime: CohortRuntime, algorithm: Algorithm, state: Tree, work: Wo
         state = done[-1].state
     return RoundResult(
         state,
-        {name: torch.cat([each.clients[name] for each in done]) for name in done[0].clients},
+        join_columns([each.clients for each in done]),
         _total([each.traffic for each in done]),
         sum(each.seconds for each in done),
         done[-1].metrics,

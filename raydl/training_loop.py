@@ -18,13 +18,14 @@ from raydl.core.errors import SpecError
 from raydl.core.module import complete, frozen_parameters
 from raydl.core.tree import Params
 from raydl.data.participations.selector import counted
+from raydl.drawing import as_png
 from raydl.round import Round, rounds
 from raydl.run_folder import checkpoint
 from raydl.run_folder.model import Which, load_from, read_parameters, remake
 from raydl.run_folder.patience import out_of_patience
 from raydl.run_folder.record import Record, Row, read_rows, score_columns, table_of
 from raydl.run_folder.results.outcome import headline, outcome
-from raydl.run_folder.results.pictures import CURVES, PREDICTIONS, draw_predictions, write_picture
+from raydl.run_folder.results.pictures import CURVES, PREDICTIONS, draw_predictions
 from raydl.run_folder.results.wording import Measure
 from raydl.run_folder.resumption import run_yaml
 from raydl.runtimes.problem import Problem
@@ -288,7 +289,7 @@ class TrainingLoop:
         enter("drawing the curves")
         about = heading(self._run, self._problem.dataset.name)
         curves = plot_run(table_of(self._record.rows), self._measure, about)
-        write_picture(self._folder, CURVES, curves)
+        self._folder.write(CURVES, as_png(curves))
         for split, score in scores.items():
             task, title = self._problem.task.spec, f"{about}: {split}"
             draw_predictions(self._folder, PREDICTIONS, task, score, title)

@@ -36,7 +36,7 @@ from raydl.data.checks import (
 from raydl.data.dataset import Dataset, SampleShape
 from raydl.data.gathered import Gathered
 from raydl.data.own import load_dataset
-from raydl.data.participations.selector import first_cohort
+from raydl.data.participations.selector import Cohort, first_cohort
 from raydl.data.partitions.partition import Partition
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.worker.batchable import check_batchable
@@ -86,7 +86,9 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
         take_over(module, model.from_, start, model.fresh)
     task, hidden = try_out(Task(module, spec, run.precision, run.microbatch), dataset, run.seed)
     _check_shards(run, partition)
-    algorithm = run.algorithm.build(scope_of(run, dataset, partition))
+    selector = run.selector(partition.sizes)
+    scope = scope_of(run, dataset, partition, first_cohort(selector))
+    algorithm = run.algorithm.build(scope)
     check_processes(run.runtime, algorithm, task, hidden)
     problem = Problem(
         algorithm=algorithm,
@@ -105,7 +107,7 @@ def assemble(run: Run, dataset: Dataset | None = None, start: Complete | None = 
     if run.runtime.batched:
         check_batchable(problem)
     reported = check_client(problem, state)
-    check_selection(run, run.selector(partition.sizes), reported)
+    check_selection(run, selector, reported)
     return Assembled(problem, params)
 
 
@@ -131,9 +133,8 @@ def count_clients(run: Run, dataset: Dataset) -> Run:
     return replace(run, clients=natural(dataset.owners.numpy()))
 
 
-def scope_of(run: Run, dataset: Dataset, partition: Partition) -> Scope:
-    """What the run's algorithm is built for."""
-    cohort = first_cohort(run.selector(partition.sizes))
+def scope_of(run: Run, dataset: Dataset, partition: Partition, cohort: Cohort) -> Scope:
+    """What the run's algorithm is built for; the cohort is that of the first round."""
     updates = run.runtime.updates(len(cohort), run.population)
     epoch = len(dataset.train.targets) / updates
     samples = None if run.epochs is None else run.epochs * epoch

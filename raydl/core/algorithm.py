@@ -279,12 +279,20 @@ class Scope(NamedTuple):
         Raises:
             SpecError: if it is not known.
         """
-        if self.clients is None:
+        return len(self.known_sizes(algorithm))
+
+    def known_sizes(self, algorithm: str) -> Tensor:
+        """Samples of each client, int64 [N], for an algorithm that cannot be built without them.
+
+        Raises:
+            SpecError: if they are not known.
+        """
+        if self.sizes is None:
             raise SpecError(
                 f"{algorithm} needs the number of clients; raydl.run gives it, and whoever builds "
                 "the algorithm by hand: build(Scope(sizes=...)), the samples of each client"
             )
-        return self.clients
+        return self.sizes
 
 
 UNKNOWN_SCOPE = Scope()  # of a run by whoever calls it, until they have enough

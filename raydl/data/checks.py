@@ -42,17 +42,11 @@ def check_dataset(dataset: Dataset) -> None:
         fits = len(targets) == samples
         allowed = f"{samples}, as many as there are inputs"
         require(fits, f"the number of data's {name} targets", len(targets), allowed)
-    for name, split, owners in (
-        ("training", dataset.train, dataset.owners),
-        ("validation", dataset.validation, dataset.validation_owners),
-        ("test", dataset.test, dataset.test_owners),
-    ):
-        if owners is not None:
-            given, due = tuple(owners.shape), (len(split.targets),)
-            what = "the shape of data's " + (
-                "owners" if split is dataset.train else f"{name} owners"
-            )
-            require(given == due, what, given, f"{due}: one for each {name} sample")
+        if (owners := dataset.owners_of(name)) is not None:
+            shape, due = tuple(owners.shape), (samples,)
+            whose, called = ("", "training") if name == "train" else (f"{name} ", name)
+            each = f"{due}: one for each {called} sample"
+            require(shape == due, f"the shape of data's {whose}owners", shape, each)
 
 
 def _count_inputs(name: str, inputs: Inputs, train: Inputs) -> int:

@@ -102,6 +102,11 @@ class Dataset:
             return {name: _seen_shape(each) for name, each in inputs.items()}
         return _seen_shape(inputs)
 
+    def owners_of(self, part: str) -> Tensor | None:
+        """The owners of the samples of ``train``, ``validation`` or ``test``, int64 [n]."""
+        owners: Tensor | None = getattr(self, "owners" if part == "train" else f"{part}_owners")
+        return owners
+
 
 def _seen_shape(stored: Tensor) -> Shape:
     sample = tuple(stored.shape[1:])

@@ -15,7 +15,7 @@ from raydl.core.algorithm import Algorithm, Reduce, Work
 from raydl.core.errors import SpecError
 from raydl.core.grad import Metrics
 from raydl.core.tree import Params, Tree
-from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.block import BlockResult, join_columns
 from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.evaluation import Score
 
@@ -209,8 +209,8 @@ def merge(reduce: Reduce, blocks: Iterable[BlockResult], fan_in: int = 1) -> Coh
         accumulator = reduce.merge(accumulator, merge_all(reduce, [b.accumulator for b in group]))
         seconds += perf_counter() - started
         columns += [block.clients for block in group]
-    names = columns[0] if columns else _COLUMNS  # of nobody, there are no metrics
-    clients = {name: torch.cat([_NOBODY, *(each[name] for each in columns)]) for name in names}
+    # Of nobody, there are no metrics.
+    clients = join_columns(columns) if columns else dict.fromkeys(_COLUMNS, _NOBODY)
     return CohortResult(accumulator, clients, seconds)
 
 

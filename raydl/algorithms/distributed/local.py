@@ -36,10 +36,11 @@ from raydl.core.algorithm import (
     Scope,
     ServerState,
 )
+from raydl.core.errors import SpecError
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean
 from raydl.core.tree import Params
-from raydl.optim import UpdateRule
+from raydl.optim import OptimizerSpec, ScheduleSpec, UpdateRule, schedule
 from raydl.optim.rule import OptimizerState, Rate
 
 AtSync: TypeAlias = Literal["keep", "reset", "average"]
@@ -150,6 +151,26 @@ def total_steps(scope: Scope, batch_size: int, steps: int | None) -> int | None:
     if scope.samples is not None:
         return max(1, ceil(scope.samples / batch_size))
     return None if steps is None or scope.rounds is None else scope.rounds * steps
+
+
+def scheduled(optimizer: OptimizerSpec, given: ScheduleSpec, total: int | None) -> RateSchedule:
+    """The learning rate at each of the steps that a worker takes over a run.
+
+    Args:
+        optimizer: optimizer of the worker.
+        given: schedule of its rate.
+        total: number of steps; None if that is open.
+
+    Raises:
+        SpecError: if the rate follows the run's length, and it is open.
+    """
+    if total is None and given != schedule.Constant():
+        raise SpecError(
+            "algorithm.schedule follows the length of the run, which is open; give it as --epochs "
+            "or --rounds"
+        )
+    factor = given.build(total or 1)
+    return lambda step: optimizer.lr * factor(step)
 
 
 def _worker(inner: UpdateRule, rate: RateSchedule, at_sync: AtSync) -> Client:

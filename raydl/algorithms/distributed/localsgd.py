@@ -13,6 +13,7 @@ from raydl.algorithms.distributed.local import (
     ServerOptimizer,
     average,
     local_method,
+    scheduled,
     total_steps,
 )
 from raydl.core.algorithm import UNKNOWN_SCOPE, Algorithm, AlgorithmSpec, Scope
@@ -67,10 +68,9 @@ class LocalSGD(AlgorithmSpec):
                 f"algorithm.{' and algorithm.'.join(name for name in follows if follows[name])} "
                 "follow the length of the run, which is open; give it as --epochs"
             )
-        factor = self.schedule.build(total or 1)
         return local_method(
             inner=self.optimizer.rule(),
-            rate=lambda step: self.optimizer.lr * factor(step),
+            rate=scheduled(self.optimizer, self.schedule, total),
             outer=self.outer(),
             interval=self.interval.build(self.steps),
             batch_size=self.batch_size,

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import torch
 
-from raydl.algorithms.distributed.local import RateSchedule, total_steps
+from raydl.algorithms.distributed.local import RateSchedule, scheduled, total_steps
 from raydl.algorithms.movement import untrained
 from raydl.core import tree
 from raydl.core.algorithm import (
@@ -85,15 +85,9 @@ class ParameterServer(AlgorithmSpec):
         """
         exchanges = exchanges_of(self.exchanges, scope, self.batch_size * self.steps)
         total = total_steps(scope, self.batch_size, exchanges * self.steps)
-        if total is None and self.schedule != schedule.Constant():
-            raise SpecError(
-                "algorithm.schedule follows the length of the run, which is open; give it as "
-                "--epochs or --rounds"
-            )
-        factor = self.schedule.build(total or 1)
         return _algorithm(
             self.optimizer.rule(),
-            lambda step: self.optimizer.lr * factor(step),
+            scheduled(self.optimizer, self.schedule, total),
             scope.updates or self.workers,
             Plan(self.batch_size, steps=self.steps, server_steps=exchanges),
         )

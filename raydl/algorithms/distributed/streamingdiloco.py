@@ -25,7 +25,7 @@ import torch
 
 from raydl.algorithms.distributed import e3m0
 from raydl.algorithms.distributed.diloco import DiLoCo
-from raydl.algorithms.distributed.local import RateSchedule, total_steps
+from raydl.algorithms.distributed.local import RateSchedule, scheduled, total_steps
 from raydl.algorithms.movement import movement, untrained
 from raydl.core import tree
 from raydl.core.algorithm import (
@@ -110,16 +110,8 @@ class StreamingDiLoCo(AlgorithmSpec):
         """
         each = self.steps // self.fragments
         total = total_steps(scope, self.batch_size, each)
-        if total is None and self.schedule != schedule.Constant():
-            raise SpecError(
-                "algorithm.schedule follows the length of the run, which is open; give it as "
-                "--epochs"
-            )
-        factor = self.schedule.build(total or 1)
+        rate = scheduled(self.optimizer, self.schedule, total)
         inner, outer = self.optimizer.rule(), self._diloco().outer()
-
-        def rate(step: torch.Tensor) -> torch.Tensor | float:
-            return self.optimizer.lr * factor(step)
 
         def init(params: Params) -> ServerState:
             inner.init(params)  # which refuses what the optimizer cannot take

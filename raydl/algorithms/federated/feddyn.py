@@ -21,7 +21,7 @@ from torch import Tensor
 
 from raydl.algorithms.federated.correction import corrected
 from raydl.algorithms.federated.fedavg import FedAvg
-from raydl.algorithms.movement import moved, movement
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -72,14 +72,13 @@ class FedDyn(FedAvg):
             begun |= {name: cohort[name] for name in sent["buffers"]}
             return {"params": cohort, "begun": begun, "h": h}, {}
 
-        return Algorithm(
+        return fedavg._replace(
             init=lambda params: {"params": params, "begun": params, "h": tree.zeros_like(params)},
-            params=itemgetter("params"),
-            plan=fedavg.plan,
             broadcast=itemgetter("begun"),
             client=_client(fedavg.client, self.alpha),
             reduce=counted(mean(by_samples=False)),
             server=server,
+            discount=None,  # of a movement, a part would leave h and the clients' apart
         )
 
 
@@ -92,7 +91,7 @@ def _client(plain: Client, alpha: float) -> Client:
         return alpha * apart
 
     def final(broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
-        message = movement(broadcast, local["params"], local["buffers"])
+        message, _ = plain.final(broadcast, local)
         h = {name: local["h"][name] + delta for name, delta in message["delta"].items()}
         return message, {"h": local["h"] | h}
 

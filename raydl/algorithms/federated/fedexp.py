@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from raydl.algorithms.federated.fedavg import FedAvg
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -83,9 +84,8 @@ def _server(spec: FedExP) -> Callable[[ServerState, Reduced], tuple[ServerState,
         delta = tree.like(mean["delta"], before)
         agreed = 2 * (_square(delta) + spec.epsilon)
         rate = (mean["square"] / agreed).clamp(min=spec.server_lr)
-        moved: Params = tree.add(tree.scale(delta, float(rate)), before)
-        params = before | moved | tree.like(mean["buffers"], before)
-        scored = {name: (each + before[name]) / 2 for name, each in moved.items()}
+        params = moved(before, mean | {"delta": delta}, float(rate))
+        scored = {name: (params[name] + before[name]) / 2 for name in delta}
         return {"params": params, "scored": params | scored}, {"lr": rate}
 
     return server

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedprox import proximal
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -36,7 +37,6 @@ from raydl.core.algorithm import (
 )
 from raydl.core.errors import SpecError, require
 from raydl.core.grad import Batch, Gradient, Metrics
-from raydl.core.tree import Params
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ def _count(counts: dict[str, Tensor], spec: FedNova) -> dict[str, Tensor]:
 def _server(rate: float) -> Callable[[ServerState, Reduced], tuple[ServerState, Metrics]]:
     def server(state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
         before = state["params"]
-        delta, buffers = (tree.like(mean[name], before) for name in ("delta", "buffers"))
-        step = tree.scale(delta, rate * float(mean["steps"]))
-        params: Params = before | tree.add(step, before) | buffers
-        return {"params": params}, {}
+        sent = mean | {"delta": tree.like(mean["delta"], before)}
+        return {"params": moved(before, sent, rate * float(mean["steps"]))}, {}
 
     return server

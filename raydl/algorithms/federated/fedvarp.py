@@ -19,7 +19,9 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from raydl.algorithms.federated.correction import keeping
 from raydl.algorithms.federated.fedavg import FedAvg
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -34,9 +36,8 @@ from raydl.core.algorithm import (
     Scope,
     ServerState,
 )
-from raydl.core.grad import Batch, Gradient, Metrics
+from raydl.core.grad import Metrics
 from raydl.core.reduce import mean, parts, total
-from raydl.core.tree import Params
 
 Weighing: TypeAlias = Literal["samples", "clients"]
 
@@ -58,9 +59,8 @@ class FedVARP(FedAvg):
         Raises:
             SpecError: if it is not known how many there are.
         """
-        everyone, by_samples = float(scope.known_clients("FedVARP")), self.weighing == "samples"
-        if scope.sizes is not None and by_samples:
-            everyone = float(scope.sizes.sum())
+        sizes, by_samples = scope.known_sizes("FedVARP"), self.weighing == "samples"
+        everyone = float(sizes.sum()) if by_samples else len(sizes)
         fedavg = super().build(scope)
         return fedavg._replace(
             init=lambda params: {"params": params, "memory": tree.zeros_like(params)},
@@ -88,10 +88,6 @@ def remembering(client: Client) -> Client:
     def init(broadcast: Broadcast, kept: ClientState) -> LocalState:
         return client.init(broadcast, {}) | {"kept": kept}
 
-    def step(gradient: Gradient, local: LocalState, batch: Batch) -> tuple[LocalState, Metrics]:
-        after, metrics = client.step(gradient, local, batch)
-        return after | {"kept": local["kept"]}, metrics
-
     def final(broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
         sent, _ = client.final(broadcast, local)
         last, known = local["kept"]["delta"], local["kept"]["known"]
@@ -103,7 +99,7 @@ def remembering(client: Client) -> Client:
         }
         return message, {"delta": last | sent["delta"], "known": torch.ones_like(known)}
 
-    return Client(init, step, final, start)
+    return Client(init, keeping(client).step, final, start)
 
 
 def weighed(*, by_samples: bool) -> Reduce:
@@ -119,9 +115,8 @@ def _server(
         params, memory = state["params"], state["memory"]
         change = tree.like(reduced["change"], params)
         part = float(reduced["weight"]) / everyone
-        step = tree.scale(tree.add(change, memory), rate)
-        after: Params = params | tree.add(step, params) | tree.like(reduced["buffers"], params)
+        sent = {"delta": tree.add(change, memory), "buffers": reduced["buffers"]}
         remembered = memory | tree.add(tree.scale(change, part), memory)
-        return {"params": after, "memory": remembered}, {}
+        return {"params": moved(params, sent, rate), "memory": remembered}, {}
 
     return server

@@ -19,6 +19,7 @@ import torch
 
 from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.federated.fedvarp import Weighing, remembering, weighed
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import UNKNOWN_SCOPE, Algorithm, Reduced, Scope, ServerState
 from raydl.core.grad import Metrics
@@ -70,9 +71,8 @@ def all_of_them(
         seen = before + reduced["new"].double()
         kept, part = float(before / seen), float(reduced["weight"] / seen)
         mean = tree.map(lambda c, y: kept * y + part * c, change, state["memory"])
-        after: Params = params | tree.add(tree.scale(mean, rate), params)
         return {
-            "params": after | tree.like(reduced["buffers"], params),
+            "params": moved(params, {"delta": mean, "buffers": reduced["buffers"]}, rate),
             "memory": state["memory"] | mean,
             "seen": seen,
         }, {}

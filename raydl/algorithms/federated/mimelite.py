@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from raydl.algorithms.federated.correction import look, nothing_seen, one_pass, seen_gradient
+from raydl.algorithms.federated.fedavg import FedAvg
 from raydl.algorithms.movement import discount, moved, movement, untrained
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -30,7 +31,6 @@ from raydl.core.algorithm import (
     Scope,
     ServerState,
 )
-from raydl.core.errors import require
 from raydl.core.grad import Batch, Gradient, Metrics
 from raydl.core.reduce import mean
 from raydl.optim import SGD, AnyOptimizer
@@ -57,15 +57,12 @@ class MimeLite(AlgorithmSpec):
     drop_last: bool = False
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "algorithm.epochs", self.epochs, "1 or larger")
-        for name in ("batch_size", "steps"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"algorithm.{name}", value, "1 or larger, or null")
+        self._plan()
 
     def build(self, scope: Scope = UNKNOWN_SCOPE) -> Algorithm:
         """The algorithm with these hyperparameters."""
         rule, lr = self.optimizer.rule(), self.optimizer.lr
-        plan = Plan(self.batch_size, self.epochs, self.steps, drop_last=self.drop_last)
+        plan = self._plan()
         plan = plan._replace(before=(one_pass(plan),))
 
         def server(state: ServerState, mean: Reduced) -> tuple[ServerState, Metrics]:
@@ -82,6 +79,16 @@ class MimeLite(AlgorithmSpec):
             server=server,
             discount=discount,
         )
+
+    def _plan(self) -> Plan:
+        """How long FedAvg with these options has a client train."""
+        fedavg = FedAvg(
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            steps=self.steps,
+            drop_last=self.drop_last,
+        )
+        return fedavg.build().plan({})
 
 
 def _client(rule: UpdateRule, lr: float) -> Client:

@@ -14,13 +14,12 @@ T. Li, M. Sanjabi, A. Beirami, V. Smith, "Fair Resource Allocation in Federated 
 
 from dataclasses import dataclass
 from math import inf
-from operator import itemgetter
 
 import torch
 
 from raydl.algorithms.federated.correction import keeping, look, nothing_seen, one_pass, seen_loss
 from raydl.algorithms.federated.fedavg import FedAvg
-from raydl.algorithms.movement import moved, movement
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -72,14 +71,12 @@ class QFedAvg(FedAvg):
             }
             return {"params": moved(state["params"], step)}, {}
 
-        return Algorithm(
-            init=lambda params: {"params": params},
-            params=itemgetter("params"),
+        return fedavg._replace(
             plan=lambda state: plan,
-            broadcast=itemgetter("params"),
             client=_client(self, fedavg.client),
             reduce=counted(total()),
             server=server,
+            discount=None,  # of a movement, a part would not have the h that was sent
         )
 
 
@@ -89,7 +86,7 @@ def _client(spec: QFedAvg, plain: Client) -> Client:
         return plain.init(broadcast, kept) | {"seen": seen}
 
     def final(broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
-        message = movement(broadcast, local["params"], local["buffers"])
+        message, _ = plain.final(broadcast, local)
         loss = seen_loss(local) + _LEAST
         weight = loss**spec.q
         squares = [each.abs().square().sum() for each in message["delta"].values()]

@@ -13,7 +13,6 @@ Controlled Averaging for Federated Learning", ICML 2020.
 """
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 import torch
@@ -26,7 +25,7 @@ from raydl.algorithms.federated.correction import (
     seen_gradient,
 )
 from raydl.algorithms.federated.fedavg import FedAvg
-from raydl.algorithms.movement import moved, movement
+from raydl.algorithms.movement import moved
 from raydl.core import tree
 from raydl.core.algorithm import (
     UNKNOWN_SCOPE,
@@ -77,14 +76,14 @@ class SCAFFOLD(FedAvg):
             params = moved(state["params"], mean, self.server_lr)
             return {"params": params, "control": state["control"] | control}, {}
 
-        return Algorithm(
+        return fedavg._replace(
             init=lambda params: {"params": params, "control": tree.zeros_like(params)},
-            params=itemgetter("params"),
             plan=lambda state: plan,
             broadcast=lambda state: state,
             client=_client(self, fedavg.client),
             reduce=counted(mean(by_samples=False)),
             server=server,
+            discount=None,  # of a movement, a part would not be the control's
         )
 
 
@@ -104,7 +103,7 @@ def _client(spec: SCAFFOLD, plain: Client) -> Client:
 
     def final(broadcast: Broadcast, local: LocalState) -> tuple[Message, ClientState]:
         start = broadcast["params"]
-        message = movement(start, local["params"], local["buffers"])
+        message, _ = plain.final(start, local)
         if looks:
             gradients, decay = seen_gradient(local), spec.weight_decay
             new = {

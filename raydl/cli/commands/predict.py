@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
         return 0
     console = Console()
     console.print(table({"": found}))
-    console.print(highlight=False)
+    console.print()
     for uri in filter(None, [file.uri, drawn]):
         console.print(uri, highlight=False, soft_wrap=True)
     return 0

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from raydl.core.errors import require
-from raydl.core.rng import fold_in
 from raydl.core.tree import Tree
 from raydl.data.participations.participation import check_fraction, cohort_size
-from raydl.data.participations.selector import Cohort, Moment, Selector, SelectorSpec
+from raydl.data.participations.selector import Cohort, Moment, Selector, SelectorSpec, draws
 
 _MOMENT = 1e-6  # seconds: rounding must not leave the run just before who is waited for
 
@@ -65,7 +64,7 @@ class Availability(SelectorSpec):
 
         def choose(state: Tree, moment: Moment) -> Cohort:
             there = np.flatnonzero(presence.there(opens(state, moment)))
-            rng = np.random.default_rng(fold_in(seed, moment.round, "participation"))
+            rng = draws(seed, moment)
             return rng.choice(there, min(size, len(there)), replace=False)
 
         return Selector(init=dict, choose=choose, opens=opens)

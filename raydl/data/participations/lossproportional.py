@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from raydl.core.errors import require
-from raydl.core.rng import fold_in
 from raydl.core.tree import Tree
 from raydl.data.participations.participation import check_fraction, cohort_size
 from raydl.data.participations.selector import (
@@ -23,6 +22,7 @@ from raydl.data.participations.selector import (
     Moment,
     Selector,
     SelectorSpec,
+    draws,
     remembering,
 )
 
@@ -52,7 +52,7 @@ class LossProportional(SelectorSpec):
         clients, size = len(sizes), cohort_size(self.fraction, len(sizes))
 
         def choose(state: Tree, moment: Moment) -> Cohort:
-            rng = np.random.default_rng(fold_in(seed, moment.round, "participation"))
+            rng = draws(seed, moment)
             drawn_by = self.probabilities(state["loss"].numpy())
             return rng.choice(clients, size, replace=False, p=drawn_by)
 

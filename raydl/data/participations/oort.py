@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 
 from raydl.core.errors import require
-from raydl.core.rng import fold_in, uniform
+from raydl.core.rng import uniform
 from raydl.core.tree import Tree
 from raydl.data.participations.participation import check_fraction, cohort_size
 from raydl.data.participations.selector import (
@@ -34,6 +34,7 @@ from raydl.data.participations.selector import (
     Moment,
     Selector,
     SelectorSpec,
+    draws,
     reported,
 )
 
@@ -106,7 +107,7 @@ class Oort(SelectorSpec):
             }
 
         def choose(state: Tree, moment: Moment) -> Cohort:
-            rng = np.random.default_rng(fold_in(seed, moment.round, "participation"))
+            rng = draws(seed, moment)
             taken = state["last"].numpy() > 0
             tried, unseen = np.flatnonzero(taken), np.flatnonzero(~taken)
             part = max(self.least, self.explore * self.decay**moment.round)

@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from raydl.core.algorithm import Plan, Work
 from raydl.core.errors import require
-from raydl.core.rng import fold_in
 from raydl.data.participations.participation import check_fraction, cohort_size
 from raydl.data.participations.selector import (
     Cohort,
     Moment,
     Selector,
     SelectorSpec,
+    draws,
     remembering,
 )
 
@@ -85,7 +85,7 @@ def _candidates(
     probabilities: npt.NDArray[np.float64], number: int, seed: int
 ) -> Callable[[Moment], Cohort]:
     def draw(moment: Moment) -> Cohort:
-        rng = np.random.default_rng(fold_in(seed, moment.round, "participation"))
+        rng = draws(seed, moment)
         return rng.choice(len(probabilities), number, replace=False, p=probabilities)
 
     return draw

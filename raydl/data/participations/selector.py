@@ -17,6 +17,7 @@ from torch import Tensor
 
 from raydl.core.algorithm import Work
 from raydl.core.errors import SpecError
+from raydl.core.rng import fold_in
 from raydl.core.spec import Spec
 from raydl.core.tree import Tree
 
@@ -132,6 +133,11 @@ def first_cohort(selector: Selector) -> Cohort:
     cohort = selector.choose(state, moment)
     assert cohort is not None
     return cohort
+
+
+def draws(seed: int, moment: Moment) -> np.random.Generator:
+    """The generator of what is drawn for a round."""
+    return np.random.default_rng(fold_in(seed, moment.round, "participation"))
 
 
 def remembering(metric: str, clients: int) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from raydl.core.errors import require
 from raydl.data.partitions.partition import (
     Partition,
     PartitionSpec,
-    check_clients,
-    check_labels,
+    class_sizes,
     deal_samples,
     even_sizes,
     ranges,
@@ -45,11 +44,7 @@ class ClassesPerClient(PartitionSpec):
         owners: npt.NDArray[np.int64] | None = None,
     ) -> Partition:
         """Draws who holds which classes, then divides each class over its holders."""
-        check_labels(labels, "Labels")
-        check_clients(clients, len(labels))
-        sizes = np.unique(labels, return_counts=True)[1]
-        most = f"at most {len(sizes)}, the number of classes"
-        require(self.per_client <= len(sizes), "partition.per_client", self.per_client, most)
+        sizes = class_sizes(labels, clients, self.per_client, "Labels")
         most = f"at most {np.minimum(sizes, clients).sum() // clients} with {clients} clients"
         places = self.per_client * clients
         enough = places <= np.minimum(sizes, clients).sum()

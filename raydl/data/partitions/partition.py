@@ -118,6 +118,36 @@ def even_sizes(total: int, parts: int) -> npt.NDArray[np.int64]:
     return total // parts + (np.arange(parts) < total % parts)
 
 
+def class_sizes(
+    labels: npt.NDArray[np.int64], clients: int, per_client: int, partition: str
+) -> npt.NDArray[np.int64]:
+    """The samples of each class there is, int64 [classes], of which each client has some.
+
+    Args:
+        labels: the class of each sample, int64 [n].
+        clients: number of clients (N).
+        per_client: classes of each client.
+        partition: what errors call the partition.
+
+    Raises:
+        SpecError: unless each sample has a class, each client can have a sample, and there are so
+            many classes.
+    """
+    check_labels(labels, partition)
+    check_clients(clients, len(labels))
+    sizes = np.unique(labels, return_counts=True)[1]
+    most = f"at most {len(sizes)}, the number of classes"
+    require(per_client <= len(sizes), "partition.per_client", per_client, most)
+    return sizes
+
+
+def whole_parts(quotas: npt.NDArray[np.float64], total: int) -> npt.NDArray[np.int64]:
+    """Quotas as whole numbers that sum to a total: those of the largest remainders rounded up."""
+    parts: npt.NDArray[np.int64] = quotas.astype(np.int64)
+    parts[np.argsort(parts - quotas, kind="stable")[: total - parts.sum()]] += 1
+    return parts
+
+
 def ranges(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """``starts[0], starts[0] + 1, ...``, ``sizes[0]`` of them, then those of ``starts[1]``, ..."""
     ends = np.cumsum(sizes)

@@ -9,9 +9,9 @@ from raydl.core.errors import SpecError, require
 from raydl.data.partitions.partition import (
     Partition,
     PartitionSpec,
-    check_clients,
-    check_labels,
+    class_sizes,
     deal_samples,
+    whole_parts,
 )
 
 
@@ -45,11 +45,7 @@ class PowerLaw(PartitionSpec):
         owners: npt.NDArray[np.int64] | None = None,
     ) -> Partition:
         """Draws the clients' weights, and divides each class over those who have it."""
-        check_labels(labels, "PowerLaw")
-        check_clients(clients, len(labels))
-        sizes = np.unique(labels, return_counts=True)[1]
-        most = f"at most {len(sizes)}, the number of classes"
-        require(self.per_client <= len(sizes), "partition.per_client", self.per_client, most)
+        sizes = class_sizes(labels, clients, self.per_client, "PowerLaw")
         rng = np.random.default_rng(seed)
         weights = rng.lognormal(0, self.sigma, clients)
         first = np.arange(clients)[:, None]
@@ -63,13 +59,6 @@ class PowerLaw(PartitionSpec):
                     f"{len(holders)} have a class of {size} samples; take fewer of either"
                 )
             if len(holders):
-                counts[holders, label] += _divide(int(size) - len(holders), weights[holders])
+                others, own = int(size) - len(holders), weights[holders]
+                counts[holders, label] += whole_parts(others * own / own.sum(), others)
         return deal_samples(labels, counts, rng)
-
-
-def _divide(total: int, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """A number in whole parts in proportion to weights: those of the largest rests rounded up."""
-    quotas = total * weights / weights.sum()
-    parts: npt.NDArray[np.int64] = quotas.astype(np.int64)
-    parts[np.argsort(parts - quotas, kind="stable")[: total - parts.sum()]] += 1
-    return parts

@@ -10,6 +10,7 @@ from raydl.data.partitions.partition import (
     Partition,
     PartitionSpec,
     check_clients,
+    whole_parts,
 )
 
 
@@ -46,7 +47,5 @@ class QuantitySkew(PartitionSpec):
         require(spare >= 0, "partition.min_size", self.min_size, most)
         rng = np.random.default_rng(seed)
         quotas = spare * rng.dirichlet(np.full(clients, self.alpha))
-        sizes = quotas.astype(np.int64)
-        largest_remainders = np.argsort(sizes - quotas, kind="stable")[: spare - sizes.sum()]
-        sizes[largest_remainders] += 1
-        return Partition.cut(rng.permutation(len(labels)), self.min_size + sizes)
+        sizes = self.min_size + whole_parts(quotas, spare)
+        return Partition.cut(rng.permutation(len(labels)), sizes)

@@ -70,8 +70,7 @@ def _append_all(dataset: Dataset, part: str, writer: ShardWriter) -> None:
     inputs = {"": split.inputs} if isinstance(split.inputs, Tensor) else split.inputs
     columns = {column_of_input(name): each for name, each in inputs.items()}
     columns["target"] = split.targets
-    owners: Tensor | None = getattr(dataset, "owners" if part == "train" else f"{part}_owners")
-    if owners is not None:
+    if (owners := dataset.owners_of(part)) is not None:
         columns["owner"] = owners
     for start in range(0, max(1, len(split.targets)), _AT_ONCE):  # of none, their types
         writer.append({name: each[start : start + _AT_ONCE] for name, each in columns.items()})

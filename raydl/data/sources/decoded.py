@@ -131,11 +131,6 @@ def deal(source: DecodedSource, sinks: Mapping[str, Sink], decode: Decode = in_t
     split = np.empty(len(survey.targets), np.int8)
     for number, part in enumerate(_PARTS):
         split[getattr(numbered, part).inputs.numpy()] = number
-    owners = {
-        "train": numbered.owners,
-        "validation": numbered.validation_owners,
-        "test": numbered.test_owners,
-    }
     moments, at, given, shape = Moments(), 0, dict.fromkeys(_PARTS, 0), None
     for inputs in decode(source.decode, survey.pieces):
         shape = shape or inputs.shape[1:]
@@ -150,7 +145,7 @@ def deal(source: DecodedSource, sinks: Mapping[str, Sink], decode: Decode = in_t
             samples = {"input": inputs[own], "target": survey.targets[at:stop][own]}
             if part == "train":
                 moments.add(samples["input"])
-            if (whose := owners[part]) is not None:
+            if (whose := numbered.owners_of(part)) is not None:
                 samples["owner"] = whose[given[part] : given[part] + len(own)]
             given[part] += len(own)
             sinks[part].append(samples)

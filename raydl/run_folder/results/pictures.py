@@ -1,25 +1,14 @@
 """Pictures in a run's folder: its curves, and what its predictions are worth."""
 
 import warnings
-from io import BytesIO
-from typing import TYPE_CHECKING
 
 from raydl.core.errors import Notice
 from raydl.core.task import TaskSpec
+from raydl.drawing import as_png
 from raydl.runtimes.worker.evaluation import Score
 from raydl.storage import Folder
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 CURVES, PREDICTIONS = "curves.png", "predictions.png"
-
-
-def write_picture(folder: Folder, name: str, figure: "Figure") -> None:
-    """Writes a figure down as PNG."""
-    with BytesIO() as content:
-        figure.savefig(content, format="png")
-        folder.write(name, content.getvalue())
 
 
 def draw_predictions(
@@ -43,7 +32,7 @@ def draw_predictions(
         figure = task.figure(score.statistics, title)
         if figure is None:
             return None
-        write_picture(folder, name, figure)
+        folder.write(name, as_png(figure))
     except Exception as error:  # noqa: BLE001  # of the user's code
         what = f"{type(task).__name__}.figure failed: {type(error).__name__}: {error}"
         warnings.warn(what, Notice, stacklevel=2)

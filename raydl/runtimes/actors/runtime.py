@@ -41,12 +41,11 @@ from raydl.runtimes.runtime import (
     merge,
 )
 from raydl.runtimes.worker.batchable import check_batchable
-from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.block import BlockResult, join_columns
 from raydl.runtimes.worker.client_states import ClientStates
 from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, Stretch, stretches
 from raydl.runtimes.worker.memory import keep_freed_memory
-from raydl.runtimes.worker.survey import join
 
 if TYPE_CHECKING:
     from raydl.runtimes.actors.spec import Actors
@@ -115,7 +114,7 @@ class ActorRuntime(CohortRuntime):
         calls = list(chain.from_iterable(self._groups(work)))
         costs = (-sum(map(self._problem.samples, blocks)) for blocks in calls)
         tasks = self._pool.submit(zip(costs, map(call, calls), strict=True))
-        return join(
+        return join_columns(
             [
                 dict(zip(names, as_tensor(columns), strict=True))
                 for task in tasks
@@ -226,8 +225,7 @@ class ActorRuntime(CohortRuntime):
                 calls = self._submit(blocks, sent, "train_apart")
                 merging = self._merge(calls)
         columns = [self._take_row(row) for call in calls for row in fetch(call.value)]
-        clients = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
-        return BlockResult(from_packed(accumulator), ClientStates(), clients)
+        return BlockResult(from_packed(accumulator), ClientStates(), join_columns(columns))
 
 
 def _cut(values: list[_T], size: int) -> list[list[_T]]:

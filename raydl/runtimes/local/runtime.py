@@ -10,10 +10,9 @@ from raydl.core.tree import Params, Tree
 from raydl.runtimes.problem import Problem
 from raydl.runtimes.runtime import CohortResult, CohortRuntime, RuntimeState, merge
 from raydl.runtimes.worker.batchable import check_batchable
-from raydl.runtimes.worker.block import BlockResult
+from raydl.runtimes.worker.block import BlockResult, join_columns
 from raydl.runtimes.worker.client_table import ClientTable
 from raydl.runtimes.worker.evaluation import Score, stretches
-from raydl.runtimes.worker.survey import join
 from raydl.runtimes.worker.worker import Worker
 
 
@@ -62,7 +61,7 @@ class LocalRuntime(CohortRuntime):
     def survey(self, params: Params, work: Work) -> dict[str, Tensor]:
         """Asks clients block by block."""
         blocks = self._problem.blocks(work)
-        return join([self._worker.survey(params, block) for block in blocks])
+        return join_columns([self._worker.survey(params, block) for block in blocks])
 
     def state(self) -> RuntimeState:
         """What every client keeps by now."""

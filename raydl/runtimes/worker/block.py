@@ -43,6 +43,11 @@ class BlockResult(NamedTuple):
     clients: dict[str, Tensor]
 
 
+def join_columns(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The columns of clients, part after part: of one part or more, with the names of the first."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
 class BlockTrainer(NamedTuple):
     """Local training of blocks of clients.
 

@@ -4,7 +4,6 @@ All are asked about the same parameters, so the samples of several clients go th
 together, whoever they belong to. Nothing is augmented, nothing dropped out.
 """
 
-from collections.abc import Sequence
 from time import perf_counter
 
 import numpy as np
@@ -53,8 +52,3 @@ def survey(task: Task, params: Params, data: ClientData, work: Work) -> dict[str
         "loss": losses / weights,
         "seconds": seconds * samples,
     }
-
-
-def join(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The columns of several blocks, one after the other."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
