@@ -1,7 +1,7 @@
 """Modules drawn at random, of any depth, frozen, tied and with state, beside torch's own loop."""
 
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -76,7 +76,7 @@ class Net(nn.Module):
             every[at % len(every)].requires_grad_(False)
 
     def forward(self, x):
-        x = self.first(x)
+        x = self.first(x.double())
         for each in self.layers:
             x = x if isinstance(each, nn.ParameterList) else each(x)
         return self.last(x)
@@ -90,6 +90,7 @@ def build(kind):
 
 
 @settings(max_examples=60, suppress_health_check=HealthCheck)
+@example([[], [], [[], ["LayerNorm", "BatchNorm"]], []], False, [], 0.0, 0.0)
 @given(
     layers=st.lists(KINDS, max_size=4),
     tied=st.booleans(),
@@ -99,8 +100,9 @@ def build(kind):
 )
 def test_a_few_steps_are_torchs(layers, tied, frozen, momentum, decay):
     def made():
+        # Of float32's rounding, steps through norms of next to nothing would make another run.
         with seeded():
-            return Net(layers, tied, frozen)
+            return Net(layers, tied, frozen).double()
 
     spec = SGD(0.05, momentum, weight_decay=decay)
     algorithm = LocalSGD(1, spec, schedule.Constant(), batch_size=6, steps=3)
