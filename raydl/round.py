@@ -80,10 +80,14 @@ class Round(NamedTuple):
         return int(self.clients["steps"].sum())
 
     def mean(self, metric: str) -> float:
-        """A client metric's mean over the samples trained on, where the update was finite."""
-        finite = self.clients["finite"] == 1
-        samples = self.clients["samples"][finite]
-        return float((self.clients[metric][finite] * samples).sum() / samples.sum())
+        """A client metric's mean over the samples trained on, where the update was finite.
+
+        Updates of which it is not told count for nothing: those of another server step than the
+        one that has it.
+        """
+        told = (self.clients["finite"] == 1) & ~self.clients[metric].isnan()
+        samples = self.clients["samples"][told]
+        return float((self.clients[metric][told] * samples).sum() / samples.sum())
 
 
 def rounds(

@@ -14,6 +14,9 @@ from raydl.runtimes.runtime import Runtime
 from tests.federation import RUNTIMES
 
 torch.set_num_threads(1)
+# Of the processes that tests start: where there are more than cores, threads that wait for each
+# other spin, and everything takes many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What is drawn is the same each time, so that a failure can be had again.
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)  # to explain can take minutes
 settings.register_profile("repeatable", derandomize=True, deadline=None, phases=PHASES)
@@ -26,11 +29,23 @@ SLOW = {
     *("test_collectives", "test_ddp", "test_memory", "test_shared_zoo"),
     *("test_examples", "test_interrupt", "test_mapped", "test_object_storage"),
 }
+# Files that take minutes, and the parameter by which their tests are divided; else by function.
+DIVIDED = {
+    **dict.fromkeys(("test_ddp", "test_examples", "test_interrupt", "test_job", "test_nodes"), ""),
+    **dict.fromkeys(("test_parameter_server", "test_selection", "test_sweep", "test_watch"), ""),
+    "test_laws": "name",
+    "test_recorded": "algorithm",
+    "test_studies": "study",
+}
 ON_RAY = re.compile("actors|parameter_server|server")  # how a parameter of a test begins
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they ask for: ``ray``, ``data``; and ``slow`` by where they are."""
+    """Marks tests by what they ask for: ``ray``, ``data``; and ``slow`` by where they are.
+
+    The slow ones come first: when many processes test (``-n 3 --dist loadgroup``), none of them is
+    to begin when all others are done.
+    """
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         words = [each for each in parameters_of(item) if isinstance(each, str)]
@@ -42,6 +57,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("data")
         if SLOW & {item.path.parent.name, item.path.stem}:
             item.add_marker("slow")
+        item.add_marker(pytest.mark.xdist_group(together(item)))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def together(item: pytest.Item) -> str:
+    """Names the tests that one process does: a file's; where it is `DIVIDED`, some of them."""
+    file, given = item.path.stem, getattr(item, "callspec", None)
+    if file not in DIVIDED:
+        return str(item.path)
+    return f"{file} {(given and given.params.get(DIVIDED[file])) or item.originalname}"
 
 
 def parameters_of(item: pytest.Item) -> list[object]:

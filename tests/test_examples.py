@@ -33,6 +33,18 @@ def test_scaffold_in_forty_lines_has_the_numbers_of_the_library(printed):
     assert float(re.search(r"test accuracy (\S+) %", said)[1]) > 80
 
 
+def test_biases_are_where_the_closed_forms_say_and_cured(printed):
+    *cured, seldom = re.split(r"\n(?=\S)", printed("biases"))
+    for said, methods in zip([*cured, seldom], (5, 2, 3), strict=True):
+        optimum, stays, *ended = map(float, re.findall(r"-?\d\.\d{3}", said))
+        names = re.findall(r"\n  (\S+)", said)
+        assert len(names) == methods
+        near = 0.15 if said == seldom else 0.01  # of one client a round, w goes to and fro
+        for name, at in zip(names, ended, strict=True):
+            expected = stays if name in ("FedAvg", "MimeLite") else optimum
+            assert at == pytest.approx(expected, abs=near), name
+
+
 @pytest.mark.parametrize(
     ("name", "least"),
     [

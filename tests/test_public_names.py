@@ -17,7 +17,7 @@ PUBLIC = {
     "raydl.algorithms": """
         AFL EASGD MIFA SCAFFOLD DataParallel DiLoCo FedAdagrad FedAdam FedAsync FedAvg FedAvgM
         FedDyn FedExP FedFade FedNova FedProx FedSGD FedVARP FedYogi
-        HierarchicalLocalSGD HorvitzThompson LocalSGD MimeLite ParameterServer QFedAvg SlowMo
+        HierarchicalLocalSGD HorvitzThompson LocalSGD Mime MimeLite ParameterServer QFedAvg SlowMo
         StreamingDiLoCo
     """,
     "raydl.callbacks": "CSV Callback Live MLflow Notebook RunStage TensorBoard WandB",

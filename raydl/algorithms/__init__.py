@@ -2,7 +2,7 @@
 
 federated    clients that come and go: FedSGD, FedAvg, FedProx, FedNova, FedAsync; FedExP, FedAvgM,
              FedAdagrad, FedAdam, FedYogi; FedVARP, MIFA, FedFade, HorvitzThompson; SCAFFOLD,
-             FedDyn, MimeLite, QFedAvg, AFL
+             FedDyn, Mime, MimeLite, QFedAvg, AFL
 distributed  workers that stay: DataParallel, LocalSGD, SlowMo, DiLoCo, StreamingDiLoCo, parameter
              servers, EASGD
 movement     the message of those whose clients send how far they moved
@@ -29,7 +29,7 @@ from raydl.algorithms.federated.fedsgd import FedSGD
 from raydl.algorithms.federated.fedvarp import FedVARP
 from raydl.algorithms.federated.horvitzthompson import HorvitzThompson
 from raydl.algorithms.federated.mifa import MIFA
-from raydl.algorithms.federated.mimelite import MimeLite
+from raydl.algorithms.federated.mime import Mime, MimeLite
 from raydl.algorithms.federated.qfedavg import QFedAvg
 from raydl.algorithms.federated.scaffold import SCAFFOLD
 
@@ -56,6 +56,7 @@ __all__ = [
     "HierarchicalLocalSGD",
     "HorvitzThompson",
     "LocalSGD",
+    "Mime",
     "MimeLite",
     "ParameterServer",
     "QFedAvg",

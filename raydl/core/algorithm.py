@@ -43,7 +43,7 @@ class Plan(NamedTuple):
             stopped, so that nothing depends on how its steps are cut into rounds. None begins a
             new order in every round. Needs ``steps``.
         server_steps: how often the clients of a round meet the server: each time they train for
-            as long as said here, and the server makes a step.
+            as long as the plan of the state of then says, and the server makes a step.
         before: phases that come before this one in a round, such as a pass over all samples at
             the parameters that were received; each is as long as its own plan says, and has a
             step of its own, see `Client.before`.
@@ -230,6 +230,8 @@ class Algorithm(NamedTuple):
             count for that fraction; None if there is none.
         elementwise: whether the reduction and the server treat every entry of the parameters by
             itself, so that servers that each hold a part of them can make the step together.
+        lockstep: whether messages for one of a round's server steps are of another kind than those
+            for the next, so that no rule may let clients run ahead.
     """
 
     init: Callable[[Params], ServerState]
@@ -242,6 +244,7 @@ class Algorithm(NamedTuple):
     hook: GradientSyncSpec | None = None
     discount: Callable[[Message, float], Message] | None = None
     elementwise: bool = False
+    lockstep: bool = False
 
 
 class Scope(NamedTuple):

@@ -6,7 +6,7 @@ So the bytes are those of the algorithm's own messages, and of no second descrip
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -51,42 +51,49 @@ def of_run(run: Run) -> Comparison:
         check_additive(algorithm)
     state = algorithm.init(params)
     cohort = (0,) if processes is None else tuple(next(run.cohorts()).tolist())
-    block = _one_step(problem, eager(problem.task), state, cohort)
-    if not block.clients["finite"].all():
-        raise SpecError("the first step leads to a NaN or an infinity; lower the learning rate")
-    sent = int(block.clients["bytes_up"][0])
-    received = tree.nbytes(algorithm.client.receive(algorithm.broadcast(state), 0))
-    ways, shards = schemes(received, sent, summed=sent), run.runtime.shards
+    exchanges = _exchanges(problem, state, cohort)
+    usual, last = exchanges[tuple(state)], [*exchanges.values()][-1]
+    ways = schemes(usual.received, last.sent, summed=last.sent)
     shared = processes is not None and algorithm.hook is not None
     step = _shared_step(problem, state) if shared else _Step()
 
-    def round_of(workers: int, clients: int, steps: int, server_steps: int) -> Communication:
-        if processes is None:
-            return cost.star(workers, received, sent, shards) * server_steps
-        last = tree.nbytes(summand(block.accumulator, clients, len(block.clients)))
-        once = cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
-        return once * server_steps
+    def round_of(
+        workers: int, clients: int, meetings: tuple[tuple[_Kind, int], ...]
+    ) -> Communication:
+        return sum((once(workers, clients, *each) for each in meetings), Communication())
 
-    # By the clients of the cohort, the slowest one's steps, and how often those meet the server.
-    rounds = Counter[tuple[int, int, int]]()
-    for clients, steps, server_steps in _rounds(run, problem):
-        slowest = steps.max()
+    def once(workers: int, clients: int, kind: _Kind, steps: int) -> Communication:
+        exchange = exchanges.get(kind, usual)
+        if processes is None:
+            return cost.star(workers, exchange.received, exchange.sent, run.runtime.shards)
+        block = exchange.block
+        last = tree.nbytes(summand(block.accumulator, clients, len(block.clients)))
+        return cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
+
+    # By the clients of the cohort; and before each step of the server, its kind and the slowest.
+    rounds = Counter[tuple[int, tuple[tuple[_Kind, int], ...]]]()
+    for clients, meetings in _rounds(run, problem):
         if processes is not None and not shared:  # each trains its clients one after another
-            slowest = np.bincount(owner(clients, processes, len(problem.partition)), steps).max()
-        rounds[len(clients), int(slowest), server_steps] += 1
+            owners = owner(clients, processes, len(problem.partition))
+            slowest = [(kind, int(np.bincount(owners, each).max())) for kind, each in meetings]
+        else:
+            slowest = [(kind, int(each.max())) for kind, each in meetings]
+        rounds[len(clients), tuple(slowest)] += 1
     first = next(iter(rounds))
     name = "star" if processes is None else "ring"
     forecast = Forecast(
         workers=processes or first[0],
         scheme=lambda workers: round_of(workers, *first),
         rounds=rounds.total(),
-        local_steps=sum(steps * often * times for (_, steps, often), times in rounds.items()),
+        local_steps=sum(
+            steps * times for (_, meetings), times in rounds.items() for _, steps in meetings
+        ),
         total=sum(
             (round_of(processes or one[0], *one) * times for one, times in rounds.items()),
             Communication(),
         ),
-        client_state=tree.nbytes(block.states.columns)
-        // max(1, len(block.states))
+        client_state=tree.nbytes(last.block.states.columns)
+        // max(1, len(last.block.states))
         * len(problem.partition),
     )
     kind = type(run.algorithm).__name__
@@ -136,27 +143,61 @@ def _shared_step(problem: Problem, state: Tree) -> _Step:
         dist.destroy_process_group()
 
 
+_Kind: TypeAlias = tuple[str, ...]  # of a server's step: what there is in the state before it
+
+
+class _Exchange(NamedTuple):
+    """What a client receives before a step of the server, what it sends, and what comes of it."""
+
+    received: int
+    sent: int
+    block: BlockResult
+    reduced: Tree
+
+
+def _exchanges(problem: Problem, state: Tree, cohort: tuple[int, ...]) -> dict[_Kind, _Exchange]:
+    """Those of a round, one for each kind of server step, in turn."""
+    algorithm, found = problem.algorithm, dict[_Kind, _Exchange]()
+    for _ in range(algorithm.plan(state).server_steps):
+        if (kind := tuple(state)) not in found:
+            block = _one_step(problem, eager(problem.task), state, cohort)
+            if not block.clients["finite"].all():
+                raise SpecError(
+                    "the first step leads to a NaN or an infinity; lower the learning rate"
+                )
+            found[kind] = _Exchange(
+                received=tree.nbytes(algorithm.client.receive(algorithm.broadcast(state), 0)),
+                sent=int(block.clients["bytes_up"][0]),
+                block=block,
+                reduced=algorithm.reduce.result(block.accumulator),
+            )
+        state, _ = algorithm.server(state, found[kind].reduced)
+    return found
+
+
 def _rounds(
     run: Run, problem: Problem
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]]:
-    """Each round's cohort, the local steps of its clients (both int64 [cohort]), its server steps.
+) -> Iterator[tuple[npt.NDArray[np.int64], list[tuple[_Kind, npt.NDArray[np.int64]]]]]:
+    """Each round's cohort, and before each of its server steps the kind and clients' local steps.
 
-    The server goes on from round to round as it would, but with a model of one parameter.
+    Both are int64 [cohort]. The server goes on as it would, but with a model of one parameter.
     """
     algorithm = problem.algorithm
     state = algorithm.init({"weight": torch.ones(1, 1)})
-    samples, seen, reduced = len(problem.dataset.train.targets), 0, None
+    samples, seen, reduced = len(problem.dataset.train.targets), 0, dict[_Kind, Tree]()
     for number, cohort in enumerate(run.cohorts()):
         if run.over(number, seen / samples):
             return
-        if reduced is None:
-            block = _one_step(problem, _still, state, tuple(cohort.tolist()))
-            reduced = algorithm.reduce.result(block.accumulator)
-        plan, sizes = algorithm.plan(state), problem.partition.sizes[cohort].tolist()
-        yield cohort, np.array([plan.local_steps(each) for each in sizes]), plan.server_steps
-        seen += plan.server_steps * sum(plan.trained_samples(each) for each in sizes)
-        for _ in range(plan.server_steps):
-            state, _ = algorithm.server(state, reduced)
+        sizes, meetings = problem.partition.sizes[cohort].tolist(), []
+        for _ in range(algorithm.plan(state).server_steps):
+            plan, kind = algorithm.plan(state), tuple(state)
+            if kind not in reduced:
+                block = _one_step(problem, _still, state, tuple(cohort.tolist()))
+                reduced[kind] = algorithm.reduce.result(block.accumulator)
+            meetings.append((kind, np.array([plan.local_steps(each) for each in sizes])))
+            seen += sum(plan.trained_samples(each) for each in sizes)
+            state, _ = algorithm.server(state, reduced[kind])
+        yield cohort, meetings
 
 
 def _one_step(

@@ -7,7 +7,17 @@ import torch
 from scipy.optimize import minimize
 
 from raydl import SpecError
-from raydl.algorithms import AFL, SCAFFOLD, FedAvg, FedDyn, FedProx, FedSGD, MimeLite, QFedAvg
+from raydl.algorithms import (
+    AFL,
+    SCAFFOLD,
+    FedAvg,
+    FedDyn,
+    FedProx,
+    FedSGD,
+    Mime,
+    MimeLite,
+    QFedAvg,
+)
 from raydl.algorithms.federated.afl import onto_simplex
 from raydl.core import tree
 from raydl.core.algorithm import Scope
@@ -52,9 +62,13 @@ def assert_near(problem, given, expected, tolerance=1e-5):
         (FedDyn(**LOCAL, alpha=0.3), FedProx(**LOCAL, mu=0.3), 4, 1),
         (QFedAvg(**LOCAL, q=0), FedAvg(**LOCAL), 4, 3),
         (MimeLite(SGD(0.05, momentum=0), 16, 2), FedAvg(**LOCAL), 4, 3),
+        (Mime(SGD(0.05), None, 4), MimeLite(SGD(0.05), None, 4), 1, 3),
         (AFL(0.1, mixture_lr=0), FedSGD(0.1), 4, 1),
     ],
-    ids=["first round", "first round, I", "one client", "FedProx", "q = 0", "plain SGD", "uniform"],
+    ids=[
+        *("first round", "first round, I", "one client", "FedProx", "q = 0", "plain SGD"),
+        *("nothing to correct", "uniform"),
+    ],
 )
 def test_one_is_the_other(spec, same, clients, rounds):
     whole = digits()
@@ -85,9 +99,11 @@ def test_feddyns_clients_begin_further_on():
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.05, 0.9), Adam(0.01)])
-def test_mimelite_of_one_client_and_one_step_is_the_optimizer(optimizer):
-    problem, history, _ = went(MimeLite(optimizer, None, 1), clients=1)
-    whole = built(FedSGD(1.0), 1, partition=IID())
+@pytest.mark.parametrize(("algorithm", "clients"), [(MimeLite, 1), (Mime, 1), (Mime, 4)])
+def test_one_step_is_the_optimizers(algorithm, clients, optimizer):
+    """Of all samples at once: Mime's clients all make the same one."""
+    problem, history, _ = went(algorithm(optimizer, None, 1), clients=clients)
+    whole = built(FedSGD(1.0), clients, partition=IID())
     params, rule = parameters(problem.task.model), optimizer.rule()
     state = rule.init(params)
     for _ in range(3):
@@ -170,9 +186,10 @@ QUADRATIC = {"lr": LR, "batch_size": None, "steps": STEPS}
         (SCAFFOLD(**QUADRATIC, option="I"), LEAST),
         (FedDyn(**QUADRATIC, alpha=0.5), LEAST),
         (MimeLite(SGD(LR, 0), None, steps=STEPS), fixed_point()),
+        (Mime(SGD(LR, 0), None, steps=STEPS), LEAST),
         (FedSGD(LR), LEAST),
     ],
-    ids=["FedAvg", "SCAFFOLD", "SCAFFOLD I", "FedDyn", "MimeLite", "FedSGD"],
+    ids=["FedAvg", "SCAFFOLD", "SCAFFOLD I", "FedDyn", "MimeLite", "Mime", "FedSGD"],
 )
 def test_where_clients_with_different_optima_lead(spec, expected):
     """FedAvg to a point of its own; where drift is corrected, to the optimum of the mean loss."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raydl import SpecError
-from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD
+from raydl.algorithms import FedAsync, FedAvg, FedProx, FedSGD, Mime
 from raydl.core import tree
 from raydl.core.algorithm import Work
 from raydl.core.grad import parameters
@@ -247,5 +247,7 @@ def test_what_does_not_fit_is_refused():
         simulated(
             federation(FedSGD(send="weights").build()), consistency=Asynchronous(discount=1.0)
         )
+    with pytest.raises(SpecError, match="meet the server in step, more than once"):
+        simulated(federation(Mime().build()), consistency=Asynchronous())
     with pytest.raises(SpecError, match=r"holds 2 numbers; .* each of the 12"):
         simulated(federation(EQUAL["FedAvg"]), speed=Measured((1.0, 2.0)))

@@ -13,7 +13,7 @@ mifa      MIFA: every step is of all clients, by what each of them sent last
 fedfade   FedFade: MIFA whose memory fades, for participation that is strongly skewed
 scaffold  SCAFFOLD: control variates take out of a client's steps what is its own alone
 feddyn    FedDyn: each client's loss is regularized anew, so that its optimum is the whole's
-mimelite  MimeLite: clients step as a central optimizer would, with the server's state of it
+mime      Mime, MimeLite: clients step as a central optimizer would, with the server's state of it
 qfedavg   QFedAvg: clients that are served badly count more
 afl       AFL: the model that does best on the worst mixture of the clients
 correction  what several of them share: corrected gradients, passes over all samples

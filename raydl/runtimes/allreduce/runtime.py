@@ -74,7 +74,7 @@ class AllReduceProcess(LocalRuntime):
         super().__init__(
             problem, threads=threads, batched=batched, device=device, gradient=gradient
         )
-        self._like: _Agreed | None = None
+        self._agreed: dict[tuple[str, ...], _Agreed] = {}  # by what there is in the broadcast
         self.is_leader = self._rank == 0
         self._gauges = PrometheusGauges(problem.task.spec.best)
 
@@ -92,19 +92,20 @@ class AllReduceProcess(LocalRuntime):
     def map_reduce(self, broadcast: Tree, work: Work) -> CohortResult:
         """Trains this process's share of the cohort, and adds up everyone's."""
         mine = [at for at, client in enumerate(work.clients) if self._owns(client)]
-        if self._like is None:
+        if not self._agreed:
             self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
-        if self._like is None:
-            self._like = self._agree_on(own)
-        total, nbytes = self._total(own, mine, len(work.clients))
+        kind = tuple(path for path, _ in tree.leaves(broadcast))
+        if kind not in self._agreed:
+            self._agreed[kind] = self._agree_on(own)
+        total, nbytes = self._total(own, mine, len(work.clients), self._agreed[kind])
         while total["changed"]:  # a gradient, say, that nobody had before, or nobody has any more
-            self._like = self._agree_on(own)
-            total, again = self._total(own, mine, len(work.clients))
+            self._agreed[kind] = self._agree_on(own)
+            total, again = self._total(own, mine, len(work.clients), self._agreed[kind])
             nbytes += again
         return CohortResult(
             total["sum"],
-            dict(zip(self._like.names, total["columns"].unbind(1), strict=True)),
+            dict(zip(self._agreed[kind].names, total["columns"].unbind(1), strict=True)),
             own.merge_seconds,
             self._traffic(nbytes),
         )
@@ -164,17 +165,17 @@ class AllReduceProcess(LocalRuntime):
             return CohortResult(self._problem.algorithm.reduce.zero(), {}, 0.0)
         return super().map_reduce(broadcast, share)
 
-    def _total(self, own: CohortResult, mine: list[int], clients: int) -> tuple[Tree, int]:
+    def _total(
+        self, own: CohortResult, mine: list[int], clients: int, agreed: "_Agreed"
+    ) -> tuple[Tree, int]:
         """Adds up everyone's part; also the bytes of it."""
-        assert self._like is not None
         leaves = dict(tree.leaves(own.accumulator))
-        like = self._like.zeros
-        known = {path: leaf for path, leaf in leaves.items() if path in like}
-        message = summand(tree.from_leaves(like | known), clients, len(self._like.names))
+        known = {path: leaf for path, leaf in leaves.items() if path in agreed.zeros}
+        message = summand(tree.from_leaves(agreed.zeros | known), clients, len(agreed.names))
         if mine:
-            columns = [own.clients[name] for name in self._like.names]
+            columns = [own.clients[name] for name in agreed.names]
             message["columns"][mine] = torch.stack(columns, dim=1)
-            message["changed"] += leaves.keys() != self._like.own
+            message["changed"] += leaves.keys() != agreed.own
         if self._sync:  # each process has a part of every client, and of its metrics
             message["columns"] /= self._size
         return _sum_over_processes(message), tree.nbytes(message)

@@ -75,6 +75,11 @@ class Simulated(ClusterModel, OneProcess):
                 "runtime.consistency.discount is given, but the algorithm's messages cannot be "
                 "made to count for less; set it to 0, or choose an algorithm such as FedAsync"
             )
+        if problem.algorithm.lockstep and not self.consistency.barrier:
+            raise SpecError(
+                "the algorithm's clients meet the server in step, more than once in a round, but "
+                f"runtime.consistency is {type(self.consistency).__name__}; choose Synchronous"
+            )
         self.speed.check(workers)
         clock: Clock = Timeline(workers, problem.seed, self)
         if self.replay is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import nan
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -44,8 +45,13 @@ class BlockResult(NamedTuple):
 
 
 def join_columns(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The columns of clients, part after part: of one part or more, with the names of the first."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    """The columns of clients, part after part; NaN where a part has no such column."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: torch.cat([_column(part, name) for part in parts]) for name in names}
+
+
+def _column(part: dict[str, Tensor], name: str) -> Tensor:
+    return part[name] if name in part else torch.full_like(part["client"], nan)
 
 
 class BlockTrainer(NamedTuple):
