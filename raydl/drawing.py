@@ -1,5 +1,7 @@
 """The look that all figures share; matplotlib is imported when something is drawn."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -32,6 +34,20 @@ def _shown_in_notebooks() -> "type[Figure]":
             return as_png(self)
 
     return Drawn
+
+
+@contextmanager
+def shared_look() -> Iterator[None]:
+    """The look that all figures share, for whoever draws with other libraries' defaults."""
+    import matplotlib as mpl
+
+    look = {"axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.titlesize": 10}
+    look |= {"axes.prop_cycle": mpl.cycler(color=COLOURS)}
+    look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    look |= {f"{axis}tick.color": MUTED for axis in "xy"}
+    look |= {f"{axis}tick.labelsize": 9 for axis in "xy"}
+    with mpl.rc_context(look):
+        yield
 
 
 def as_png(figure: "Figure") -> bytes:

@@ -41,11 +41,7 @@ ON_RAY = re.compile("actors|parameter_server|server")  # how a parameter of a te
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they ask for: ``ray``, ``data``; and ``slow`` by where they are.
-
-    The slow ones come first: when many processes test (``-n 3 --dist loadgroup``), none of them is
-    to begin when all others are done.
-    """
+    """Marks tests by what they ask for: ``ray``, ``data``; and ``slow`` by where they are."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         words = [each for each in parameters_of(item) if isinstance(each, str)]
@@ -58,7 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SLOW & {item.path.parent.name, item.path.stem}:
             item.add_marker("slow")
         item.add_marker(pytest.mark.xdist_group(together(item)))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def together(item: pytest.Item) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-PATIENCE = 200  # seconds for what takes a few on an idle machine: only a failure waits so long
+PATIENCE = 400  # seconds for what takes a few on an idle machine: only a failure waits so long
 _START = 0.03  # seconds that a process of Python takes to start and end on an idle machine
 
 

@@ -7,6 +7,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from raydl.drawing import blank, shared_look
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -25,13 +27,10 @@ def drawing(
         width: of the whole figure, in inches.
         title: of the whole figure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 4.3), layout="constrained")
-    yield list(figure.subplots(1, panels, squeeze=False)[0])
-    if title:
-        figure.suptitle(title)
-    figure.savefig(file, dpi=150, format="png")
+    with shared_look():
+        figure = blank(title, width, 4.3)
+        yield list(figure.subplots(1, panels, squeeze=False)[0])
+        figure.savefig(file, format="png")
 
 
 def markdown(table: pd.DataFrame, forms: str | Sequence[str] = ".2f") -> str:

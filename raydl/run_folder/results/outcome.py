@@ -46,8 +46,8 @@ def headline(summary: Mapping[str, Any]) -> str:
         (name for split in ("test", "val") if summary.get(name := f"{split}_{measure.best}")), ""
     )
     reached = f"{title(column)} {measure.text(column, summary[column])}" if column else ""
-    told = f"{summary['rounds']} rounds", reached, duration(summary["wall_seconds"])
-    return ", ".join(filter(None, told))
+    rounds = f"{summary['rounds']} round{'s' * (summary['rounds'] != 1)}"
+    return ", ".join(filter(None, (rounds, reached, duration(summary["wall_seconds"]))))
 
 
 def _score(summary: Mapping[str, Any], column: str, measure: Measure) -> str:
