@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,14 +39,15 @@ def _shown_in_notebooks() -> "type[Figure]":
 @contextmanager
 def shared_look() -> Iterator[None]:
     """The look that all figures share, for whoever draws with other libraries' defaults."""
-    import matplotlib as mpl
+    from matplotlib import rc_context
+    from matplotlib.rcsetup import cycler
 
-    look = {"axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.titlesize": 10}
-    look |= {"axes.prop_cycle": mpl.cycler(color=COLOURS)}
+    look: dict[Any, Any] = {"axes.prop_cycle": cycler(color=COLOURS), "axes.titlesize": 10}
+    look |= {"axes.edgecolor": MUTED, "axes.labelcolor": INK}
     look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     look |= {f"{axis}tick.color": MUTED for axis in "xy"}
     look |= {f"{axis}tick.labelsize": 9 for axis in "xy"}
-    with mpl.rc_context(look):
+    with rc_context(look):
         yield
 
 
