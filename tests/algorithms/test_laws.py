@@ -340,7 +340,7 @@ def test_what_is_planned_is_what_is_done(name):
     problem, (history, _) = problem_of(name), sequential(name)
     algorithm, sizes = problem.algorithm, problem.partition.sizes.tolist()
     runtime, state = LocalRuntime(problem), first_state(problem)
-    for cohort, done in zip(run_of(name, 0.3).cohorts(), history[:2], strict=False):
+    for cohort, done in zip(run_of(name, 0.3).cohorts(), history, strict=False):
         work = Work(done.number - 1, tuple(cohort.tolist()), algorithm.plan(state))
         plans = []
         for number in runtime.server_steps(work):
