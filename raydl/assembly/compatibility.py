@@ -3,7 +3,7 @@
 from raydl.assembly.trial import trains_on_one
 from raydl.config.choices import name_of
 from raydl.config.run import Run
-from raydl.core.algorithm import Algorithm, Plan, Update
+from raydl.core.algorithm import Algorithm, Message, Plan, Update
 from raydl.core.errors import SpecError
 from raydl.core.grad import Metrics, eager
 from raydl.core.rng import forked, seed_draws
@@ -89,25 +89,34 @@ def check_client(problem: Problem, state: Tree) -> Metrics:
     Raises:
         SpecError: if that changes.
     """
-    algorithm, reported = problem.algorithm, Metrics()
-    client, gradient = algorithm.client, eager(problem.task)
+    algorithm = problem.algorithm
+    others = algorithm.plan(state).server_steps - 1 if algorithm.lockstep else 0
     problem.task.model.train()
     with forked(host=True):
         seed_draws(problem.seed, "trial", host=True)
-        for _ in range(algorithm.plan(state).server_steps if algorithm.lockstep else 1):
-            received = client.receive(algorithm.broadcast(state), 0)
-            kept = client.initial_state(received)
-            for _ in range(2):
-                local = client.init(received, kept)
-                for step in client.steps:
-                    local, metrics = step(gradient, local, two_samples(problem.dataset))
-                    reported |= metrics
-                before, (message, kept) = kept, client.final(received, local)
-                check_client_state(before, kept)
-            if algorithm.lockstep:
-                sent = algorithm.reduce.add(algorithm.reduce.zero(), Update(message, 2, 0))
-                state, _ = algorithm.server(state, algorithm.reduce.result(sent))
+        message, reported = _try_client(problem, state)
+        for _ in range(others):
+            sent = algorithm.reduce.add(algorithm.reduce.zero(), Update(message, 2, 0))
+            state, _ = algorithm.server(state, algorithm.reduce.result(sent))
+            message, more = _try_client(problem, state)
+            reported |= more
     return reported
+
+
+def _try_client(problem: Problem, state: Tree) -> tuple[Message, Metrics]:
+    """What a client that takes part twice sends at last, and reports."""
+    client, gradient = problem.algorithm.client, eager(problem.task)
+    received = client.receive(problem.algorithm.broadcast(state), 0)
+    kept = client.initial_state(received)
+    reported: Metrics = {}
+    for _ in range(2):
+        local = client.init(received, kept)
+        for step in client.steps:
+            local, metrics = step(gradient, local, two_samples(problem.dataset))
+            reported |= metrics
+        before, (message, kept) = kept, client.final(received, local)
+        check_client_state(before, kept)
+    return message, reported
 
 
 def check_selection(run: Run, selector: Selector, reported: Metrics) -> None:

@@ -24,6 +24,7 @@ from raydl.core.grad import Batch, Gradient, Gradients, eager
 from raydl.core.rng import forked, seed_draws
 from raydl.core.tree import Params, Tree
 from raydl.data.batches import ClientData
+from raydl.data.participations.selector import Cohort
 from raydl.planning.forecast import Comparison, Forecast, schemes
 from raydl.runtimes.allreduce.ddp import SharedGradient
 from raydl.runtimes.allreduce.runtime import check_additive, owner, summand
@@ -52,15 +53,14 @@ def of_run(run: Run) -> Comparison:
     state = algorithm.init(params)
     cohort = (0,) if processes is None else tuple(next(run.cohorts()).tolist())
     exchanges = _exchanges(problem, state, cohort)
-    usual, last = exchanges[tuple(state)], [*exchanges.values()][-1]
-    ways = schemes(usual.received, last.sent, summed=last.sent)
+    usual, final = exchanges[tuple(state)], [*exchanges.values()][-1]
+    ways = schemes(usual.received, final.sent, summed=final.sent)
     shared = processes is not None and algorithm.hook is not None
     step = _shared_step(problem, state) if shared else _Step()
 
-    def round_of(
-        workers: int, clients: int, meetings: tuple[tuple[_Kind, int], ...]
-    ) -> Communication:
-        return sum((once(workers, clients, *each) for each in meetings), Communication())
+    def round_of(workers: int, clients: int, meetings: _Meetings) -> Communication:
+        each = (once(workers, clients, kind, steps) * often for (kind, steps), often in meetings)
+        return sum(each, Communication())
 
     def once(workers: int, clients: int, kind: _Kind, steps: int) -> Communication:
         exchange = exchanges.get(kind, usual)
@@ -70,15 +70,16 @@ def of_run(run: Run) -> Comparison:
         last = tree.nbytes(summand(block.accumulator, clients, len(block.clients)))
         return cost.ring(workers, steps * step.nbytes + last, steps * step.calls + 1)
 
-    # By the clients of the cohort; and before each step of the server, its kind and the slowest.
-    rounds = Counter[tuple[int, tuple[tuple[_Kind, int], ...]]]()
-    for clients, meetings in _rounds(run, problem):
+    def slowest(clients: Cohort, steps: npt.NDArray[np.int64]) -> int:
         if processes is not None and not shared:  # each trains its clients one after another
-            owners = owner(clients, processes, len(problem.partition))
-            slowest = [(kind, int(np.bincount(owners, each).max())) for kind, each in meetings]
-        else:
-            slowest = [(kind, int(each.max())) for kind, each in meetings]
-        rounds[len(clients), tuple(slowest)] += 1
+            steps = np.bincount(owner(clients, processes, len(problem.partition)), steps)
+        return int(steps.max())
+
+    # By the clients of the cohort, and how often which exchange comes after how many local steps.
+    rounds = Counter[tuple[int, _Meetings]]()
+    for clients, meetings in _rounds(run, problem):
+        often = Counter((kind, slowest(clients, steps)) for kind, steps in meetings)
+        rounds[len(clients), tuple(often.items())] += 1
     first = next(iter(rounds))
     name = "star" if processes is None else "ring"
     forecast = Forecast(
@@ -86,14 +87,16 @@ def of_run(run: Run) -> Comparison:
         scheme=lambda workers: round_of(workers, *first),
         rounds=rounds.total(),
         local_steps=sum(
-            steps * times for (_, meetings), times in rounds.items() for _, steps in meetings
+            steps * often * times
+            for (_, meetings), times in rounds.items()
+            for (_, steps), often in meetings
         ),
         total=sum(
             (round_of(processes or one[0], *one) * times for one, times in rounds.items()),
             Communication(),
         ),
-        client_state=tree.nbytes(last.block.states.columns)
-        // max(1, len(last.block.states))
+        client_state=tree.nbytes(final.block.states.columns)
+        // max(1, len(final.block.states))
         * len(problem.partition),
     )
     kind = type(run.algorithm).__name__
@@ -144,6 +147,8 @@ def _shared_step(problem: Problem, state: Tree) -> _Step:
 
 
 _Kind: TypeAlias = tuple[str, ...]  # of a server's step: what there is in the state before it
+# How often a server's step is of a kind and comes after so many local steps of the slowest client.
+_Meetings: TypeAlias = tuple[tuple[tuple[_Kind, int], int], ...]
 
 
 class _Exchange(NamedTuple):
@@ -177,7 +182,7 @@ def _exchanges(problem: Problem, state: Tree, cohort: tuple[int, ...]) -> dict[_
 
 def _rounds(
     run: Run, problem: Problem
-) -> Iterator[tuple[npt.NDArray[np.int64], list[tuple[_Kind, npt.NDArray[np.int64]]]]]:
+) -> Iterator[tuple[Cohort, list[tuple[_Kind, npt.NDArray[np.int64]]]]]:
     """Each round's cohort, and before each of its server steps the kind and clients' local steps.
 
     Both are int64 [cohort]. The server goes on as it would, but with a model of one parameter.

@@ -96,16 +96,16 @@ class AllReduceProcess(LocalRuntime):
             self._check_same(broadcast)
         own = self._own(broadcast, work._replace(clients=tuple(work.clients[at] for at in mine)))
         kind = tuple(path for path, _ in tree.leaves(broadcast))
-        if kind not in self._agreed:
-            self._agreed[kind] = self._agree_on(own)
-        total, nbytes = self._total(own, mine, len(work.clients), self._agreed[kind])
+        agreed = self._agreed.get(kind) or self._agree_on(own)
+        total, nbytes = self._total(own, mine, len(work.clients), agreed)
         while total["changed"]:  # a gradient, say, that nobody had before, or nobody has any more
-            self._agreed[kind] = self._agree_on(own)
-            total, again = self._total(own, mine, len(work.clients), self._agreed[kind])
+            agreed = self._agree_on(own)
+            total, again = self._total(own, mine, len(work.clients), agreed)
             nbytes += again
+        self._agreed[kind] = agreed
         return CohortResult(
             total["sum"],
-            dict(zip(self._agreed[kind].names, total["columns"].unbind(1), strict=True)),
+            dict(zip(agreed.names, total["columns"].unbind(1), strict=True)),
             own.merge_seconds,
             self._traffic(nbytes),
         )
